@@ -1,0 +1,46 @@
+# demo: see it work, from nothing, without the training stack.   test, check: what CI runs.   venv: everything.
+PYTHON ?= python3
+DEMO_VENV := .venv-demo
+VENV := .venv
+
+.DEFAULT_GOAL := help
+.PHONY: help demo venv test check clean
+
+help:
+	@echo "make demo    light environment (no torch), then the bundled style on the bundled scene: under 3 minutes"
+	@echo "make venv    the environment with everything, in $(VENV)"
+	@echo "make test    all tests"
+	@echo "make check   ruff and mypy"
+	@echo "make clean   remove both environments, caches and build leftovers (not your runs, exports or reports)"
+
+demo: $(DEMO_VENV)/.stamp
+	$(DEMO_VENV)/bin/steadystyle demo
+
+venv: $(VENV)/.stamp
+
+test: venv
+	$(VENV)/bin/python -m pytest
+
+# The repository root is the package, and mypy finds packages by folder name only: it looks through a link.
+check: venv
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	MYPYPATH=$(VENV)/link $(VENV)/bin/mypy -p steadystyle
+
+$(DEMO_VENV)/.stamp: pyproject.toml
+	$(PYTHON) -m venv $(DEMO_VENV)
+	$(DEMO_VENV)/bin/python -m pip install --quiet --editable ".[onnx]"
+	touch $@
+
+# torch first and alone: asked for by its exact version, an index that has a CPU build of it gives that build.
+$(VENV)/.stamp: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet torch==2.13.0
+	$(VENV)/bin/python -m pip install --quiet --editable ".[all,dev]"
+	mkdir -p $(VENV)/link
+	ln -sfn "$(CURDIR)" $(VENV)/link/steadystyle
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(DEMO_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,79 @@
+"""A report's folder: report.json, report.html, tables.md and the PNGs."""
+
+import importlib.util
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ..video.files import InputError, atomic_path, check_writable
+from ..video.frames import write_image
+from .page import ClipPictures, write_page
+from .pictures import moment_grids, sheet
+from .report import Report
+from .steadiness import Moment
+from .tables import tables
+
+_FOREWORD = (
+    "Written by steadystyle. Beside it: report.json (every raw figure), report.html (pictures, meaning of the figures)."
+)
+
+
+def check_folder(folder: str | Path) -> Path:
+    """Check that a report can be made and written into a folder, before the long work begins.
+
+    Raises:
+        InputError: nothing can be written there, or matplotlib is not installed.
+    """
+    check_writable(Path(folder) / "report.json")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise InputError("the report's plots need matplotlib: pip install 'steadystyle[report]'")
+    return Path(folder)
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write_report(report: Report, moments: Sequence[Moment | None], folder: Path) -> Report:
+    """Write a report with its pictures; report.json comes last, so that it is there only when all is.
+
+    Args:
+        report: the figures; `pictures` is filled here.
+        moments: the moment of each clip.
+        folder: where to; created when missing.
+
+    Returns:
+        The report as written.
+
+    Raises:
+        InputError: the folder cannot be written.
+        OSError: writing fails.
+    """
+    from .plot import plot_latency, plot_timeline, plot_trade_offs  # matplotlib is an extra, and takes a second to load
+
+    plots, latency = [folder / "trade-offs.png"], None
+    plot_trade_offs(report, plots[0])
+    if report.latency:
+        latency = folder / "latency.png"
+        plot_latency(report, latency)
+    written = [*plots, *([latency] if latency else [])]
+    clips = []
+    for index, (clip, moment) in enumerate(zip(report.clips, moments, strict=True), start=1):
+        stem = f"{index}-{re.sub(r'[^a-z0-9]+', '-', Path(clip.name).stem.lower()).strip('-') or 'clip'}"
+        timeline = folder / f"{stem}-timeline.png"
+        plot_timeline(clip, report.methods, timeline)
+        grids = moment_grids(stem, moment) if moment else []
+        for grid in grids:
+            write_image(folder / f"{grid.name}.png", sheet(grid))
+        written += [timeline, *(folder / f"{grid.name}.png" for grid in grids)]
+        clips.append(ClipPictures(timeline, grids))
+    report = replace(report, pictures=[path.name for path in written])
+    with atomic_path(folder / "tables.md") as temporary:
+        text = "\n".join(table.to_markdown() for table in tables(report))
+        temporary.write_text(f"{_FOREWORD}\n\n{text}", encoding="utf-8")
+    write_page(report, folder / "report.html", plots=plots, clips=clips, latency=latency)
+    report.write(folder / "report.json")
+    return report

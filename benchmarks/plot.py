@@ -1,0 +1,165 @@
+"""The report's plots (needs matplotlib, the `report` extra)."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from ..video.files import atomic_path
+from .report import Clip, Method, Report
+
+_COLOURS = ("#1f5fa8", "#c8552b", "#3b8a5a", "#7a4fa3", "#b08900", "#4a4a4a")
+_SOFT = "#808080"
+_DEADLINE_MS = 1000 / 30
+_MARKERS = {None: "o", "identity": "*", "blur": "s", "still": "X"}
+
+
+def method_colours(methods: Sequence[Method]) -> dict[str, str]:
+    """A colour for each method; a control has its method's, the source itself is gray."""
+    made = [method.name for method in methods if method.control is None]
+    colours = {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(made)}
+    return {method.name: colours.get(method.of or method.name, _SOFT) for method in methods}
+
+
+def _save(figure: Figure, target: Path) -> None:
+    with atomic_path(target) as temporary:
+        figure.savefig(temporary, dpi=150, facecolor="white")
+
+
+def _tidy(axes: Axes, x: str, y: str) -> None:
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(color="#e4e4e4", linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def plot_trade_offs(report: Report, target: Path) -> None:
+    """Latency × temporal error and style score × temporal error, as far as the report has them.
+
+    Args:
+        report: the figures; means over clips.
+        target: the PNG to write.
+    """
+    panels = [_plot_latency_panel] if report.latency else []
+    panels.append(_plot_style_panel)
+    figure = Figure(figsize=(6.2 * len(panels), 4.6), layout="constrained")
+    errors = {row.method: row.short for row in report.summary if row.short is not None}
+    for draw, axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
+        draw(axes, report, errors, method_colours(report.methods))
+        axes.set_ylim(0, 1.18 * max(errors.values(), default=0.01))
+    _save(figure, target)
+
+
+def _plot_latency_panel(axes: Axes, report: Report, errors: Mapping[str, float], colours: Mapping[str, str]) -> None:
+    _tidy(axes, "latency, ms a frame (median; line to the 99th percentile)", "temporal error e(1), mean of the clips")
+    _scale_time(axes)
+    if "identity" in errors:
+        axes.axhline(errors["identity"], color=_SOFT, linestyle="--", linewidth=1)
+        axes.text(
+            0.99,
+            errors["identity"],
+            "the source itself",
+            transform=axes.get_yaxis_transform(),
+            ha="right",
+            va="bottom",
+            color=_SOFT,
+            size=8,
+        )
+    timed = [row for row in report.latency if row.method in errors]
+    for row in timed:
+        error, colour = errors[row.method], colours[row.method]
+        axes.plot([row.median_ms, row.p99_ms], [error, error], color=colour, linewidth=1.5, alpha=0.5)
+        axes.plot(row.median_ms, error, "o", color=colour, markersize=9)
+        _label(axes, row.method, row.median_ms, error)
+    times = [_DEADLINE_MS, *(row.median_ms for row in timed), *(row.p99_ms for row in timed)]
+    axes.set_xlim(min(times) / 1.6, max(times) * 2.2)
+
+
+def _plot_style_panel(axes: Axes, report: Report, errors: Mapping[str, float], colours: Mapping[str, str]) -> None:
+    _tidy(
+        axes, "style score (0 = the style's statistics, 1 = nothing happened)", "temporal error e(1), mean of the clips"
+    )
+    scores = {row.method: row.score for row in report.summary if row.score is not None and row.method in errors}
+    for method in report.methods:
+        if method.name in scores:
+            x, y = scores[method.name], errors[method.name]
+            size, strength = (9, 1.0) if method.control is None else (7, 0.6)
+            axes.plot(x, y, _MARKERS[method.control], color=colours[method.name], markersize=size, alpha=strength)
+            # The colour says whose control it is.
+            _label(axes, method.control or method.name, x, y, left=method.name == "identity")
+    if not scores:
+        reason = report.absent.get("score", "no style scores")
+        axes.text(0.5, 0.5, reason, ha="center", va="center", transform=axes.transAxes, color=_SOFT, wrap=True)
+    axes.set_xlim(0, 1.25 * max([1.0, *scores.values()]))
+
+
+def _scale_time(axes: Axes) -> None:
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.axvline(_DEADLINE_MS, color=_SOFT, linestyle=":", linewidth=1)
+    axes.text(_DEADLINE_MS, 0.98, " 30 fps", transform=axes.get_xaxis_transform(), va="top", color=_SOFT, size=8)
+
+
+def _label(axes: Axes, text: str, x: float, y: float, *, left: bool = False) -> None:
+    shift, side = ((-7, 5), "right") if left else ((7, 5), "left")
+    axes.annotate(text, (x, y), xytext=shift, textcoords="offset points", ha=side, size=9, color="#333333")
+
+
+def plot_timeline(clip: Clip, methods: Sequence[Method], target: Path) -> None:
+    """Temporal error of each pair of consecutive frames of a clip, over time.
+
+    Args:
+        clip: its figures.
+        methods: the report's methods, for their colours; controls made from a method are left out.
+        target: the PNG to write.
+    """
+    figure = Figure(figsize=(12.4, 2.6), layout="constrained")
+    axes = figure.subplots()
+    _tidy(axes, "frame", "error of the pair")
+    colours = method_colours(methods)
+    made = {method.name for method in methods if method.of is None}
+    for row in clip.rows:
+        if row.short is not None and row.method in made:
+            label = "source" if row.method == "identity" else row.method
+            axes.plot(
+                row.short.starts,
+                [error**0.5 for error in row.short.per_pair],
+                color=colours[row.method],
+                linewidth=1.3,
+                label=label,
+            )
+    if clip.moment is not None:
+        axes.axvspan(clip.moment, clip.moment + 2, color="#d9a400", alpha=0.25, linewidth=0)
+    highest = max((max(row.short.per_pair) for row in clip.rows if row.short and row.method in made), default=1e-4)
+    axes.set_ylim(0, 1.25 * highest**0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="upper right", frameon=False, fontsize=8, ncols=4)
+    _save(figure, target)
+
+
+def plot_latency(report: Report, target: Path) -> None:
+    """How the latencies are spread: one line of samples a method, in the order of their rounds.
+
+    Args:
+        report: the figures.
+        target: the PNG to write.
+    """
+    figure = Figure(figsize=(12.4, 0.9 + 0.75 * len(report.latency)), layout="constrained")
+    axes = figure.subplots()
+    _tidy(axes, "latency, ms a frame (each dot a frame; line = median)", "")
+    colours = method_colours(report.methods)
+    for level, row in enumerate(reversed(report.latency)):
+        samples = [sample for samples in row.rounds_ms for sample in samples]
+        # Spread over the height in the order in which they were taken, so that a drift during the run shows as a slant.
+        heights = [level - 0.3 + 0.6 * index / len(samples) for index in range(len(samples))]
+        axes.plot(samples, heights, ".", color=colours[row.method], markersize=3, alpha=0.5)
+        axes.plot([row.median_ms] * 2, [level - 0.38, level + 0.38], color=colours[row.method], linewidth=2)
+    axes.set_yticks(range(len(report.latency)), [row.method for row in reversed(report.latency)])
+    _scale_time(axes)
+    _save(figure, target)

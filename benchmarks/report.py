@@ -1,0 +1,415 @@
+"""What a benchmark found: the record with every raw figure, its schema, and its way to `report.json`.
+
+The dataclasses below are the report; `report.schema.json` beside this file says the same in the terms of JSON
+Schema, so that other programs can rely on it. A figure that could not be taken is None, and `absent` says why.
+"""
+
+import dataclasses
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..video.files import InputError, atomic_path
+
+FORMAT_VERSION = 1
+
+Kind = Literal["artifact", "peer", "video", "control"]
+Control = Literal["identity", "blur", "still"]
+
+
+@dataclass(frozen=True)
+class Device:
+    """The machine and the software that the figures were taken with.
+
+    Attributes:
+        system: operating system and its version.
+        processor: the processor's name.
+        cores: number of logical cores that this process may use.
+        memory_gib: the machine's memory, None where it is not known.
+        python: Python's version.
+        versions: installed version of each package that matters here.
+        commit: the source checkout's commit, None for an installed package; ends in "+" where files were changed since.
+        load_average: how busy the machine was at the start (one-minute average), None where it is not known.
+    """
+
+    system: str
+    processor: str
+    cores: int
+    memory_gib: float | None
+    python: str
+    versions: dict[str, str]
+    commit: str | None
+    load_average: float | None
+
+
+@dataclass(frozen=True)
+class Method:
+    """One row of the tables.
+
+    Attributes:
+        name: its name in every table.
+        kind: our artifact, a peer's network, a stylized video, or a control.
+        control: which control, None for the others.
+        of: the method whose video the control is made from; None for identity, which is the source itself.
+        file: name of the file (not its folder), None for controls.
+        sha256: of the file.
+        bytes: size of the file.
+        engine: what ran it, None where nothing was run.
+        metadata: what the artifact says of itself, None for others.
+    """
+
+    name: str
+    kind: Kind
+    control: Control | None = None
+    of: str | None = None
+    file: str | None = None
+    sha256: str | None = None
+    bytes: int | None = None
+    engine: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Temporal:
+    """Temporal error of one method on one clip at one interval; figures as the plan defines them, RGB in [0, 1].
+
+    Attributes:
+        interval: distance of the two frames of a pair, in frames.
+        value: e_temporal.
+        excess: e_temporal minus identity's on the same pairs.
+        pairs: number of pairs averaged.
+        mask_share: mean share of valid pixels, in [0, 1].
+        flow_source: "ground truth" or "DIS medium".
+        starts: index of each pair's earlier frame.
+        per_pair: masked mean squared difference of each pair.
+    """
+
+    interval: int
+    value: float
+    excess: float
+    pairs: int
+    mask_share: float
+    flow_source: str
+    starts: list[int]
+    per_pair: list[float]
+
+
+@dataclass(frozen=True)
+class Style:
+    """Style and content score of one method on one clip.
+
+    Attributes:
+        score: style score, 1 = nothing happened, 0 = the style's own statistics; None without a style image.
+        content: content score, 0 = the source itself, near 1 or above = hard to find.
+        frames: number of frames judged (every tenth).
+    """
+
+    score: float | None
+    content: float | None
+    frames: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one method did on one clip.
+
+    Attributes:
+        method: name of the method.
+        short: temporal error at interval 1.
+        long: temporal error at interval 5.
+        style: style and content score.
+        absent: reason for each figure that is None, by the figure's name ("short", "long", "score", "content").
+    """
+
+    method: str
+    short: Temporal | None
+    long: Temporal | None
+    style: Style | None
+    absent: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip with the rows measured on it.
+
+    Attributes:
+        name: the clip's name.
+        width: in pixels, as measured.
+        height: in pixels, as measured.
+        frames: number of frames measured.
+        frame_rate: in frames a second, None where it is not known.
+        flow_source: "ground truth" or "DIS medium".
+        cuts: number of scene cuts; pairs across one are left out.
+        rows: one row a method, identity first.
+        notes: what a reader should know, one sentence each.
+        moment: index of the first of the three frames in the clip's pictures, None without pictures.
+    """
+
+    name: str
+    width: int
+    height: int
+    frames: int
+    frame_rate: float | None
+    flow_source: str
+    cuts: int
+    rows: list[Row]
+    notes: list[str]
+    moment: int | None
+
+
+@dataclass(frozen=True)
+class EndToEnd:
+    """Decoding, stylizing and encoding one clip through the pipeline.
+
+    Attributes:
+        frames: number of frames.
+        seconds: wall time of the whole.
+        fps: frames a second.
+        share_of_inference: fps over the fps that inference alone reaches (1000 / median_ms).
+    """
+
+    frames: int
+    seconds: float
+    fps: float
+    share_of_inference: float
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Latency and memory of one method in a process of its own, in milliseconds a frame.
+
+    Attributes:
+        method: name of the method.
+        engine: what ran it.
+        width: of the frames, in pixels.
+        height: of the frames, in pixels.
+        threads: threads that the engine was given.
+        warm_up_frames: frames run and not counted: some at the start and one at the beginning of each round.
+        frames: frames timed.
+        median_ms: median.
+        p90_ms: 90th percentile.
+        p99_ms: 99th percentile.
+        deadline_ms: the deadline, 33.3 for 30 frames a second.
+        over_deadline: share of frames that took longer than the deadline.
+        reference: method that the ratio is to.
+        ratio: median over the rounds of (this method's median of the round / the reference's).
+        ratio_low: smallest of those ratios.
+        ratio_high: largest of those ratios.
+        rounds_ms: every sample, round by round.
+        end_to_end: decode, stylize and encode.
+        peak_memory_mib: largest resident memory of the process after `memory_frames` frames.
+        memory_before_mib: the same before the method was loaded (Python and its libraries).
+        memory_frames: frames that had been run by then.
+    """
+
+    method: str
+    engine: str
+    width: int
+    height: int
+    threads: int
+    warm_up_frames: int
+    frames: int
+    median_ms: float
+    p90_ms: float
+    p99_ms: float
+    deadline_ms: float
+    over_deadline: float
+    reference: str
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    rounds_ms: list[list[float]]
+    end_to_end: EndToEnd
+    peak_memory_mib: float
+    memory_before_mib: float
+    memory_frames: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One row of the first table: the mean over the clips of each figure, None where no clip has it."""
+
+    method: str
+    short: float | None
+    excess_short: float | None
+    long: float | None
+    excess_long: float | None
+    score: float | None
+    content: float | None
+    drift: float | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole benchmark or comparison.
+
+    Attributes:
+        kind: which command made it.
+        command: the command line.
+        date: UTC, ISO 8601.
+        version: of this package.
+        device: machine and software.
+        settings: the arguments that shape the figures.
+        methods: the rows' methods.
+        clips: figures clip by clip.
+        drift: drift of each method on the still clip; empty for a comparison.
+        latency: empty for a comparison.
+        summary: means over the clips.
+        absent: reason for each kind of figure that is missing throughout ("latency", "drift", "score", "content").
+        notes: what a reader should know, one sentence each.
+        pictures: names of the PNG files beside the report.
+        format_version: of this record.
+    """
+
+    kind: Literal["benchmark", "compare"]
+    command: str
+    date: str
+    version: str
+    device: Device
+    settings: dict[str, Any]
+    methods: list[Method]
+    clips: list[Clip]
+    drift: dict[str, float]
+    latency: list[Latency]
+    summary: list[Summary]
+    absent: dict[str, str]
+    notes: list[str]
+    pictures: list[str]
+    format_version: int = FORMAT_VERSION
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain JSON values."""
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """The report as JSON text, checked against the schema.
+
+        Raises:
+            ValueError: the report does not fit the schema, or holds a number that is not finite.
+        """
+        record = self.to_dict()
+        check(record)
+        return json.dumps(record, indent=1, allow_nan=False)
+
+    def write(self, path: Path) -> None:
+        """Write `report.json`.
+
+        Raises:
+            InputError: the path cannot be written.
+        """
+        with atomic_path(path) as temporary:
+            temporary.write_text(self.to_json() + "\n", encoding="utf-8")
+
+
+def summarize(rows_by_clip: list[Clip], drift: Mapping[str, float]) -> list[Summary]:
+    """Average each method's figures over the clips, each clip with the same weight."""
+    names = list(dict.fromkeys(row.method for clip in rows_by_clip for row in clip.rows))
+    summary = []
+    for name in names:
+        rows = [row for clip in rows_by_clip for row in clip.rows if row.method == name]
+        summary.append(
+            Summary(
+                method=name,
+                short=_mean(row.short.value for row in rows if row.short),
+                excess_short=_mean(row.short.excess for row in rows if row.short),
+                long=_mean(row.long.value for row in rows if row.long),
+                excess_long=_mean(row.long.excess for row in rows if row.long),
+                score=_mean(row.style.score for row in rows if row.style and row.style.score is not None),
+                content=_mean(row.style.content for row in rows if row.style and row.style.content is not None),
+                drift=drift.get(name),
+            )
+        )
+    return summary
+
+
+def _mean(values: Any) -> float | None:
+    figures = list(values)
+    return sum(figures) / len(figures) if figures else None
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """Read a `report.json` back as plain values, checked.
+
+    Raises:
+        InputError: missing, not JSON, or not a report of this version.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        check(record)
+    except (OSError, ValueError) as error:
+        raise InputError(f"'{path}' is not a report that can be read ({error}): make it again") from error
+    return dict(record)
+
+
+@functools.cache
+def schema() -> dict[str, Any]:
+    """The JSON Schema of `report.json`."""
+    return dict(json.loads(Path(__file__).with_name("report.schema.json").read_text(encoding="utf-8")))
+
+
+def check(record: object) -> None:
+    """Check a report against the schema.
+
+    Args:
+        record: plain JSON values.
+
+    Raises:
+        ValueError: where and why it does not fit.
+    """
+    _check(record, schema(), "report")
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "object": (dict,),
+    "array": (list, tuple),
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "null": (type(None),),
+}
+
+
+def _check(value: object, rule: Mapping[str, Any], where: str) -> None:
+    """The part of JSON Schema that our schema uses; a test holds the two together."""
+    if "$ref" in rule:
+        return _check(value, schema()["$defs"][rule["$ref"].removeprefix("#/$defs/")], where)
+    if "anyOf" in rule:
+        if not any(_fits(value, choice, where) for choice in rule["anyOf"]):
+            # The last choice is the full one (the first is null), so its complaint is the one that helps.
+            _check(value, rule["anyOf"][-1], where)
+        return None
+    kinds = [rule["type"]] if isinstance(rule.get("type"), str) else rule.get("type", [])
+    if kinds and (isinstance(value, bool) or not any(isinstance(value, _TYPES[kind]) for kind in kinds)):
+        raise ValueError(f"{where} must be {' or '.join(kinds)}, but is {value!r:.60}")
+    if "enum" in rule and value not in rule["enum"]:
+        raise ValueError(f"{where} must be one of {rule['enum']}, but is {value!r:.60}")
+    if isinstance(value, (int, float)) and not rule.get("minimum", value) <= value <= rule.get("maximum", value):
+        raise ValueError(f"{where} is out of range: {value}")
+    if isinstance(value, dict):
+        fields = rule.get("properties", {})
+        missing = [name for name in rule.get("required", []) if name not in value]
+        if missing:
+            raise ValueError(f"{where} lacks {missing[0]}")
+        others = rule.get("additionalProperties", True)
+        for name, item in value.items():
+            if name in fields:
+                _check(item, fields[name], f"{where}.{name}")
+            elif others is False:
+                raise ValueError(f"{where} has an unknown field {name}")
+            elif isinstance(others, dict):
+                _check(item, others, f"{where}.{name}")
+    elif isinstance(value, (list, tuple)) and "items" in rule:
+        for index, item in enumerate(value):
+            _check(item, rule["items"], f"{where}[{index}]")
+    return None
+
+
+def _fits(value: object, rule: Mapping[str, Any], where: str) -> bool:
+    try:
+        _check(value, rule, where)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,216 @@
+"""`benchmark`: artifacts and peers on clips, and a folder with the report."""
+
+import dataclasses
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .. import __version__
+from ..runtimes.registry import bundled_models, open_stylizer
+from ..video.files import InputError, made_folder, sha256_of
+from ..video.scenes import harbour
+from .clips import ClipSource, FileClip, Frame, SceneClip, resize
+from .device import this_device
+from .judging import StyleImages, open_judging, read_style_images
+from .latency import Subject, measure_latency
+from .output import check_folder, now, write_report
+from .peer import open_peer
+from .progress import Progress
+from .report import Method, Report, summarize
+from .steadiness import IDENTITY, Stylize, controls_of, measure_clip, measure_drift
+
+
+def benchmark(
+    artifacts: Sequence[str | Path] = (),
+    *,
+    peers: Sequence[str | Path] = (),
+    clips: Sequence[str | Path] = (),
+    out_dir: str | Path,
+    size: tuple[int, int] = (640, 360),
+    height: int = 360,
+    threads: int = 2,
+    max_frames: int | None = None,
+    every: int = 1,
+    latency_seconds: float = 10,
+    latency_frames: int = 100,
+    style_images: StyleImages = None,
+    loss_network: str | Path | None = None,
+    command: str = "",
+    progress: Progress | None = None,
+) -> Report:
+    """Measure latency, temporal error, style and content of what ships, and write the report.
+
+    Args:
+        artifacts: artifact files or names of bundled models; all bundled models when neither these nor peers are given.
+        peers: other people's networks, see `Peer`.
+        clips: videos; the bundled scene with its exact flow when there are none.
+        out_dir: folder for report.json, report.html, tables.md and the PNGs; created when missing.
+        size: (width, height) of the frames for latency, in pixels.
+        height: of the frames for everything else, in pixels, width in proportion.
+        threads: threads for each engine.
+        max_frames: take only so many frames of each clip.
+        every: measure temporal error on every so many-th frame only.
+        latency_seconds: least time of inference for each method.
+        latency_frames: least number of frames timed for each method, and number of frames of the end-to-end run.
+        style_images: for the style score, see `StyleImages`.
+        loss_network: VGG-19 weights; None takes the environment variable STEADYSTYLE_LOSS_NETWORK.
+        command: the command line, for the record.
+        progress: see `Progress`.
+
+    Returns:
+        The report as written.
+
+    Raises:
+        InputError: bad input; nothing is written then.
+        OSError: writing fails.
+    """
+    _require_at_least_one(
+        height=height, threads=threads, max_frames=max_frames, every=every, latency_frames=latency_frames
+    )
+    folder = check_folder(out_dir)
+    subjects = _subjects(artifacts, peers)
+    reference = next((subject.name for subject in subjects if subject.kind == "peer"), subjects[0].name)
+    images = read_style_images(style_images)
+    sources: list[ClipSource] = [FileClip(clip, height=height, max_frames=max_frames) for clip in clips]
+    sources = sources or [SceneClip(harbour(width=2 * round(height * 8 / 9), height=height), max_frames)]
+    device = this_device()
+    with ExitStack() as stack:
+        opened = [_open(subject, threads) for subject in subjects]
+        for one in opened:
+            stack.callback(one.close)
+        methods = [Method(IDENTITY, "control", control="identity")]
+        for one in opened:
+            methods += [one.method, *controls_of(one.method.name)]
+        stylizers = {one.method.name: one.stylize for one in opened}
+        styles = {one.method.name: str(one.method.metadata["style"]) for one in opened if one.method.metadata}
+        judging = open_judging(methods, images, loss_network, styles)
+        for source in sources:
+            source.notes += [f"{one.method.name}: {note}" for one in opened if (note := one.note(*source.size))]
+
+        stack.enter_context(made_folder(folder))
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix=".working-")))
+        latency = measure_latency(
+            subjects,
+            _repeated(sources[0], size, latency_frames),
+            scratch,
+            reference=reference,
+            threads=threads,
+            seconds=latency_seconds,
+            at_least=latency_frames,
+            frame_rate=sources[0].frame_rate or 25,
+            progress=progress,
+        )
+        measured = []
+        for source in sources:
+            measured.append(
+                measure_clip(
+                    source,
+                    stylizers,
+                    judge=judging.judge,
+                    style_absent=judging.absent.get("content", ""),
+                    every=every,
+                    progress=progress,
+                )
+            )
+        if progress is not None:
+            progress("drift", 0, None)
+        drift = measure_drift(next(iter(sources[0])), stylizers)
+        results = [clip for clip, _ in measured]
+        settings = {
+            "reference": reference,
+            "latency size": f"{size[0]}x{size[1]}",
+            "threads": threads,
+            "height": height,
+            "max frames": max_frames,
+            "temporal error on every": every,
+            "least seconds of latency": latency_seconds,
+            "least frames of latency": latency_frames,
+            **judging.settings,
+        }
+        report = Report(
+            kind="benchmark",
+            command=command,
+            date=now(),
+            version=__version__,
+            device=device,
+            settings=settings,
+            methods=methods,
+            clips=results,
+            drift=drift,
+            latency=latency,
+            summary=summarize(results, drift),
+            absent=judging.absent,
+            notes=[f"Latency of {one.method.name}: {note}." for one in opened if (note := one.note(*size))],
+            pictures=[],
+        )
+        return write_report(report, [moment for _, moment in measured], folder)
+
+
+def _require_at_least_one(**values: int | None) -> None:
+    for name, value in values.items():
+        if value is not None and value < 1:
+            raise InputError(f"{name.replace('_', ' ')} must be at least 1, but is {value}")
+
+
+def _subjects(artifacts: Sequence[str | Path], peers: Sequence[str | Path]) -> list[Subject]:
+    if not artifacts and not peers:
+        artifacts = [model.name for model in bundled_models()]
+    subjects: list[Subject] = []
+    given: list[tuple[Literal["artifact", "peer"], Sequence[str | Path]]] = [("artifact", artifacts), ("peer", peers)]
+    for kind, files in given:
+        for file in files:
+            # Only a file has an ending to leave off; a dot may be part of a bundled model's name.
+            stem = Path(file).stem if Path(file).is_file() else str(file)
+            taken = {IDENTITY, *(subject.name for subject in subjects)}
+            names = (stem, *(f"{stem} #{number}" for number in range(2, len(taken) + 2)))
+            name = next(name for name in names if name not in taken)
+            subjects.append(Subject(name, kind, str(file)))
+    if not subjects:
+        raise InputError("there is nothing to benchmark: name a bundled model, an artifact file or a --peer file")
+    return subjects
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A subject, opened in this process for everything but latency."""
+
+    method: Method
+    stylize: Stylize
+    close: Callable[[], None]
+    note: Callable[[int, int], str]
+
+
+def _open(subject: Subject, threads: int) -> _Opened:
+    bundled = {model.name: model.path for model in bundled_models()}
+    file = Path(bundled.get(subject.file, subject.file))
+    if subject.kind == "peer":
+        peer = open_peer(file, threads=threads)
+        method = Method(
+            subject.name, "peer", file=file.name, sha256=sha256_of(file), bytes=file.stat().st_size, engine=peer.engine
+        )
+        return _Opened(method, peer, peer.close, lambda width, height: "")
+    stylizer = open_stylizer(subject.file, threads=threads)
+    method = Method(
+        subject.name,
+        "artifact",
+        file=file.name,
+        sha256=sha256_of(file),
+        bytes=file.stat().st_size,
+        engine=stylizer.engine,
+        metadata=dataclasses.asdict(stylizer.metadata),
+    )
+    return _Opened(method, stylizer, stylizer.close, stylizer.note)
+
+
+def _repeated(source: ClipSource, size: tuple[int, int], count: int) -> Iterator[Frame]:
+    """So many frames of a clip at a size, from the beginning again when it ends."""
+    given = 0
+    while given < count:
+        for frame in source:
+            yield resize(frame, size)
+            given += 1
+            if given == count:
+                return

@@ -1,0 +1,601 @@
+"""The command line: parse, call, print.
+
+Each command imports what it needs in its own body, so that `steadystyle --help` is quick and a machine with one engine
+runs what it can. Results go to stdout (a table, or JSON with `--json`); progress, notes and errors go to stderr.
+"""
+
+import dataclasses
+import importlib.util
+import json
+import math
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+
+import typer
+
+from . import __version__
+from .terminal import EXTRA_OF, complain, explain, note, print_json, print_table, progress
+from .video.files import InputError
+
+if TYPE_CHECKING:
+    from .benchmarks.report import Report
+
+app = typer.Typer(
+    name="steadystyle",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads of the engine; without it the engine chooses.")]
+Provider = Annotated[str | None, typer.Option(help="What the engine computes on, for example cpu or cuda.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")]
+MaxFrames = Annotated[int | None, typer.Option(min=1, help="Take only so many frames of a video.")]
+Every = Annotated[int, typer.Option(min=1, help="Measure temporal error on every so many-th frame only.")]
+Styles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--style", metavar="[NAME=]IMAGE", help="Style image, of all or of one method or style; may be repeated."
+    ),
+]
+LossNetworkFile = Annotated[
+    Path | None, typer.Option("--loss-network", help="VGG-19 weights (.safetensors, or torchvision's .pth).")
+]
+Model = Annotated[str, typer.Option("--model", "-m", help="A name from `steadystyle models`, or an artifact file.")]
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave the process with its exit code.
+
+    0 only on success; 2 for bad usage or input, in one sentence on stderr; 130 after Ctrl-C; 1 for a defect of ours.
+
+    Args:
+        arguments: the words after the program's name; None takes the process's own.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, _leave)  # so that temporary files are removed as on Ctrl-C
+    try:
+        result = app(arguments, prog_name="steadystyle", standalone_mode=False, obj=arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output (`| head`) has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more when it leaves
+        sys.exit(1)
+    except Exception as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
+        code, sentence = explain(error, arguments)
+        if sentence:  # a bare `steadystyle` has printed its help
+            complain(sentence)
+        sys.exit(code)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
+
+
+@app.callback()
+def steadystyle(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_print_version)] = False,
+) -> None:
+    """Turn a painting into a fast video filter that stays steady from frame to frame."""
+
+
+@app.command(epilog="Example: steadystyle demo    (then look into steadystyle-demo/)")
+def demo(
+    source: Annotated[
+        str | None,
+        typer.Argument(metavar="SOURCE", help="Video, image folder or camera; without it the bundled scene."),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the videos and pictures.")] = Path(
+        "steadystyle-demo"
+    ),
+    model: Model = "great-wave",
+    frames: Annotated[int, typer.Option(min=1, help="Number of frames to take at most.")] = 96,
+    height: Annotated[int, typer.Option(min=16, help="A taller source is made this high, in pixels.")] = 360,
+    threads: Threads = None,
+    provider: Provider = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """See it work: a bundled style on the bundled scene, a file, or a camera.
+
+    Writes the source, the stylized video, both side by side, and a contact sheet of consecutive frames; prints how fast
+    and how steady it was, beside three controls that show what the steadiness figure is worth.
+    """
+    from .demo.local import run_demo
+
+    with progress() as update:
+        result = run_demo(
+            source, model, output, frames=frames, height=height, threads=threads, provider=provider, progress=update
+        )
+    for sentence in result.notes:
+        note(sentence)
+    if as_json:
+        return print_json(result)
+    intervals = sorted(result.mask_share)
+    size = f"{result.width}x{result.height}"
+    print(
+        f"{result.model} on {result.source}: {result.frames} frames of {size}, {result.engine}\n"
+        f"{result.fps_alone:.1f} frames/s alone, {result.fps_end_to_end:.1f} with decoding and encoding\n"
+    )
+    if intervals:
+        print_table(
+            ["video", *(f"e_temporal({i})" for i in intervals)],
+            [[row.name, *(f"{row.errors[i]:.4f}" for i in intervals)] for row in result.rows],
+        )
+        shares = ", ".join(f"{result.mask_share[i]:.0%} at {i}" for i in intervals)
+        print(
+            f"Temporal error: RGB in [0, 1], flow: {result.flow_source}, share of pixels that count {shares}.\n"
+            "Controls: identity is the source itself, blur the stylized video blurred, still its first frame.\n"
+            "A low figure alone proves nothing: look at the contact sheet."
+        )
+    print("\n".join(["", *(str(path) for path in result.files)]))
+
+
+@app.command(epilog="Example: steadystyle stylize holiday.mp4 -o holiday-wave.mp4 --model great-wave")
+def stylize(
+    source: Annotated[str, typer.Argument(metavar="IN", help="Video, image, folder of images, or camera (0, 1, ...).")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Video, image or folder; without it stylized/IN-MODEL.mp4 (.png for an image)."
+        ),
+    ] = None,
+    model: Model = "great-wave",
+    threads: Threads = None,
+    provider: Provider = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Stylize a video, an image, a folder of images or a camera.
+
+    A video keeps its size, frame times and audio. A camera runs until Ctrl-C, and what was taken until then is kept.
+    """
+    from .runtimes.pipeline import RunReport, run
+    from .runtimes.registry import open_stylizer
+    from .video.frames import open_sink, open_source
+
+    with open_source(source) as clip, open_stylizer(model, threads=threads, provider=provider) as stylizer:
+        info, engine = clip.info, stylizer.engine
+        target = output or _default_output(source, info.kind, stylizer.metadata.name)
+        if target.resolve() == Path(source).resolve():
+            raise InputError(f"the output '{target}' is the input: choose another -o")
+        report = RunReport()
+        began = time.monotonic()
+        with open_sink(target, clip) as sink, progress() as update:
+
+            def on_progress(done: int, total: int | None) -> None:
+                report.frames = done
+                update(f"{info.width}x{info.height}", done, total)
+
+            try:
+                report = run(clip, stylizer, sink, progress=on_progress)
+            except KeyboardInterrupt:
+                if info.kind != "camera":
+                    raise
+                # A camera has no other end. What was taken is kept.
+                report.seconds = time.monotonic() - began
+                report.fps = report.frames / report.seconds
+    for sentence in report.notes:
+        note(sentence)
+    if as_json:
+        return print_json(
+            {"output": target, "engine": engine, "width": info.width, "height": info.height, **vars(report)}
+        )
+    print(f"{target}: {report.frames} frames in {report.seconds:.1f} s, {report.fps:.1f} frames/s, {engine}")
+
+
+def _default_output(source: str, kind: str, model: str) -> Path:
+    ending = {"video": ".mp4", "camera": ".mp4", "image": ".png", "folder": ""}[kind]
+    stem = source.replace(":", "-") if kind == "camera" else Path(source).resolve().stem
+    return Path("stylized") / f"{stem}-{model}{ending}"
+
+
+@app.command(epilog="Example: steadystyle train --style wave.jpg --clips clips/ --photos photos/ -o runs/wave")
+def train(
+    style: Annotated[Path, typer.Option(help="The painting: an image file.")],
+    clips: Annotated[Path | None, typer.Option(help="Folder of video clips to train on.")] = None,
+    photos: Annotated[Path | None, typer.Option(help="Folder of photographs to train on.")] = None,
+    recipe: Annotated[
+        str, typer.Option(help="A recipe's name (huang2017, johnson2016), or a .yaml file.")
+    ] = "huang2017",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The run's folder; without it runs/ and the style's name.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name; without it the folder's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps in all, in place of the recipe's.")] = None,
+    values: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Another recipe value; may be repeated.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that the folder holds.")] = False,
+    start_from: Annotated[
+        str | None,
+        typer.Option("--from", metavar="MODEL", help="Start from these weights: a bundled name or .safetensors."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto (CUDA when there is one), cpu or cuda.")] = "auto",
+    loss_network: LossNetworkFile = None,
+    loss_network_input: Annotated[
+        Literal["caffe", "torchvision"] | None,
+        typer.Option(help="What the weights want, when their file does not say."),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder that keeps the clips' optical flow; without it the run's folder.")
+    ] = None,
+    download_loss_network: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Fetch torchvision's VGG-19 (548 MB) into this folder, once.")
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a stylizing network from one painting.
+
+    Needs clips, photos or both, and VGG-19 weights for the losses. Ctrl-C saves and leaves; --resume goes on from
+    there, on the CPU bit for bit. TensorBoard reads the run's folder; its previews/ shows how the style comes.
+    """
+    from .runtimes.registry import find_checkpoint
+    from .train.loss_network import download_loss_network as download
+    from .train.loss_network import load_loss_network
+    from .train.recipes import load_recipe
+    from .train.trainer import StepReport
+    from .train.trainer import train as run_training
+
+    overrides = dict(_key_and_value(item) for item in values or [])
+    if steps is not None:
+        overrides["steps"] = str(steps)
+    chosen = load_recipe(recipe, overrides)
+    start = find_checkpoint(start_from) if start_from is not None else None
+    weights = download(download_loss_network) if download_loss_network is not None else loss_network
+
+    with progress() as update:
+
+        def report(state: StepReport) -> None:
+            losses = " ".join(f"{key} {value:.4g}" for key, value in state.losses.items())
+            update("training", state.step, state.steps, losses)
+
+        result = run_training(
+            style=style,
+            out=output or Path("runs") / style.stem,
+            recipe=chosen,
+            loss_network=load_loss_network(weights, loss_network_input),
+            clips=clips,
+            photos=photos,
+            name=name,
+            resume=resume,
+            start_from=start,
+            device=device,
+            cache=cache,
+            report=report,
+            message=note,
+        )
+    if as_json:
+        print_json(result)
+    else:
+        losses = ", ".join(f"{key} {value:.4g}" for key, value in result.losses.items())
+        print(f"{result.checkpoint}: {result.steps} steps, {result.seconds:.0f} s now, {losses}")
+    if not result.finished:
+        note(f"stopped at step {result.steps} of {chosen.steps}: the same command with --resume goes on from there")
+        raise typer.Exit(130)
+
+
+def _key_and_value(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {text} is not understood: write KEY=VALUE, for example --set temporal_weight=100")
+    return key, value
+
+
+def _parse_size(text: str) -> tuple[int, int] | None:
+    """`640x360` as (width, height), `any` as None."""
+    if text == "any":
+        return None
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) > 0 and int(height) > 0):
+        raise InputError(f"size '{text}' is not understood: give WIDTHxHEIGHT, for example 640x360, or any")
+    return int(width), int(height)
+
+
+@app.command(epilog="Example: steadystyle export runs/wave/wave.safetensors --target onnx --size 640x360 -o exports/")
+def export(
+    model: Annotated[
+        str, typer.Argument(help="A name from `steadystyle models`, or a .safetensors file.")
+    ] = "great-wave",
+    target: Annotated[str, typer.Option(help="onnx, or all.")] = "onnx",
+    precision: Annotated[str, typer.Option(help="fp32, or all.")] = "fp32",
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the frames, or any.")] = "640x360",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the artifacts.")] = Path("exports"),
+    clip: Annotated[
+        str | None, typer.Option(help="Video to prove the artifacts on; without it the bundled scene.")
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Turn a checkpoint into an artifact, and prove it by running the written file against the checkpoint."""
+    from .export.pipeline import export as run_export
+
+    with progress() as update:
+        results = run_export(model, target, precision, _parse_size(size), output, clip=clip, progress=update)
+    if as_json:
+        print_json(results)
+    else:
+        rows = []
+        for result in results:
+            figures = result.metadata.verification
+            numbers = [
+                f"{figures[key]:.3g}" if key in figures else "-" for key in ("max_abs", "psnr_db", "flicker_delta")
+            ]
+            rows.append([result.path, f"{result.size_bytes / 1e6:.2f} MB", *numbers, result.verdict])
+        print_table(["artifact", "size", "max of 255", "PSNR dB", "flicker delta", "verdict"], rows)
+    degraded = [str(result.path) for result in results if result.verdict == "degraded"]
+    if degraded:
+        note(f"not kept, because they differ too much from the checkpoint: {', '.join(degraded)}")
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: steadystyle benchmark great-wave --clip in.mp4 --peer other.onnx -o reports/wave")
+def benchmark(
+    context: typer.Context,
+    artifacts: Annotated[
+        list[str] | None, typer.Argument(metavar="ARTIFACT", help="Names or files; without any, what is bundled.")
+    ] = None,
+    clips: Annotated[
+        list[str] | None,
+        typer.Option("--clip", help="Video to measure on; may be repeated. Without it the bundled scene."),
+    ] = None,
+    peers: Annotated[
+        list[str] | None,
+        typer.Option("--peer", help="ONNX file with one NCHW float 0..255 image input; may be repeated."),
+    ] = None,
+    output: Output = Path("reports/benchmark"),
+    size: Annotated[str, typer.Option(help="Size of the frames that latency is measured on.")] = "640x360",
+    height: Annotated[int, typer.Option(min=16, help="Height of the frames for all other figures.")] = 360,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of each engine.")] = 2,
+    max_frames: MaxFrames = None,
+    every: Every = 1,
+    seconds: Annotated[float, typer.Option(min=0, help="Least time of inference for each artifact.")] = 10,
+    styles: Styles = None,
+    loss_network: LossNetworkFile = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure latency, temporal error and style of what ships, in one table.
+
+    Writes report.html (tables, plots, error maps, zooms), report.json (every raw figure) and the pictures.
+    """
+    from .benchmarks.judging import parse_style_options
+    from .benchmarks.run import benchmark as run_benchmark
+
+    latency_size = _parse_size(size)
+    if latency_size is None:
+        raise InputError("latency needs a size: give --size WIDTHxHEIGHT, for example 640x360")
+    with progress() as update:
+        report = run_benchmark(
+            artifacts or [],
+            peers=peers or [],
+            clips=clips or [],
+            out_dir=output,
+            size=latency_size,
+            height=height,
+            threads=threads,
+            max_frames=max_frames,
+            every=every,
+            latency_seconds=seconds,
+            style_images=parse_style_options(styles or []),
+            loss_network=loss_network,
+            command=shlex.join(["steadystyle", *context.obj]),
+            progress=update,
+        )
+    _print_report(report, output, as_json)
+
+
+@app.command(epilog="Example: steadystyle compare in.mp4 wave.mp4 other-app.mp4 --style wave.jpg -o reports/apps")
+def compare(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The video that was stylized.")],
+    stylized: Annotated[list[str], typer.Argument(metavar="STYLIZED", help="What came out, one video or more.")],
+    output: Output = Path("reports/compare"),
+    max_frames: MaxFrames = None,
+    every: Every = 1,
+    styles: Styles = None,
+    loss_network: LossNetworkFile = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Measure any stylized video against its source: another app's output too.
+
+    The same figures and pictures as `benchmark`, without latency.
+    """
+    from .benchmarks.compare import compare as run_compare
+    from .benchmarks.judging import parse_style_options
+
+    with progress() as update:
+        report = run_compare(
+            source,
+            stylized,
+            out_dir=output,
+            max_frames=max_frames,
+            every=every,
+            style_images=parse_style_options(styles or []),
+            loss_network=loss_network,
+            command=shlex.join(["steadystyle", *context.obj]),
+            progress=update,
+        )
+    _print_report(report, output, as_json)
+
+
+def _print_report(report: "Report", folder: Path, as_json: bool) -> None:
+    from .benchmarks.tables import tables
+
+    if as_json:
+        return print_json(report)
+    for table in tables(report):
+        print_table(table.columns, [cells for _, cells in table.rows], table.title)
+        print(table.caption, end="\n\n")
+    for sentence in report.notes:
+        note(sentence)
+    print(folder / "report.html")
+
+
+@app.command(epilog="Example: steadystyle models --json")
+def models(as_json: Json = False, debug: Debug = False) -> None:
+    """List the bundled models, each with its card."""
+    from .runtimes.registry import bundled_models
+
+    found = bundled_models()
+    cards = {model.name: json.loads(model.card_json.read_text(encoding="utf-8")) for model in found}
+    if as_json:
+        return print_json([{**vars(model), "facts": cards[model.name]} for model in found])
+    print_table(
+        ["name", "style", "artifact", "size", "card"],
+        [[m.name, m.style, m.path.name, f"{m.path.stat().st_size / 1e6:.2f} MB", m.card] for m in found],
+    )
+
+
+@app.command(epilog="Example: steadystyle info exports/great-wave-640x360-fp32.onnx")
+def info(
+    file: Annotated[str, typer.Argument(help="An artifact, a checkpoint (.safetensors), or a bundled model's name.")],
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Show what an artifact or a checkpoint says of itself."""
+    facts = _checkpoint_facts(Path(file)) if file.endswith(".safetensors") else _artifact_facts(file)
+    if as_json:
+        return print_json(facts)
+    print_table(["", Path(file).name], [[key, _cell(value)] for key, value in facts.items()])
+
+
+def _artifact_facts(file: str) -> dict[str, Any]:
+    from .runtimes.registry import open_stylizer
+
+    with open_stylizer(file) as stylizer:
+        return {**vars(stylizer.metadata), "opens with": stylizer.engine}
+
+
+def _checkpoint_facts(path: Path) -> dict[str, Any]:
+    """The header of a .safetensors file, read without torch: eight bytes of length, then JSON."""
+    if not path.is_file():
+        raise InputError(f"there is no file {path}: check the path")
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= path.stat().st_size - 8:
+                raise ValueError("its header does not fit into the file")
+            tensors = json.loads(file.read(length))
+        own = json.loads(tensors.pop("__metadata__", {})["steadystyle"])
+        parameters = sum(math.prod(tensor["shape"]) for tensor in tensors.values())
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is not a steadystyle checkpoint: give one that `train` wrote") from error
+    return {**own, "tensors": len(tensors), "parameters": parameters}
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "\n".join(f"{key}: {item}" for key, item in value.items())
+    return "-" if value is None else str(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """One line of `doctor`: what was tried, whether it works, and what was found or how to get it."""
+
+    what: str
+    works: bool
+    detail: str
+
+
+@app.command(epilog="Example: steadystyle doctor")
+def doctor(as_json: Json = False, debug: Debug = False) -> None:
+    """Tell what this machine can train, export and run, and how to get the rest."""
+    from .benchmarks.device import this_device
+
+    machine = this_device()
+    checks = [*_check_extras(), _check_video(), _check_engine(), _check_cuda(machine.versions.get("torch"))]
+    if as_json:
+        return print_json({"machine": machine, "checks": checks})
+    memory = f", {machine.memory_gib} GiB of memory" if machine.memory_gib else ""
+    print(f"{machine.system}, Python {machine.python}, {machine.processor}, {machine.cores} cores{memory}")
+    rows = [[check.what, "yes" if check.works else "no", check.detail] for check in checks]
+    print_table(["", "works", "what was found, or how to get it"], rows)
+
+
+def _check_extras() -> list[Check]:
+    purposes = {"onnx": "run .onnx artifacts", "train": "train", "export": "export", "report": "plot reports"}
+    checks = []
+    for extra, purpose in purposes.items():
+        modules = [module for module, owner in EXTRA_OF.items() if owner == extra]
+        missing = [module for module in modules if importlib.util.find_spec(module) is None]
+        lacks = f"{', '.join(missing)} missing: pip install 'steadystyle[{extra}]'"
+        checks.append(Check(f"{purpose} [{extra}]", not missing, lacks if missing else ", ".join(modules)))
+    return checks
+
+
+def _check_video() -> Check:
+    """Really writes and reads a small file: which codecs PyAV was built with says less."""
+    import numpy as np
+
+    from .video.frames import read_frames, write_video
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            write_video(Path(folder, "check.mp4"), [np.full((64, 64, 3), 128, np.uint8)] * 2)
+            frames = len(read_frames(Path(folder, "check.mp4")))
+        except (InputError, OSError) as error:
+            return Check("video (H.264)", False, str(error))
+    return Check("video (H.264)", frames == 2, f"{frames} of 2 frames written and read back")
+
+
+def _check_engine() -> Check:
+    """Really opens a bundled model, with each provider that ONNX Runtime may have."""
+    from .runtimes.registry import bundled_models, open_stylizer
+
+    what = "ONNX Runtime"
+    if importlib.util.find_spec("onnxruntime") is None:
+        return Check(what, False, "pip install 'steadystyle[onnx]'")
+    from .runtimes.onnx import PROVIDERS
+
+    models = bundled_models()
+    if not models:
+        return Check(what, False, "no model came with this installation: install it again")
+    engines, failure = [], ""
+    for provider in PROVIDERS:
+        try:
+            with open_stylizer(models[0].name, provider=provider) as stylizer:
+                engines.append(f"--provider {provider}: {stylizer.engine}")
+        except InputError as error:
+            failure = str(error)
+    return Check(what, bool(engines), "\n".join(engines) or failure)
+
+
+def _check_cuda(torch_version: str | None) -> Check:
+    tool = shutil.which("nvidia-smi")
+    query = [tool or "nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
+    done = subprocess.run(query, capture_output=True, text=True, check=False) if tool else None
+    if done is None or done.returncode != 0:
+        return Check("CUDA", False, "no NVIDIA GPU with a working driver was found: training and export use the CPU")
+    gpus = "; ".join(done.stdout.strip().splitlines())
+    if torch_version is None or "+cpu" in torch_version:
+        return Check("CUDA", False, f"{gpus}: install a CUDA build of torch to train on it")
+    return Check("CUDA", True, f"{gpus}, torch {torch_version}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,266 @@
+"""The demo on this machine: a bundled model on the bundled scene, on a file, or on a camera.
+
+One road for all three: the source is first kept as a short `source.mp4`, and everything after starts from that file,
+so that decoding and encoding are real work in the end-to-end figure. The temporal error is measured on the frames that
+went into and came out of the stylizer; its flow is the scene's own for the bundled scene, else estimated (DIS).
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..runtimes.pipeline import run
+from ..runtimes.registry import open_stylizer
+from ..video.files import check_writable, made_folder
+from ..video.flow import FlowPair, flow_pair
+from ..video.frames import Frame, open_sink, open_source, write_image, write_video
+from ..video.scenes import Scene, harbour
+from ..video.temporal import box_blur, error_map, flow_pairs, temporal_error
+
+Image = NDArray[np.uint8]
+Progress = Callable[[str, int, int | None], None]
+
+INTERVALS = (1, 5)
+EVERY = 2  # temporal error: every second frame starts a pair; the figure changes in the third digit, the time halves
+ALONE_FRAMES = 30
+CELL_WIDTH = 400  # contact sheet, in pixels
+COLUMNS = 4
+
+
+@dataclass(frozen=True)
+class SteadinessRow:
+    """Temporal error of one video: the stylized one, or a control.
+
+    Attributes:
+        name: "stylized", or a control: "identity", "blur", "still".
+        errors: e_temporal by interval in frames (1 and 5), RGB in [0, 1]; an interval that the clip is too short for is
+            left out.
+    """
+
+    name: str
+    errors: dict[int, float]
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo did and measured.
+
+    Attributes:
+        source: name of what was stylized.
+        model: name of the model.
+        engine: engine, its version, provider and threads.
+        width: width of the frames in pixels.
+        height: height of the frames in pixels.
+        frames: number of frames.
+        fps_alone: frames a second of the model by itself (median of its time a frame).
+        fps_end_to_end: frames a second from the file through the model into the file.
+        flow_source: "ground truth" or "DIS medium".
+        mask_share: mean share of the pixels that count in the temporal error, by interval.
+        rows: the stylized video and the three controls.
+        files: what was written.
+        notes: sentences to show, for instance that the frames were resized.
+    """
+
+    source: str
+    model: str
+    engine: str
+    width: int
+    height: int
+    frames: int
+    fps_alone: float
+    fps_end_to_end: float
+    flow_source: str
+    mask_share: dict[int, float]
+    rows: list[SteadinessRow]
+    files: list[Path]
+    notes: list[str] = field(default_factory=list)
+
+
+def run_demo(
+    source: str | None,
+    model: str,
+    out_dir: Path,
+    *,
+    frames: int = 96,
+    height: int = 360,
+    threads: int | None = None,
+    provider: str | None = None,
+    progress: Progress | None = None,
+) -> DemoResult:
+    """Stylize a scene, a file or a camera, write the videos and pictures, and measure speed and steadiness.
+
+    Args:
+        source: None for the bundled scene; else what `open_source` takes (video, image, image folder, camera index).
+        model: name of a bundled model, or an artifact file.
+        out_dir: folder for source.mp4, stylized.mp4, side-by-side.mp4 and contact-sheet.png.
+        frames: number of frames to take at most.
+        height: of the bundled scene in pixels; a taller source is made this high.
+        threads: threads of the engine; None leaves the choice to it.
+        provider: execution provider of the engine; None takes its default.
+        progress: called with the name of the step, how much of it is done, and of how much.
+
+    Raises:
+        InputError: the source or model cannot be read, or nothing can be written to `out_dir`.
+    """
+    report = progress or (lambda step, done, total: None)
+    names = ("source.mp4", "stylized.mp4", "side-by-side.mp4", "contact-sheet.png")
+    for name in names:
+        check_writable(out_dir / name)
+    before: list[Image] = []
+    after: list[Image] = []
+
+    def keep(frame: Frame, stylized: Image) -> None:
+        before.append(frame.image)
+        after.append(stylized)
+
+    with ExitStack() as stack:
+        stylizer = stack.enter_context(open_stylizer(model, threads=threads, provider=provider))
+        stack.enter_context(made_folder(out_dir))
+        # All files come into the folder together, at the end: an interrupted demo leaves none.
+        scratch = Path(stack.enter_context(TemporaryDirectory(dir=out_dir, prefix=".working-")))
+        source_video, stylized_video, side_by_side, contact_sheet = (scratch / name for name in names)
+
+        scene = harbour(width=2 * round(height * 8 / 9), height=height, frames=frames) if source is None else None
+        if scene is not None:
+            painted = _counted(map(scene.frame, range(frames)), "paint the scene", frames, report)
+            write_video(source_video, painted, scene.frame_rate)
+            notes = []
+        else:
+            notes = _keep_clip(source or "", source_video, frames, height, report)
+        with open_source(source_video) as clip, open_sink(stylized_video, clip) as sink:
+            rate = clip.info.frame_rate or Fraction(25)
+            stages = run(clip, stylizer, sink, on_frame=keep, progress=lambda done, _: report("stylize", done, frames))
+        fps_alone = _fps_alone(stylizer, before)
+
+        pairs = {interval: _pairs(scene, before, interval) for interval in INTERVALS}
+        pairs = {interval: found for interval, found in pairs.items() if found}
+        both = (np.hstack([b, a]) for b, a in zip(before, after, strict=True))
+        write_video(side_by_side, _counted(both, "side by side", len(before), report), rate)
+        write_image(contact_sheet, _contact_sheet(scene, before, after, stylizer.metadata.name))
+        rows = _steadiness(before, after, pairs, report)
+        for name in names:
+            (scratch / name).replace(out_dir / name)
+    return DemoResult(
+        source="the bundled scene" if source is None else source,
+        model=stylizer.metadata.name,
+        engine=stylizer.engine,
+        width=before[0].shape[1],
+        height=before[0].shape[0],
+        frames=len(before),
+        fps_alone=fps_alone,
+        fps_end_to_end=stages.fps,
+        flow_source="DIS medium" if scene is None else "ground truth",
+        mask_share={i: float(np.mean([pair.valid.mean() for pair in found.values()])) for i, found in pairs.items()},
+        rows=rows,
+        files=[out_dir / name for name in names],
+        notes=[*notes, *stages.notes],
+    )
+
+
+def _counted(images: Iterable[Image], step: str, total: int, report: Progress) -> Iterator[Image]:
+    for done, image in enumerate(images):
+        report(step, done, total)
+        yield image
+
+
+def _keep_clip(spec: str, target: Path, frames: int, height: int, report: Progress) -> list[str]:
+    """Write the first frames of a file or camera as a small video; the notes say what was changed."""
+    with open_source(spec) as clip:
+        info = clip.info
+        scale = min(1, height / info.height)
+        size = (max(2, 2 * round(info.width * scale / 2)), max(2, 2 * round(info.height * scale / 2)))
+
+        small = (
+            np.asarray(cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA), np.uint8)
+            for frame in islice(clip, frames)
+        )
+        write_video(target, _counted(small, "read", frames, report), info.frame_rate or Fraction(25))
+        notes = [clip.note] if clip.note else []
+    if size != (info.width, info.height):
+        notes.append(f"the source is {info.width}x{info.height}: the demo made it {size[0]}x{size[1]}")
+    if info.frames is not None and info.frames > frames:
+        notes.append(f"the demo took the first {frames} of about {info.frames} frames: `steadystyle stylize` does all")
+    return notes
+
+
+def _fps_alone(stylizer: Callable[[Image], Image], frames: Sequence[Image]) -> float:
+    """Frames a second of the model with nothing running beside it: 1 / median of the time a frame, after a warm-up."""
+    for frame in frames[:3]:
+        stylizer(frame)
+    seconds = []
+    for frame in frames[:ALONE_FRAMES]:
+        start = time.perf_counter()
+        stylizer(frame)
+        seconds.append(time.perf_counter() - start)
+    return 1 / statistics.median(seconds)
+
+
+def _pairs(scene: Scene | None, frames: Sequence[Image], interval: int) -> dict[int, FlowPair]:
+    """Motion between the frames that lie `interval` apart: exact for a scene, else estimated, cuts left out."""
+    if scene is not None:
+        return {t: scene.pair(t, interval) for t in range(0, len(frames) - interval, EVERY)}
+    found = flow_pairs(frames, interval, every=EVERY)
+    return found if any(pair.valid.any() for pair in found.values()) else {}
+
+
+def _steadiness(
+    before: Sequence[Image], after: Sequence[Image], pairs: Mapping[int, dict[int, FlowPair]], report: Progress
+) -> list[SteadinessRow]:
+    """Temporal error of the stylized video and of the three controls that show what the figure is worth."""
+    videos = {
+        "stylized": after,
+        "identity": before,
+        "blur": [box_blur(frame) for frame in after],
+        "still": [after[0]] * len(after),
+    }
+    rows = []
+    for done, (name, video) in enumerate(videos.items()):
+        report("measure", done, len(videos))
+        rows.append(SteadinessRow(name, {i: temporal_error(video, found, i).value for i, found in pairs.items()}))
+    return rows
+
+
+def _contact_sheet(scene: Scene | None, before: Sequence[Image], after: Sequence[Image], style: str) -> Image:
+    """Consecutive frames from the middle: the source, the stylized frames, and where each differs from the one before.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    first = max(0, (len(before) - COLUMNS) // 2)
+    shown = range(first, min(first + COLUMNS, len(before)))
+    errors = []
+    for t in shown:
+        if t == 0:
+            errors.append(np.zeros_like(before[0]))
+            continue
+        motion = scene.pair(t - 1, 1) if scene is not None else flow_pair(before[t - 1], before[t])
+        errors.append(np.dstack([error_map(after[t - 1], after[t], motion)] * 3))
+    rows = {
+        "source": [before[t] for t in shown],
+        style: [after[t] for t in shown],
+        "temporal error to the frame before (white: 0.25 and more; black: none, or not measurable)": errors,
+    }
+    return np.vstack(
+        [_labelled(label, np.hstack([_cell(image) for image in images])) for label, images in rows.items()]
+    )
+
+
+def _cell(image: Image) -> Image:
+    height = max(1, round(image.shape[0] * CELL_WIDTH / image.shape[1]))
+    return np.asarray(cv2.resize(image, (CELL_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _labelled(label: str, row: Image) -> Image:
+    strip = np.full((24, row.shape[1], 3), 255, np.uint8)
+    cv2.putText(strip, label, (8, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+    return np.vstack([strip, row])

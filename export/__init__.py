@@ -1,0 +1,1 @@
+"""Turns a checkpoint into artifacts, and proves each against the network it came from."""

@@ -1,0 +1,181 @@
+"""The deployable graph: a uint8 frame in, the stylized uint8 frame out, the same network rewritten to be quick.
+
+All rewrites are exact up to float32 rounding; `export/verify.py` holds each artifact to that.
+
+* The division by 255 is folded into the first convolution.
+* *The tail works at half size.* The last upsampling, its convolution, normalization and the head would read and write
+  full-size tensors of many channels. The four pixels of a 2x2 block are channels of one half-size pixel instead: an
+  enlargement by two and a 3x3 convolution become one 2x2 convolution (4/9 of the products), the head reads the blocks
+  where they are, and only the finished 3-channel picture is laid out at full size.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ..train.networks import TANH_GAIN, EncoderDecoder, Upsample
+
+
+class DeployableGraph(nn.Module):
+    """A stylizing network with all pre- and post-processing inside.
+
+    Args:
+        network: as a checkpoint holds it; it is copied, not changed.
+
+    Raises:
+        TypeError: a network that this graph does not know how to rewrite.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        if not isinstance(network, EncoderDecoder):
+            raise TypeError(f"no deployable graph is written for {type(network).__name__}: add one to export/graph.py")
+        network = copy.deepcopy(network).requires_grad_(False).eval()
+        self.padding, self.margin = network.padding, network.margin
+        self.down, self.blocks, self.up = network.down, network.blocks, network.up[:-1]
+        self.tail = HalfSizeTail(network.up[-1], network.head, self.margin)
+        next(self.down.parameters()).div_(255.0)
+
+    def forward(self, frame: Tensor) -> Tensor:
+        """Stylize one frame.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB; any H, W of at least 1.
+
+        Returns:
+            (H, W, 3) uint8 RGB.
+        """
+        height, width, margin = frame.shape[0], frame.shape[1], self.margin
+        x = frame.permute(2, 0, 1).unsqueeze(0).float()  # (1, 3, H, W) in 0..255
+        x = functional.pad(x, (self.padding,) * 4, mode="replicate")
+        x = self.tail(self.up(self.blocks(self.down(x))))  # (1, 12, h, w), a 2x2 block of RGB pixels in each pixel
+        x = torch.tanh(x.permute(0, 2, 3, 1)) * (255.0 * TANH_GAIN) + 127.5
+        x = x.round().clamp(0.0, 255.0).to(torch.uint8)
+        half_height, half_width = x.shape[1], x.shape[2]
+        # (row, column, row in the block, column in the block and colour) -> rows and columns of the picture.
+        x = x.reshape(half_height, half_width, 2, 6).permute(0, 2, 1, 3).reshape(2 * half_height, 2 * half_width, 3)
+        return x[margin : margin + height, margin : margin + width]
+
+
+class HalfSizeTail(nn.Module):
+    """The last `Upsample` and the head of a network, computed on 2x2 blocks at half size.
+
+    Let the enlarged picture have rows 0 .. 2h - 1. Block row p of the *grid* (p = 0 .. h) holds its rows 2p - 1 and 2p,
+    and likewise for columns: shifted by one against the pixels, so that the 3 taps on either row of a block touch the
+    low-resolution rows p - 1 and p only. What the grid has too much, rows -1 and 2h, is left out of the statistics, and
+    the network's crop takes off the border that it reaches through the head.
+
+    Args:
+        upsample: the last enlarging layer: nearest ×2, 3x3 convolution to C channels, instance norm, ReLU.
+        head: the convolution to RGB, with any odd kernel.
+        margin: pixels that are cropped from each side of the result.
+
+    Raises:
+        ValueError: the crop is narrower than the head's reach.
+    """
+
+    def __init__(self, upsample: nn.Module, head: nn.Module, margin: int) -> None:
+        super().__init__()
+        if not isinstance(upsample, Upsample) or not isinstance(head, nn.Conv2d) or head.bias is None:
+            raise TypeError("the tail of the network must be an Upsample and a convolution with a bias")
+        norm = upsample.norm
+        self.reach = head.kernel_size[0] // 2
+        if margin < self.reach:
+            raise ValueError(f"a crop of {margin} pixels does not hide the border that the head reaches, {self.reach}")
+        self.epsilon = norm.eps
+        self.register_buffer("up_weight", blocks_of_upsampled(upsample.conv.weight))
+        self.register_buffer("norm_weight", norm.weight)
+        self.register_buffer("norm_bias", norm.bias)
+        self.register_buffer("head_weight", blocks_of_convolution(head.weight))
+        self.register_buffer("head_bias", head.bias.repeat(4))
+
+    up_weight: Tensor
+    norm_weight: Tensor
+    norm_bias: Tensor
+    head_weight: Tensor
+    head_bias: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (1, inputs, h, w) to (1, 12, h, w); channel (2 a + b) 3 + c is colour c of pixel (2 i + a, 2 j + b)."""
+        pixels = 4 * x.shape[2] * x.shape[3]
+        grid = functional.conv2d(x, self.up_weight, padding=1)  # (1, 4 C, h + 1, w + 1)
+        # Instance norm by hand, because each of its channels is spread over four here.
+        total, squared = sums_inside(grid.reshape(grid.shape[1:]))
+        mean = total / pixels
+        variance = (squared / pixels - mean * mean).clamp(min=0.0)
+        scale = self.norm_weight * torch.rsqrt(variance + self.epsilon)
+        shift = self.norm_bias - mean * scale
+        # As a depthwise 1x1 convolution, engines do scale, shift and ReLU in one pass over the tensor.
+        scale, shift = scale.repeat(4).reshape(-1, 1, 1, 1), shift.repeat(4)
+        grid = functional.relu(functional.conv2d(grid, scale, shift, groups=scale.shape[0]))
+        return functional.conv2d(grid, self.head_weight, self.head_bias, padding=self.reach // 2)
+
+
+def sums_inside(grid: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums of each channel and of its squares over the enlarged picture, without what the grid holds beyond it.
+
+    Args:
+        grid: (4 C, h + 1, w + 1); channel (2 a + b) C + c is channel c in row a and column b of the block.
+
+    Returns:
+        Two of (C,).
+    """
+    channels = grid.shape[0] // 4
+    # Outside are the first row of blocks in row 0 of a block and the last one in row 1; columns likewise. The strips
+    # are cut before they are sorted by their place in the block, so that nothing large is copied.
+    top, bottom, left, right = (
+        strip.reshape(2, 2, channels, -1) for strip in (grid[:, :1], grid[:, -1:], grid[:, :, :1], grid[:, :, -1:])
+    )
+    rows = torch.stack([top[0], bottom[1]])
+    columns = torch.stack([left[:, 0], right[:, 1]], 1)
+    corners = torch.stack([rows[:, 0, :, 0], rows[:, 1, :, -1]], 1)  # in a row and in a column, taken off twice
+
+    def inside(everything: Tensor, rows: Tensor, columns: Tensor, corners: Tensor) -> Tensor:
+        total = everything.sum((1, 2)).reshape(2, 2, channels)
+        return (total - rows.sum(3) - columns.sum(3) + corners).sum((0, 1))
+
+    parts = (grid, rows, columns, corners)
+    return inside(*parts), inside(*(part * part for part in parts))
+
+
+def blocks_of_upsampled(weight: Tensor) -> Tensor:
+    """Weights that give the grid's blocks straight from the small picture.
+
+    Row 2p - 1 + a of the enlarged picture has its three taps on the small picture's rows p - 1, p - 1, p for a = 0, and
+    p - 1, p, p for a = 1.
+
+    Args:
+        weight: (C, inputs, 3, 3), of the convolution that follows an enlargement by two (nearest neighbour).
+
+    Returns:
+        (4 C, inputs, 2, 2), for a padding of 1.
+    """
+    taps = weight.new_tensor([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]])  # row of the block, small row, tap
+    blocks = torch.einsum("aik,bjl,cnkl->abcnij", taps, taps, weight)
+    return blocks.reshape(-1, weight.shape[1], 2, 2)
+
+
+def blocks_of_convolution(weight: Tensor) -> Tensor:
+    """Weights of a convolution whose input is the grid's blocks and whose output is a block for each half-size pixel.
+
+    Row 2 i + a of the result has its taps on rows 2 i + a - reach + t of the enlarged picture, t = 0 .. 2 reach; row r
+    stands in block (r + 1) // 2.
+
+    Args:
+        weight: (outputs, C, k, k), k odd, zero-padded by reach = k // 2.
+
+    Returns:
+        (4 outputs, 4 C, n, n), for a padding of reach // 2.
+    """
+    kernel = weight.shape[2]
+    reach = kernel // 2
+    first, last = (1 - reach) // 2, (2 + reach) // 2
+    taps = weight.new_zeros(2, 2, last - first + 1, kernel)  # row of the output's block, of the grid's, block, tap
+    for a in range(2):
+        for t in range(kernel):
+            block, row = divmod(a - reach + t + 1, 2)
+            taps[a, row, block - first, t] = 1.0
+    blocks = torch.einsum("aAik,bBjl,ockl->aboABcij", taps, taps, weight)
+    return blocks.reshape(4 * weight.shape[0], 4 * weight.shape[1], last - first + 1, last - first + 1)

@@ -1,0 +1,126 @@
+"""Proof of an artifact: the written file is run and compared with the checkpoint that it came from."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ..train.checkpoint import Checkpoint
+from ..video.flow import FlowPair
+from ..video.frames import read_frames
+from ..video.scenes import harbour
+from ..video.temporal import FlowSource, flow_pairs, temporal_error
+
+Image = NDArray[np.uint8]
+
+FLOORS_DB: Mapping[str, float] = {"fp32": 60.0}
+"""Precision -> least PSNR against the checkpoint, in dB. An artifact below is *degraded*."""
+
+IDENTICAL_DB = 99.0
+"""Given as the PSNR of pictures that do not differ at all, where the formula has no finite value."""
+
+FRAMES = 4
+_ANY_SIZE = (427, 241)  # odd, so that an artifact for any size is tried where its halves do not come out even
+
+
+@dataclass(frozen=True)
+class TestFrames:
+    """Consecutive frames to prove an artifact on, and their motion.
+
+    Attributes:
+        source: where they are from, for the record.
+        frames: each (H, W, 3) uint8 RGB.
+        pairs: motion between frame t and t + 1 by t; may be empty.
+        flow_source: where the motion was taken from.
+    """
+
+    source: str
+    frames: Sequence[Image]
+    pairs: Mapping[int, FlowPair]
+    flow_source: FlowSource
+
+
+def load_test_frames(clip: str | None, size: tuple[int, int] | None) -> TestFrames:
+    """The first frames of a clip, or of the bundled scene.
+
+    Args:
+        clip: anything that `video.frames.open_source` takes; None for the bundled scene.
+        size: width and height of the artifact; None for any.
+
+    Raises:
+        InputError: the clip cannot be read.
+    """
+    if clip is None:
+        width, height = size or _ANY_SIZE
+        scene = harbour(width, height, FRAMES)
+        pairs = {t: scene.pair(t, 1) for t in range(FRAMES - 1)}
+        return TestFrames(scene.name, [scene.frame(t) for t in range(FRAMES)], pairs, "ground truth")
+    frames = read_frames(clip, max_frames=FRAMES)
+    if size is not None:
+        frames = [np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8) for frame in frames]
+    return TestFrames(clip, frames, flow_pairs(frames, 1), "DIS medium")
+
+
+def verify(
+    stylizer: Callable[[Image], Image],
+    checkpoint: Checkpoint,
+    frames: Sequence[Image],
+    pairs: Mapping[int, FlowPair] | None = None,
+) -> dict[str, float | str]:
+    """Compare an artifact with its checkpoint, both as 8-bit pictures.
+
+    Args:
+        stylizer: the opened artifact.
+        checkpoint: what it was made from.
+        frames: consecutive frames of one size, each (H, W, 3) uint8 RGB.
+        pairs: motion between frame t and t + 1 of the source by t; without it there is no flicker delta.
+
+    Returns:
+        ``max_abs`` and ``mean_abs`` difference on a scale of 0..255; ``psnr_db``, 10 log10(255² / mean squared
+        difference), at most `IDENTICAL_DB`; ``flicker_delta``, e_temporal(1) of the artifact divided by that of the
+        checkpoint, where there is motion to measure it on; ``frames`` and their ``size``.
+    """
+    ours = [stylizer(frame) for frame in frames]
+    wanted = [reference(checkpoint.network, frame) for frame in frames]
+    difference = np.stack(ours).astype(np.float64) - np.stack(wanted)
+    figures: dict[str, float | str] = {
+        "max_abs": float(np.abs(difference).max()),
+        "mean_abs": float(np.abs(difference).mean()),
+        "psnr_db": _psnr(float(np.square(difference).mean())),
+        "frames": len(frames),
+        "size": f"{frames[0].shape[1]}x{frames[0].shape[0]}",
+    }
+    measurable = {t: pair for t, pair in (pairs or {}).items() if pair.valid.any()}
+    if measurable:
+        error = temporal_error(wanted, measurable, 1).value
+        if error > 0:
+            figures["flicker_delta"] = temporal_error(ours, measurable, 1).value / error
+    return figures
+
+
+def reference(network: nn.Module, frame: Image) -> Image:
+    """What the checkpoint itself makes of a frame.
+
+    Args:
+        network: maps (1, 3, H, W) RGB [0, 1] to the same.
+        frame: (H, W, 3) uint8 RGB.
+
+    Returns:
+        (H, W, 3) uint8 RGB, rounded to the nearest.
+    """
+    with torch.inference_mode():
+        x = torch.from_numpy(frame).permute(2, 0, 1).unsqueeze(0).float() / 255.0
+        result: Any = network(x)[0].permute(1, 2, 0)
+        return np.asarray((result * 255.0).round().clamp(0.0, 255.0).to(torch.uint8).numpy(), np.uint8)
+
+
+def _psnr(mean_squared: float) -> float:
+    if mean_squared == 0:
+        return IDENTICAL_DB
+    return min(IDENTICAL_DB, 10 * math.log10(255.0**2 / mean_squared))

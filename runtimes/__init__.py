@@ -1,0 +1,1 @@
+"""Runs artifacts: one interface, one file an engine, and no training stack."""

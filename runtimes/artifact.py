@@ -1,0 +1,125 @@
+"""What an artifact says of itself: the metadata that every artifact carries inside."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..video.files import InputError
+
+METADATA_KEY = "steadystyle"
+"""Key under which the JSON text stands in the artifact's own metadata."""
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ArtifactMetadata:
+    """What an artifact says of itself.
+
+    Attributes:
+        name: of the model, for example ``great-wave``.
+        style: file name of the style image.
+        architecture: of the stylizing network.
+        precision: ``fp32``, ``fp16`` or ``int8``.
+        width: of the frames it takes, in pixels; None for any.
+        height: of the frames it takes, in pixels; None for any. Both are None, or neither.
+        checkpoint_sha256: of the checkpoint it was made from.
+        calibration_sha256: of the clip it was calibrated on; None where nothing was calibrated.
+        steps: optimizer steps of the training.
+        verification: what running the written file against the checkpoint gave (see ``export/verify.py``).
+        producer: what wrote it, with versions.
+        layout: of a frame; always height, width, channels.
+        colour_order: of a pixel.
+        format_version: of this record.
+    """
+
+    name: str
+    style: str
+    architecture: str
+    precision: str
+    width: int | None
+    height: int | None
+    checkpoint_sha256: str
+    calibration_sha256: str | None
+    steps: int
+    producer: str
+    verification: dict[str, float | str] = field(default_factory=dict)
+    layout: str = "HWC"
+    colour_order: str = "RGB"
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def size_text(self) -> str:
+        """``640x360``, or ``any``."""
+        return "any" if self.width is None else f"{self.width}x{self.height}"
+
+    def file_name(self, ending: str = "") -> str:
+        """The name of an artifact's file, for example ``great-wave-640x360-fp32.onnx``.
+
+        Args:
+            ending: of the target, with its dot.
+        """
+        return f"{self.name}-{self.size_text}-{self.precision}{ending}"
+
+    def to_json(self) -> str:
+        """The record as JSON text with its keys in order, so that the same artifact has the same bytes."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, allow_nan=False)
+
+    @staticmethod
+    def from_json(text: str) -> "ArtifactMetadata":
+        """Read what `to_json` wrote.
+
+        Raises:
+            InputError: not JSON, another format version, a field that is missing or of another type, half a size.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError("its metadata is not JSON: export it again") from error
+        if not isinstance(values, dict):
+            raise InputError("its metadata is not a JSON object: export it again")
+        if values.get("format_version") != FORMAT_VERSION:
+            found = values.get("format_version")
+            raise InputError(
+                f"its metadata has format version {found} and this steadystyle reads version {FORMAT_VERSION}: "
+                "export it again with this version"
+            )
+        for name, kinds in _KINDS.items():
+            if name not in values:
+                raise InputError(f"its metadata lacks '{name}': export it again")
+            # JSON's true is a Python int too, and no field here is a truth value.
+            if not isinstance(values[name], kinds) or isinstance(values[name], bool):
+                raise InputError(f"its metadata has a '{name}' that does not fit: export it again")
+        metadata = ArtifactMetadata(**{name: values[name] for name in _KINDS})
+        _check_values(metadata)
+        return metadata
+
+
+_KINDS: dict[str, tuple[type[Any], ...]] = {
+    "format_version": (int,),
+    "name": (str,),
+    "style": (str,),
+    "architecture": (str,),
+    "precision": (str,),
+    "width": (int, type(None)),
+    "height": (int, type(None)),
+    "layout": (str,),
+    "colour_order": (str,),
+    "checkpoint_sha256": (str,),
+    "calibration_sha256": (str, type(None)),
+    "steps": (int,),
+    "verification": (dict,),
+    "producer": (str,),
+}
+
+
+def _check_values(metadata: ArtifactMetadata) -> None:
+    if (metadata.layout, metadata.colour_order) != ("HWC", "RGB"):
+        raise InputError(
+            f"its metadata says that frames are {metadata.layout} {metadata.colour_order} "
+            "and this steadystyle knows HWC RGB only: export it again"
+        )
+    sides = (metadata.width, metadata.height)
+    if sides != (None, None) and not all(side is not None and side > 0 for side in sides):
+        raise InputError(f"its metadata has no size in {metadata.width}x{metadata.height}: export it again")

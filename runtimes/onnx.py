@@ -1,0 +1,145 @@
+"""ONNX Runtime: runs ``.onnx`` artifacts. The only file that imports onnxruntime."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
+
+from ..video.files import InputError
+from .artifact import METADATA_KEY, ArtifactMetadata
+from .stylizer import Stylizer
+
+PROVIDERS = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "dml": "DmlExecutionProvider",
+    "xnnpack": "XnnpackExecutionProvider",
+}
+"""Short name -> ONNX Runtime's own name."""
+
+# What opening or running a broken file raises; ONNX Runtime gives its errors no common base of their own.
+_ENGINE_ERRORS = (
+    onnxruntime_errors.EPFail,
+    onnxruntime_errors.Fail,
+    onnxruntime_errors.InvalidArgument,
+    onnxruntime_errors.InvalidGraph,
+    onnxruntime_errors.InvalidProtobuf,
+    onnxruntime_errors.NoModel,
+    onnxruntime_errors.NoSuchFile,
+    onnxruntime_errors.NotImplemented,
+    onnxruntime_errors.RuntimeException,
+)
+
+
+class OnnxStylizer(Stylizer):
+    """An ``.onnx`` artifact opened with ONNX Runtime.
+
+    Args:
+        path: the artifact.
+        threads: for one operator; None leaves ONNX Runtime's own choice, one for each core.
+        provider: a key of `PROVIDERS`, in any case; None is the CPU.
+
+    Raises:
+        InputError: the file is damaged, carries no metadata of ours or such that does not fit its graph, or the
+            installed onnxruntime has no such provider.
+    """
+
+    def __init__(self, path: Path, *, threads: int | None = None, provider: str | None = None) -> None:
+        self._session, self.engine = open_session(path, threads=threads, provider=provider)
+        self.metadata = self._read_metadata(path)
+        self._input, self._output = self._session.get_inputs()[0].name, self._session.get_outputs()[0].name
+
+    def _read_metadata(self, path: Path) -> ArtifactMetadata:
+        text = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        if text is None:
+            raise InputError(f"'{path}' has no steadystyle metadata: give an artifact that `steadystyle export` wrote")
+        try:
+            metadata = ArtifactMetadata.from_json(text)
+        except InputError as error:
+            raise InputError(f"'{path}' cannot be used because {error}") from error
+        wanted = (metadata.height, metadata.width, 3)
+        for what, ends in (("takes", self._session.get_inputs()), ("gives", self._session.get_outputs())):
+            # A side that may have any length is a name, or nothing.
+            found = [tuple(side if isinstance(side, int) else None for side in end.shape) for end in ends]
+            if found != [wanted] or ends[0].type != "tensor(uint8)":
+                raise InputError(
+                    f"'{path}' cannot be used because its graph {what} "
+                    f"{', '.join(f'{_shape_text(s)} {e.type}' for s, e in zip(found, ends, strict=True))} "
+                    f"where its metadata says {_shape_text(wanted)} tensor(uint8): export it again"
+                )
+        return metadata
+
+    def _stylize(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        # Bound, so that the engine reads the frame where it is and writes into the array that the caller gets.
+        stylized = np.empty_like(frame)
+        binding = self._session.io_binding()
+        for bind, name, array in (
+            (binding.bind_input, self._input, frame),
+            (binding.bind_output, self._output, stylized),
+        ):
+            bind(name, "cpu", 0, np.uint8, array.shape, array.ctypes.data)
+        self._session.run_with_iobinding(binding)
+        return stylized
+
+    def close(self) -> None:
+        """Let go of the session and its threads."""
+        self._session = None
+
+
+def open_session(path: Path, *, threads: int | None = None, provider: str | None = None) -> tuple[Any, str]:
+    """Open any ONNX file, ours or not, as a session of ONNX Runtime.
+
+    Args:
+        path: the file.
+        threads: for one operator; None leaves ONNX Runtime's own choice, one for each core.
+        provider: a key of `PROVIDERS`, in any case; None is the CPU.
+
+    Returns:
+        The `onnxruntime.InferenceSession`, and what runs it as a text for people.
+
+    Raises:
+        InputError: the file is damaged, or the installed onnxruntime has no such provider.
+    """
+    name = _provider(provider)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    options.log_severity_level = 4  # what matters comes as an exception
+    try:
+        session: Any = onnxruntime.InferenceSession(path, options, providers=[name])
+    except _ENGINE_ERRORS as error:
+        raise InputError(
+            f"'{path}' is damaged or not an ONNX file: copy or export it again ({_first_line(error)})"
+        ) from error
+    # A provider that fails to start is replaced by the CPU, with no error.
+    used = session.get_providers()[0]
+    if used != name:
+        raise InputError(f"the provider '{provider}' does not start on this machine: choose another, for example cpu")
+    count = f"{threads} thread{'s' if threads != 1 else ''}" if threads else "default threads"
+    return session, f"onnxruntime {onnxruntime.__version__} {used}, {count}"
+
+
+def _provider(short: str | None) -> str:
+    name = PROVIDERS.get((short or "cpu").lower())
+    available = onnxruntime.get_available_providers()
+    usable = [key for key, value in PROVIDERS.items() if value in available]
+    if name is None:
+        raise InputError(f"unknown provider '{short}': choose one of {', '.join(usable)}")
+    if name not in available:
+        raise InputError(
+            f"the installed onnxruntime {onnxruntime.__version__} has no provider '{short}': choose one of "
+            f"{', '.join(usable)}, or install a build of onnxruntime that has it"
+        )
+    return name
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]
+
+
+def _shape_text(shape: tuple[int | None, ...]) -> str:
+    return "x".join("any" if side is None else str(side) for side in shape)

@@ -1,0 +1,62 @@
+"""What the tests of this room share: small peers written on the spot."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+WritePeer = Callable[..., Path]
+
+
+def _write_peer(
+    path: Path,
+    *,
+    shape: Sequence[str | int] = (1, 3, "h", "w"),
+    kind: int = TensorProto.FLOAT,
+    inputs: int = 1,
+    left_out: int = 0,
+) -> Path:
+    """Write a network that inverts its image (255 - x) in the layout of a peer, or something that is not quite one.
+
+    Args:
+        path: the file to write.
+        shape: of the image, in and out.
+        kind: type of the image's values.
+        inputs: number of images that are added up.
+        left_out: columns that are left out on the right.
+    """
+    names = [f"image{number}" for number in range(inputs)]
+    out_shape = (*shape[:-1], "narrower") if left_out else shape
+    nodes = [
+        helper.make_node("Sum", names, ["sum"]) if inputs > 1 else helper.make_node("Identity", names, ["sum"]),
+        helper.make_node("Sub", ["white", "sum"], ["inverted"]),
+        helper.make_node("Slice", ["inverted", "first", "last", "axis"], ["out"]),
+    ]
+    constants = [
+        helper.make_tensor("white", kind, [], [255.0]),
+        helper.make_tensor("first", TensorProto.INT64, [1], [0]),
+        helper.make_tensor("last", TensorProto.INT64, [1], [-left_out if left_out else 2**40]),
+        helper.make_tensor("axis", TensorProto.INT64, [1], [3]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "peer",
+        [helper.make_tensor_value_info(name, kind, shape) for name in names],
+        [helper.make_tensor_value_info("out", kind, out_shape)],
+        constants,
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
+    return path
+
+
+@pytest.fixture
+def write_peer() -> WritePeer:
+    return _write_peer
+
+
+@pytest.fixture
+def peer_file(tmp_path: Path) -> Path:
+    """A peer that inverts its image."""
+    return _write_peer(tmp_path / "inverts.onnx")

@@ -1,0 +1,90 @@
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from steadystyle.benchmarks.compare import compare
+from steadystyle.benchmarks.report import read_report
+from steadystyle.video.files import InputError
+from steadystyle.video.frames import write_video
+
+Frame = NDArray[np.uint8]
+
+
+def moving(frames: int, width: int = 96, height: int = 64) -> list[Frame]:
+    noise = np.random.default_rng(3).integers(0, 256, (height, width + frames, 3)).astype(np.uint8)
+    wide = cv2.GaussianBlur(noise, (0, 0), 2)
+    return [np.ascontiguousarray(wide[:, frames - t : frames - t + width]) for t in range(frames)]
+
+
+def write(path: Path, frames: Sequence[Frame]) -> Path:
+    write_video(path, frames, crf=0)
+    return path
+
+
+def flickering(frames: Sequence[Frame]) -> list[Frame]:
+    return [frame // 2 + np.uint8(51 * (t % 2)) for t, frame in enumerate(frames)]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write(tmp_path / "source.mp4", moving(9))
+
+
+def test_videos_are_measured_against_their_source(source: Path, tmp_path: Path) -> None:
+    steady = write(tmp_path / "steady.mp4", [frame // 2 for frame in moving(9)])
+    flickers = write(tmp_path / "flickers.mp4", flickering(moving(9)))
+    report = compare(source, [steady, flickers], out_dir=tmp_path / "report", command="steadystyle compare")
+    assert read_report(tmp_path / "report" / "report.json")["kind"] == "compare"
+    (clip,) = report.clips
+    rows = {row.method: row for row in clip.rows}
+    assert set(rows) == {"identity", "steady", "flickers"} | {
+        f"{name} ({control})" for name in ("steady", "flickers") for control in ("blur", "still")
+    }
+    values = {name: row.short.value for name, row in rows.items() if row.short}
+    # Half the contrast has half the error; the flicker of 51 grey levels adds a fifth of the range.
+    assert values["steady"] == pytest.approx(values["identity"] / 2, abs=0.003)
+    assert values["flickers"] == pytest.approx(0.2, abs=0.005)
+    assert report.latency == [] and "latency" in report.absent
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert "flickers (blur)" in page and "compression" in page
+
+
+def test_another_size_is_brought_together_and_stated(source: Path, tmp_path: Path) -> None:
+    small = [cv2.resize(frame, (48, 32), interpolation=cv2.INTER_AREA).astype(np.uint8) for frame in moving(9)]
+    halves, whole = write(tmp_path / "halves.mp4", small), write(tmp_path / "whole.mp4", moving(9))
+    report = compare(source, [halves, whole], out_dir=tmp_path / "report")
+    one, other = report.clips
+    assert (one.name, one.width, one.height) == ("source.mp4 at 48x32", 48, 32)
+    assert "Resized from 96x64 to 48x32" in one.notes
+    assert [row.method for row in one.rows] == ["identity", "halves", "halves (blur)", "halves (still)"]
+    assert [row.method for row in other.rows] == ["identity", "whole", "whole (blur)", "whole (still)"]
+    assert len(report.summary) == 7
+
+
+def test_one_frame_more_or_less_is_let_pass(source: Path, tmp_path: Path) -> None:
+    longer, shorter = write(tmp_path / "longer.mp4", moving(10)), write(tmp_path / "shorter.mp4", moving(8))
+    report = compare(source, [longer, shorter], out_dir=tmp_path / "report")
+    assert report.clips[0].frames == 8
+    assert any("longer.mp4" in note for note in report.clips[0].notes)
+
+
+def test_what_cannot_be_aligned_is_refused(source: Path, tmp_path: Path) -> None:
+    longer = write(tmp_path / "longer.mp4", moving(11))
+    wide = write(tmp_path / "wide.mp4", moving(9, width=128))
+    for video, sentence in (
+        (longer, "has 11 frames and its source 'source.mp4' 9"),
+        (wide, "is 128x64 and its source"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            compare(source, [video], out_dir=tmp_path / "report")
+    with pytest.raises(InputError, match="given twice"):
+        compare(source, [longer, longer], out_dir=tmp_path / "report")
+    with pytest.raises(InputError, match="at least one"):
+        compare(source, [], out_dir=tmp_path / "report")
+    with pytest.raises(InputError, match="does not exist"):
+        compare(source, [tmp_path / "none.mp4"], out_dir=tmp_path / "report")
+    assert not (tmp_path / "report").exists()

@@ -1,0 +1,195 @@
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steadystyle.benchmarks import report as report_module
+from steadystyle.benchmarks.device import this_device
+from steadystyle.benchmarks.report import (
+    Clip,
+    EndToEnd,
+    Latency,
+    Method,
+    Report,
+    Row,
+    Style,
+    Temporal,
+    check,
+    read_report,
+    schema,
+    summarize,
+)
+from steadystyle.benchmarks.tables import tables
+from steadystyle.video.files import InputError
+
+
+def temporal(value: float, excess: float) -> Temporal:
+    return Temporal(1, value, excess, 2, 0.9, "DIS medium", [0, 1], [value**2, value**2])
+
+
+def latency(method: str, median_ms: float) -> Latency:
+    return Latency(
+        method=method,
+        engine="engine",
+        width=640,
+        height=360,
+        threads=2,
+        warm_up_frames=15,
+        frames=100,
+        median_ms=median_ms,
+        p90_ms=median_ms,
+        p99_ms=2 * median_ms,
+        deadline_ms=1000 / 30,
+        over_deadline=0.5,
+        reference="peer",
+        ratio=median_ms / 400,
+        ratio_low=0.1,
+        ratio_high=0.3,
+        rounds_ms=[[median_ms] * 10] * 10,
+        end_to_end=EndToEnd(100, 9.0, 11.1, 0.9),
+        peak_memory_mib=150,
+        memory_before_mib=60,
+        memory_frames=115,
+    )
+
+
+@pytest.fixture
+def whole() -> Report:
+    """Two clips, the second too short for the long error, and no style image for the peer."""
+    rows = [
+        Row("identity", temporal(0.01, 0), temporal(0.02, 0), Style(1.0, 0.0, 3), {}),
+        Row("ours", temporal(0.03, 0.02), temporal(0.05, 0.03), Style(0.1, 0.9, 3), {}),
+        Row("peer", temporal(0.06, 0.05), temporal(0.1, 0.08), Style(None, 1.5, 3), {"score": "no image"}),
+    ]
+    short = [dataclasses.replace(row, long=None, absent=row.absent | {"long": "too short"}) for row in rows]
+    short[1] = dataclasses.replace(short[1], short=temporal(0.05, 0.04))
+    clips = [
+        Clip("first.mp4", 640, 360, 30, 25.0, "DIS medium", 0, rows, ["resized from 852x480 to 640x360"], 4),
+        Clip("second.mp4", 640, 360, 3, None, "DIS medium", 1, short, [], None),
+    ]
+    drift = {"identity": 0.0, "ours": 0.001, "peer": 0.002}
+    return Report(
+        kind="benchmark",
+        command="steadystyle benchmark ours.onnx",
+        date="2026-01-01T00:00:00+00:00",
+        version="0.1.0",
+        device=this_device(),
+        settings={"reference": "peer", "max frames": None},
+        methods=[
+            Method("identity", "control", "identity"),
+            Method("ours", "artifact", file="ours.onnx", sha256="0" * 64, bytes=10, metadata={"style": "wave"}),
+            Method("peer", "peer", file="peer.onnx", sha256="1" * 64, bytes=10, engine="engine"),
+        ],
+        clips=clips,
+        drift=drift,
+        latency=[latency("ours", 80), latency("peer", 400)],
+        summary=summarize(clips, drift),
+        absent={},
+        notes=[],
+        pictures=[],
+    )
+
+
+def test_a_report_is_written_checked_and_read_back(whole: Report, tmp_path: Path) -> None:
+    whole.write(tmp_path / "report.json")
+    assert read_report(tmp_path / "report.json") == json.loads(json.dumps(whole.to_dict()))
+
+
+def test_the_schema_and_the_dataclasses_name_the_same_fields() -> None:
+    definitions = schema()["$defs"] | {"report": schema()}
+    for name, definition in definitions.items():
+        kind = getattr(report_module, "".join(part.capitalize() for part in name.split("_")))
+        fields = [field.name for field in dataclasses.fields(kind)]
+        assert sorted(definition["properties"]) == sorted(fields), name
+        assert definition["required"] == list(definition["properties"]), name
+        assert definition["additionalProperties"] is False, name
+
+
+def test_the_check_knows_every_word_of_the_schema() -> None:
+    known = {"type", "enum", "minimum", "maximum", "required", "properties", "additionalProperties", "items", "anyOf"}
+    known |= {"$ref", "$defs", "$schema", "title", "description"}
+
+    def words(rule: object) -> set[str]:
+        if isinstance(rule, list):
+            return set().union(*map(words, rule))
+        if not isinstance(rule, dict):
+            return set()
+        inner = set()
+        for word, value in rule.items():
+            inner |= set().union(*map(words, value.values())) if word in ("properties", "$defs") else words(value)
+        return set(rule) | inner
+
+    assert words(schema()) <= known
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "complaint"),
+    [
+        (("kind",), "other", r"report.kind must be one of"),
+        (("clips", 0, "frames"), "30", r"report.clips\[0\].frames must be integer"),
+        (("clips", 0, "frames"), True, r"must be integer"),
+        (("clips", 0, "rows", 1, "short", "mask_share"), 1.5, r"mask_share is out of range"),
+        (("clips", 0, "rows", 1, "short", "value"), float("nan"), r"value is out of range"),
+        (("clips", 0, "rows", 1, "short", "value"), None, r"value must be number"),
+        (("latency", 0, "rounds_ms", 2, 3), -1, r"rounds_ms\[2\]\[3\] is out of range"),
+        (("absent",), {"score": 3}, r"report.absent.score must be string"),
+        (("device", "colour"), "red", r"report.device has an unknown field colour"),
+    ],
+)
+def test_what_does_not_fit_the_schema_is_found(
+    whole: Report, path: tuple[str | int, ...], value: object, complaint: str
+) -> None:
+    record: Any = json.loads(whole.to_json())
+    check(record)
+    place = record
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    with pytest.raises(ValueError, match=complaint):
+        check(record)
+
+
+def test_a_missing_field_is_found(whole: Report) -> None:
+    record = whole.to_dict()
+    del record["clips"][1]["cuts"]
+    with pytest.raises(ValueError, match=r"report.clips\[1\] lacks cuts"):
+        check(record)
+
+
+def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
+    for content in ("", "[]", '{"kind": "benchmark"}'):
+        (tmp_path / "report.json").write_text(content)
+        with pytest.raises(InputError, match="is not a report"):
+            read_report(tmp_path / "report.json")
+    with pytest.raises(InputError, match="is not a report"):
+        read_report(tmp_path / "none.json")
+
+
+def test_the_summary_is_the_mean_over_the_clips_that_have_the_figure(whole: Report) -> None:
+    ours = whole.summary[1]
+    assert ours.method == "ours"
+    # 0.03 and 0.05 in the two clips; the long error and its excess in the first one only.
+    assert (ours.short, ours.excess_short) == pytest.approx((0.04, 0.03))
+    assert (ours.long, ours.excess_long) == (0.05, 0.03)
+    assert (ours.score, ours.content, ours.drift) == pytest.approx((0.1, 0.9, 0.001))
+    assert whole.summary[2].score is None
+
+
+def test_tables_show_every_row_and_a_dash_for_what_is_absent(whole: Report) -> None:
+    summary, first, second, speed = tables(whole)
+    assert [cells[0] for _, cells in summary.rows] == ["identity", "ours", "peer"]
+    assert [control for control, _ in summary.rows] == [True, False, False]
+    assert dict(zip(summary.columns, summary.rows[1][1], strict=True))["ms a frame"] == "80.0"
+    peer = summary.rows[2][1]
+    assert peer[summary.columns.index("style")] == "—"
+    assert len({len(cells) for _, cells in summary.rows} | {len(summary.columns)}) == 1
+    # 0.03 and 0.05 of ours over 0.06 and 0.1 of the reference's.
+    assert first.rows[1][1] == ["ours", "0.0300", "+0.0200", "0.50", "0.0500", "+0.0300", "0.50", "0.100", "0.90"]
+    assert "resized from 852x480" in first.caption and "90 % of the pixels valid" in first.caption
+    assert second.rows[1][1][4] == "—" and "too short" in second.caption and "1 scene cut" in second.caption
+    assert speed.rows[0][1][2] == "80.00" and "2 threads" in speed.caption
+    text = first.to_markdown()
+    assert "| *identity* | 0.0100 |" in text
+    assert "| ours | 0.0300 | +0.0200 | 0.50 |" in text

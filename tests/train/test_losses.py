@@ -1,0 +1,56 @@
+import numpy as np
+import torch
+
+from steadystyle.train.losses import content_loss, gram, style_loss, temporal_loss, total_variation, warp
+from steadystyle.video.flow import warp as warp_frame
+
+
+def test_gram_is_the_product_over_all_its_entries() -> None:
+    features = torch.tensor([[[[1.0, 2.0]], [[3.0, 4.0]]]])  # (1, C 2, H 1, W 2)
+    torch.testing.assert_close(gram(features), torch.tensor([[[5.0, 11.0], [11.0, 25.0]]]) / 4)
+
+
+def test_style_loss_ignores_place_and_content_loss_does_not() -> None:
+    features = {"relu1_2": torch.rand(1, 4, 8, 8)}
+    moved = {"relu1_2": features["relu1_2"].roll(3, dims=3)}
+    grams = {"relu1_2": gram(features["relu1_2"])}
+    assert style_loss(moved, grams) < 1e-10
+    assert content_loss(moved, features) > 0.1
+    assert content_loss(features, features) == 0
+
+
+def test_losses_do_not_change_with_the_scale_of_the_loss_network() -> None:
+    a, b = torch.rand(1, 4, 8, 8), torch.rand(1, 4, 8, 8)
+    plain = content_loss({"x": a}, {"x": b}), style_loss({"x": a}, {"x": gram(b)})
+    scaled = content_loss({"x": 50 * a}, {"x": 50 * b}), style_loss({"x": 50 * a}, {"x": gram(50 * b)})
+    torch.testing.assert_close(plain, scaled)
+
+
+def test_total_variation_counts_steps() -> None:
+    frame = torch.zeros(1, 3, 4, 4)
+    frame[..., 2:] = 1.0  # one step a row, of three neighbours
+    torch.testing.assert_close(total_variation(frame), torch.tensor(1 / 3))
+
+
+def test_warp_is_that_of_the_video_room() -> None:
+    rng = np.random.default_rng(1)
+    frame = rng.random((20, 30, 3), np.float32)
+    flow = rng.normal(0, 2, (20, 30, 2)).astype(np.float32)
+    expected, inside = warp_frame(frame, flow)
+    found = warp(torch.from_numpy(frame.transpose(2, 0, 1)[None]), torch.from_numpy(flow.transpose(2, 0, 1)[None]))
+    np.testing.assert_allclose(found[0].numpy().transpose(1, 2, 0)[inside], expected[inside], atol=2e-2)  # cv2: 1/32 px
+
+
+def test_temporal_loss_follows_the_motion_and_the_mask() -> None:
+    wide = torch.rand(1, 3, 16, 40)
+    first, second = wide[..., 4:36], wide[..., 1:33]  # what is at x in the second frame was at x - 3 in the first
+    flow = torch.zeros(1, 2, 16, 32)
+    flow[:, 0] = -3.0
+    valid = torch.ones(1, 1, 16, 32)
+    valid[..., :3] = 0
+    assert temporal_loss(first, second, flow, valid) < 1e-9
+    assert temporal_loss(first, second, -flow, valid) > 0.05
+    assert temporal_loss(first, second, flow, torch.ones_like(valid)) > 1e-3
+    offset = temporal_loss(first, second + 0.1, flow, valid)
+    torch.testing.assert_close(offset, torch.tensor(0.01))
+    assert temporal_loss(first, second, flow, torch.zeros_like(valid)) == 0

@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from steadystyle.train.networks import ARCHITECTURES, build_network
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 17), (33, 30), (64, 64)])
+def test_any_size_comes_back_in_range(size: tuple[int, int]) -> None:
+    network = build_network("huang2017").eval()
+    frame = torch.rand(2, 3, *size)
+    with torch.no_grad():
+        output = network(frame)
+    assert output.shape == frame.shape
+    assert output.min() >= 0 and output.max() <= 1
+    assert output.std() > 0.01  # a picture, not a flat field
+
+
+def test_huang_has_the_papers_layers() -> None:
+    network = build_network("huang2017")
+    shapes = [tuple(layer.weight.shape) for layer in network.modules() if isinstance(layer, torch.nn.Conv2d)]
+    channels = [(outputs, inputs) for outputs, inputs, *_ in shapes]
+    assert channels == [(16, 3), (32, 16), (48, 32), *[(48, 48)] * 10, (32, 48), (16, 32), (3, 16)]
+    assert {shape[2:] for shape in shapes} == {(3, 3)}
+    norms = [layer for layer in network.modules() if isinstance(layer, torch.nn.InstanceNorm2d)]
+    assert len(norms) == 15 and all(norm.eps == 1e-3 and norm.affine for norm in norms)
+
+
+@pytest.mark.parametrize("name", sorted(ARCHITECTURES))
+def test_every_network_takes_gradients_to_every_weight(name: str) -> None:
+    network = build_network(name)
+    network(torch.rand(1, 3, 32, 32)).square().mean().backward()
+    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in network.parameters())
+
+
+def test_picture_does_not_depend_on_where_it_lies_far_from_the_border() -> None:
+    network = build_network("huang2017", {"blocks": 1}).eval()
+    for norm in network.modules():
+        if isinstance(norm, torch.nn.InstanceNorm2d):  # statistics of the whole frame would differ between the crops
+            norm.track_running_stats = True
+            norm.register_buffer("running_mean", torch.zeros(norm.num_features))
+            norm.register_buffer("running_var", torch.ones(norm.num_features))
+    frame = torch.rand(1, 3, 128, 128)
+    with torch.no_grad():
+        whole, part = network(frame), network(frame[..., 16:, 16:])
+    torch.testing.assert_close(whole[..., 64:80, 64:80], part[..., 48:64, 48:64], atol=1e-5, rtol=0)
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown network 'huang'"):
+        build_network("huang")
+    with pytest.raises(ValueError, match="no size 'width'"):
+        build_network("huang2017", {"width": 3})

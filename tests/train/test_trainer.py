@@ -1,0 +1,175 @@
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import pytest
+import torch
+
+from steadystyle.train.checkpoint import load_checkpoint, read_tensors
+from steadystyle.train.loss_network import LossNetwork
+from steadystyle.train.recipes import Recipe
+from steadystyle.train.trainer import STATE_NAME, StepReport, learning_rate, temporal_weight, train
+from steadystyle.video.files import InputError
+
+CHILD = """
+import json, sys, torch
+from pathlib import Path
+from steadystyle.train.loss_network import load_loss_network
+from steadystyle.train.recipes import recipe_from_dict
+from steadystyle.train.trainer import train
+material, out, loss, values, resume = sys.argv[1:]
+torch.set_num_threads(1)
+result = train(
+    style=Path(material) / "style.png", clips=Path(material) / "clips", photos=Path(material) / "photos",
+    recipe=recipe_from_dict(json.loads(values)), out=Path(out), name="tiny", resume=resume == "resume",
+    loss_network=load_loss_network(Path(loss)), device="cpu", report=lambda report: print(report.step, flush=True),
+)
+print("finished" if result.finished else "stopped", result.steps, flush=True)
+"""
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_checkpoint(run / "tiny.safetensors").network.state_dict()
+
+
+def child(material: Path, run: Path, loss: Path, recipe: Recipe, *, resume: bool = False) -> subprocess.Popen[str]:
+    arguments = [str(material), str(run), str(loss), json.dumps(recipe.to_dict()), "resume" if resume else "begin"]
+    return subprocess.Popen([sys.executable, "-c", CHILD, *arguments], stdout=subprocess.PIPE, text=True)
+
+
+def test_a_run_leaves_what_it_promises_and_learns(
+    material: Path, recipe: Recipe, loss_network: LossNetwork, tmp_path: Path
+) -> None:
+    recipe = dataclasses.replace(recipe, steps=30, preview_every=30, warmup_steps=1, temporal_start=0.0)
+    reports: list[StepReport] = []
+    result = train(
+        style=material / "style.png", clips=material / "clips", photos=material / "photos", recipe=recipe,
+        out=tmp_path / "run", name="tiny", loss_network=loss_network, device="cpu", report=reports.append,
+    )  # fmt: skip
+    assert result.finished and result.steps == 30 and [report.step for report in reports] == list(range(1, 31))
+    assert set(result.losses) == {"content", "style", "style_half", "variation", "temporal", "total"}
+    assert result.losses["style"] < 0.8 * reports[0].losses["style"]
+    header = load_checkpoint(result.checkpoint).header
+    assert (header.name, header.style, header.steps, header.recipe) == ("tiny", "style.png", 30, "tiny")
+    sheet = cv2.imread(str(tmp_path / "run" / "previews" / "step-000030.png"))
+    assert sheet is not None and sheet.shape[0] == 3 * 68 and sheet.std() > 10
+    assert list((tmp_path / "run" / "tensorboard").glob("events*"))
+    assert reports[-1].seconds_left == 0
+
+
+def test_single_frames_train_without_a_temporal_term(
+    material: Path, recipe: Recipe, loss_network: LossNetwork, tmp_path: Path
+) -> None:
+    recipe = dataclasses.replace(recipe, temporal_weight=0.0, steps=2)
+    result = train(
+        style=material / "style.png", photos=material / "photos", recipe=recipe, out=tmp_path / "run",
+        loss_network=loss_network, device="cpu",
+    )  # fmt: skip
+    assert "temporal" not in result.losses and result.checkpoint == tmp_path / "run" / "run.safetensors"
+
+
+def test_killed_at_any_moment_and_resumed_equals_unbroken(
+    material: Path, recipe: Recipe, loss_file: Path, tmp_path: Path
+) -> None:
+    recipe = dataclasses.replace(recipe, steps=9, temporal_start=0.0)
+    unbroken = child(material, tmp_path / "unbroken", loss_file, recipe)
+    assert unbroken.communicate(timeout=120)[0].endswith("finished 9\n")
+
+    broken = child(material, tmp_path / "broken", loss_file, recipe)
+    assert broken.stdout is not None
+    for line in broken.stdout:
+        if line.strip() == "5":  # one step after a checkpoint, on the way to the next
+            broken.kill()
+            break
+    broken.wait()
+    kept = read_tensors(tmp_path / "broken" / STATE_NAME)[1]["step"]
+    assert kept in (4, 6, 8)  # every second step is kept; the kill may arrive a step or three late
+    assert torch.isfinite(next(iter(weights(tmp_path / "broken").values()))).all()
+    stray = [path.name for path in (tmp_path / "broken").iterdir() if path.name.startswith(".")]
+    resumed = child(material, tmp_path / "broken", loss_file, recipe, resume=True)
+    assert resumed.communicate(timeout=120)[0].splitlines()[0] == str(kept + 1), stray
+    for key, value in weights(tmp_path / "unbroken").items():
+        assert torch.equal(value, weights(tmp_path / "broken")[key]), key
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_leaves(
+    number: signal.Signals, material: Path, recipe: Recipe, loss_file: Path, tmp_path: Path
+) -> None:
+    recipe = dataclasses.replace(recipe, steps=100000, checkpoint_every=100000)
+    running = child(material, tmp_path / "run", loss_file, recipe)
+    assert running.stdout is not None
+    for line in running.stdout:
+        if line.strip() == "3":
+            os.kill(running.pid, number)
+            break
+    rest = running.stdout.read().split("\n")
+    assert running.wait(timeout=60) == 0
+    assert rest[-2].startswith("stopped ")
+    assert read_tensors(tmp_path / "run" / STATE_NAME)[1]["step"] == int(rest[-2].split()[1]) >= 3
+
+
+def test_what_cannot_be_trained_is_refused_and_nothing_is_lost(
+    material: Path, recipe: Recipe, loss_network: LossNetwork, tmp_path: Path
+) -> None:
+    def attempt(**changes: object) -> None:
+        arguments: dict = {
+            "style": material / "style.png", "photos": material / "photos", "recipe": recipe, "out": tmp_path / "run",
+            "name": "tiny", "loss_network": loss_network, "device": "cpu",
+        }  # fmt: skip
+        train(**{**arguments, **changes})
+
+    (tmp_path / "text.jpg").write_text("not an image")
+    for changes, sentence in (
+        ({"style": tmp_path / "text.jpg"}, "image"),
+        ({"style": tmp_path / "absent.jpg"}, "absent.jpg"),
+        ({"photos": None}, "nothing to train on"),
+        ({"clips": tmp_path}, "no video clips"),
+        ({"device": "tpu"}, "unknown device 'tpu'"),
+        ({"resume": True}, "no training state"),
+        ({"start_from": tmp_path / "absent.safetensors"}, "no checkpoint"),
+        ({"recipe": dataclasses.replace(recipe, content_layers=("relu4_2",))}, "ends at relu2_2"),
+    ):
+        with pytest.raises(InputError, match=sentence):
+            attempt(**changes)
+        assert not (tmp_path / "run").exists()
+
+    attempt()
+    before = weights(tmp_path / "run")
+    with pytest.raises(InputError, match="already holds a training run"):
+        attempt()
+    with pytest.raises(InputError, match="begun with steps=6, not 8"):
+        attempt(resume=True, recipe=dataclasses.replace(recipe, steps=8))
+    with pytest.raises(InputError, match="another network"):
+        attempt(
+            recipe=dataclasses.replace(recipe, sizes={"stem": 8}), out=tmp_path / "wider",
+            start_from=tmp_path / "run" / "tiny.safetensors",
+        )  # fmt: skip
+    assert all(torch.equal(value, weights(tmp_path / "run")[key]) for key, value in before.items())
+    attempt(out=tmp_path / "next", start_from=tmp_path / "run" / "tiny.safetensors")
+
+
+def test_schedules(recipe: Recipe) -> None:
+    recipe = dataclasses.replace(
+        recipe, steps=1000, warmup_steps=100, temporal_start=0.2, temporal_ramp=0.3, temporal_weight=50.0
+    )
+    assert learning_rate(recipe, 0) < 0.02 * recipe.learning_rate
+    assert learning_rate(recipe, 100) > 0.95 * recipe.learning_rate
+    assert learning_rate(recipe, 999) < 0.03 * recipe.learning_rate
+    assert [temporal_weight(recipe, step) for step in (0, 200, 350, 500, 999)] == pytest.approx([0, 0, 25, 50, 50])
+
+
+def test_time_left_shrinks(material: Path, recipe: Recipe, loss_network: LossNetwork, tmp_path: Path) -> None:
+    lefts: list[float] = []
+    began = time.monotonic()
+    train(
+        style=material / "style.png", photos=material / "photos", recipe=recipe, out=tmp_path / "run",
+        loss_network=loss_network, device="cpu", report=lambda report: lefts.append(report.seconds_left),
+    )  # fmt: skip
+    assert lefts[-1] == 0 and 0 < lefts[0] < 20 * (time.monotonic() - began)

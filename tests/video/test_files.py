@@ -1,0 +1,74 @@
+"""Files appear whole or not at all, and bad places are refused before any work."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from steadystyle.video.files import InputError, atomic_path, check_folder_writable, check_writable, sha256_of
+
+
+def test_a_whole_file_takes_its_name_and_leaves_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "deep" / "out.mp4"
+    with atomic_path(target) as temporary:
+        assert temporary.suffix == ".mp4"
+        assert temporary.parent == target.parent
+        temporary.write_bytes(b"whole")
+        assert not target.exists()
+    assert target.read_bytes() == b"whole"
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_after_a_failure_the_old_file_stays_and_nothing_new(tmp_path: Path, error: BaseException) -> None:
+    target = tmp_path / "out.png"
+    target.write_bytes(b"old")
+    with pytest.raises(type(error)), atomic_path(target) as temporary:
+        temporary.write_bytes(b"half")
+        raise error
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_failure_removes_the_folders_made_for_it(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), atomic_path(tmp_path / "a" / "b" / "out.txt"):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_a_read_only_file_and_a_read_only_folder_are_refused(tmp_path: Path) -> None:
+    locked_file = tmp_path / "locked.mp4"
+    locked_file.write_bytes(b"mine")
+    locked_file.chmod(0o444)
+    locked_folder = tmp_path / "locked"
+    locked_folder.mkdir()
+    locked_folder.chmod(0o555)
+    try:
+        cases = {
+            tmp_path: "is a folder",
+            locked_file: "is read-only",
+            locked_folder / "out.mp4": "make it writable",
+            locked_folder / "deeper" / "out.mp4": "make it writable",
+            locked_file / "out.mp4": "is a file",
+        }
+        for target, reason in cases.items():
+            with pytest.raises(InputError, match=reason):
+                check_writable(target)
+            with pytest.raises(InputError, match=reason), atomic_path(target):
+                raise AssertionError("the block must not run")
+        assert locked_file.read_bytes() == b"mine"
+    finally:
+        locked_folder.chmod(0o755)
+    assert sorted(tmp_path.iterdir()) == [locked_folder, locked_file]
+
+
+def test_checking_writes_nothing(tmp_path: Path) -> None:
+    check_writable(tmp_path / "a" / "out.mp4")
+    check_folder_writable(tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sha256(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"steady" * 100_000)
+    assert sha256_of(path) == hashlib.sha256(b"steady" * 100_000).hexdigest()

@@ -1,0 +1,1 @@
+"""Training: stylizing networks, the loss network, the hybrid loss and the two-frame synergic loop (needs torch)."""

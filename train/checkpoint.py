@@ -1,0 +1,156 @@
+"""Checkpoints: ``.safetensors`` files, weights and a JSON header, no pickle.
+
+Two kinds of file share the format. A *checkpoint* (``NAME.safetensors``) holds the network's weights: what export takes
+and what ships. A *training state* (``training-state.safetensors`` in the run's folder) also holds the optimizer and the
+state of the random generators: what ``--resume`` takes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ..video.files import InputError, atomic_path
+from .networks import build_network
+
+FORMAT_VERSION = 1
+HEADER_KEY = "steadystyle"
+
+
+@dataclass(frozen=True)
+class CheckpointHeader:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        name: of the model, e.g. ``great-wave``.
+        style: file name of the style image, without folder.
+        architecture: key of ``networks.ARCHITECTURES``.
+        sizes: all sizes of the network.
+        recipe: name of the recipe.
+        steps: optimizer steps done.
+        losses: last smoothed value of each loss term.
+        recipe_values: the recipe's values, as run.
+        versions: of Python and torch, and of the checkpoint format's writer.
+        format_version: of this header.
+    """
+
+    name: str
+    style: str
+    architecture: str
+    sizes: dict[str, int]
+    recipe: str
+    steps: int
+    losses: dict[str, float] = field(default_factory=dict)
+    recipe_values: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(
+        default_factory=lambda: {"python": platform.python_version(), "torch": str(torch.__version__)}
+    )
+    format_version: int = FORMAT_VERSION
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network in evaluation mode and its header."""
+
+    network: nn.Module
+    header: CheckpointHeader
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
+    """Write tensors and a JSON header to ``path``, atomically.
+
+    Raises:
+        InputError: the place cannot be written to.
+        OSError: no space left and the like; what was at ``path`` before is still there.
+    """
+    contiguous = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    with atomic_path(path) as partial:
+        try:
+            save_file(contiguous, partial, {HEADER_KEY: json.dumps(header)})
+        except SafetensorError as error:  # its I/O errors do not derive from OSError
+            raise OSError(f"{path} could not be written: {error}") from error
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read what :func:`write_tensors` wrote.
+
+    Raises:
+        InputError: missing file, not ``.safetensors``, or no header of ours.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no checkpoint at {path}: give a .safetensors file that `train` wrote")
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(HEADER_KEY)
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} is not a whole .safetensors file: {error}") from error
+    if text is None:
+        raise InputError(f"{path} has no steadystyle header: give a checkpoint that `train` wrote")
+    try:
+        header = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"the header of {path} is broken: give a checkpoint that `train` wrote") from error
+    if not isinstance(header, dict) or header.get("format_version") != FORMAT_VERSION:
+        raise InputError(f"{path} has another format version than {FORMAT_VERSION}: use the steadystyle that wrote it")
+    return tensors, header
+
+
+def parse_header(values: dict[str, Any], path: Path) -> CheckpointHeader:
+    """The header's known fields; InputError when one is missing."""
+    names = [item.name for item in dataclasses.fields(CheckpointHeader)]
+    try:
+        return CheckpointHeader(**{name: values[name] for name in names})
+    except KeyError as error:
+        raise InputError(f"the header of {path} lacks {error}: give a checkpoint that `train` wrote") from error
+
+
+def load_weights(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Put ``tensors`` into ``network``.
+
+    Raises:
+        InputError: a weight is missing, superfluous, misshapen or not finite; the sentence names it.
+    """
+    wanted = network.state_dict()
+    for key, value in wanted.items():
+        if key not in tensors:
+            raise InputError(f"{path} lacks the weight '{key}': the checkpoint is damaged, train or fetch it again")
+        if tensors[key].shape != value.shape:
+            found = tuple(tensors[key].shape)
+            raise InputError(f"{path} has weight '{key}' of shape {found} where {tuple(value.shape)} is expected")
+        if not torch.isfinite(tensors[key]).all():
+            raise InputError(f"{path} holds values that are not finite in '{key}': take an earlier checkpoint")
+    extra = sorted(set(tensors) - set(wanted))
+    if extra:
+        raise InputError(f"{path} has a weight '{extra[0]}' that its network does not know")
+    network.load_state_dict(tensors)
+
+
+def save_checkpoint(path: Path, network: nn.Module, header: CheckpointHeader) -> None:
+    """Write a checkpoint atomically (errors as :func:`write_tensors`)."""
+    write_tensors(path, network.state_dict(), dataclasses.asdict(header))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Load a checkpoint that :func:`save_checkpoint` wrote; the network comes back in evaluation mode, on the CPU.
+
+    Raises:
+        InputError: missing or damaged file, unknown architecture, missing or non-finite weights.
+    """
+    tensors, values = read_tensors(path)
+    header = parse_header(values, path)
+    try:
+        network = build_network(header.architecture, header.sizes)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}") from error
+    load_weights(network, tensors, path)
+    return Checkpoint(network.requires_grad_(False).eval(), header)

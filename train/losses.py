@@ -1,0 +1,89 @@
+"""The hybrid loss of Huang et al. 2017 (section 3.2), written scale-free.
+
+The paper's figures (alpha = 1, beta = 10, gamma = 1e-3, lambda = 1e4) go with its sums over activations of one
+particular loss network. Here each term is relative: content and style distances are divided by the mean square of
+what they are compared with, total variation and temporal loss are means over pixels in [0, 1]. Weights then mean the
+same for any loss network, input convention, layer set and frame size; the recipes hold the re-balanced ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def gram(features: Tensor) -> Tensor:
+    """Gram matrix over C·H·W (Johnson et al. 2016, equation 3).
+
+    Args:
+        features: (B, C, H, W).
+
+    Returns:
+        (B, C, C) float32.
+    """
+    batch, channels, height, width = features.shape
+    flat = features.float().reshape(batch, channels, height * width)
+    # Scaled before the product: large activations squared and summed would leave the range of half precision.
+    flat = flat / (channels * height * width) ** 0.5
+    with torch.autocast(features.device.type, enabled=False):
+        return torch.bmm(flat, flat.transpose(1, 2))
+
+
+def relative_distance(value: Tensor, reference: Tensor) -> Tensor:
+    """Mean squared difference over the mean square of the reference: a scalar, 0 when equal."""
+    value, reference = value.float(), reference.float()
+    return functional.mse_loss(value, reference.expand_as(value)) / reference.square().mean().clamp_min(1e-12)
+
+
+def content_loss(features: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> Tensor:
+    """Feature reconstruction loss (Huang 2017, equation 2), relative, mean over the layers of ``source``."""
+    return torch.stack([relative_distance(features[layer], source[layer]) for layer in source]).mean()
+
+
+def style_loss(features: Mapping[str, Tensor], style_grams: Mapping[str, Tensor]) -> Tensor:
+    """Style reconstruction loss (Huang 2017, equation 3), relative, mean over the layers of ``style_grams``.
+
+    Args:
+        features: layer -> (B, C, H, W).
+        style_grams: layer -> (1, C, C), of the style image.
+    """
+    return torch.stack([relative_distance(gram(features[layer]), style_grams[layer]) for layer in style_grams]).mean()
+
+
+def total_variation(frames: Tensor) -> Tensor:
+    """Anisotropic total variation: mean absolute difference of neighbours. ``frames``: (B, 3, H, W) in [0, 1]."""
+    horizontal = (frames[..., :, 1:] - frames[..., :, :-1]).abs().mean()
+    vertical = (frames[..., 1:, :] - frames[..., :-1, :]).abs().mean()
+    return horizontal + vertical
+
+
+def warp(frames: Tensor, flow: Tensor) -> Tensor:
+    """Bilinear backward warp: ``result(x) = frames(x + flow(x))``.
+
+    Args:
+        frames: (B, C, H, W).
+        flow: (B, 2, H, W), (dx, dy) in pixels, from the later frame to the earlier one.
+    """
+    _, _, height, width = frames.shape
+    rows = torch.arange(height, device=flow.device, dtype=flow.dtype).view(1, height, 1)
+    columns = torch.arange(width, device=flow.device, dtype=flow.dtype).view(1, 1, width)
+    x = (columns + flow[:, 0]) * (2.0 / max(width - 1, 1)) - 1.0
+    y = (rows + flow[:, 1]) * (2.0 / max(height - 1, 1)) - 1.0
+    grid = torch.stack((x, y), dim=-1)  # (B, H, W, 2), -1..1 at the centres of the outermost pixels
+    return functional.grid_sample(frames, grid, mode="bilinear", padding_mode="border", align_corners=True)
+
+
+def temporal_loss(first: Tensor, second: Tensor, flow: Tensor, valid: Tensor) -> Tensor:
+    """Masked mean squared difference of the second output and the warped first (Huang 2017, equation 5).
+
+    Args:
+        first: (B, 3, H, W) earlier output, [0, 1].
+        second: (B, 3, H, W) later output, [0, 1].
+        flow: (B, 2, H, W) px, later to earlier.
+        valid: (B, 1, H, W) 1 where the flow can be trusted, 0 where it is occluded or leaves the frame.
+    """
+    squared = (second - warp(first, flow)).square() * valid
+    return squared.sum() / (valid.sum() * first.shape[1]).clamp_min(1.0)

@@ -1,0 +1,167 @@
+"""Stylizing networks: feed-forward, fully convolutional, RGB [0, 1] in and out.
+
+Every network here keeps to what edge engines do well: nearest-neighbour upsampling followed by a convolution (no
+transposed convolution, no reflection), instance normalization with an epsilon that survives half precision, no
+operation that depends on the frame's size.
+
+No zero padding reaches the picture. It would draw a frame around it, and tell the network where it is. The input is
+padded once by replication and the convolutions on the way down take no padding; the residual blocks, at a quarter of
+the size, where it costs little, replicate; the convolutions on the way up pad with zeros, which fall into a margin that
+is cropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Padding = Literal["none", "zeros", "replicate"]
+
+NORM_EPSILON = 1e-3
+"""Epsilon of every instance normalization: large enough for float16 variances."""
+
+TANH_GAIN = 150.0 / 255.0
+"""Half range of the output before clipping: a little over 0.5, so that tanh reaches black and white."""
+
+
+class ConvNorm(nn.Module):
+    """A convolution, instance normalization and, unless told otherwise, ReLU.
+
+    The convolution has no bias: the normalization that follows would remove it.
+
+    Args:
+        inputs: channels.
+        outputs: channels.
+        kernel: side of the kernel.
+        stride: of the convolution.
+        padding: ``none``, or ``zeros`` or ``replicate`` by half the kernel.
+        relu: whether a ReLU ends the layer.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, padding: Padding, relu: bool = True
+    ) -> None:
+        super().__init__()
+        margin = 0 if padding == "none" else kernel // 2
+        mode: Literal["zeros", "replicate"] = "replicate" if padding == "replicate" else "zeros"
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=margin, padding_mode=mode, bias=False)
+        self.norm = nn.InstanceNorm2d(outputs, eps=NORM_EPSILON, affine=True)
+        self.relu = relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, H', W'); H' = H / stride with padding."""
+        x = self.norm(self.conv(x))
+        return functional.relu(x) if self.relu else x
+
+
+class Upsample(ConvNorm):
+    """Nearest-neighbour enlargement by two, then :class:`ConvNorm`: free of a transposed convolution's checkerboard."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, 2 H, 2 W)."""
+        return super().forward(functional.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class Residual(nn.Module):
+    """``x + norm(conv(relu(norm(conv(x)))))`` at constant width (He et al. 2016, without the last ReLU)."""
+
+    def __init__(self, channels: int) -> None:
+        """Build a block of two 3x3 convolutions of ``channels`` channels."""
+        super().__init__()
+        self.first = ConvNorm(channels, channels, padding="replicate")
+        self.second = ConvNorm(channels, channels, padding="replicate", relu=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, channels, H, W) to the same shape."""
+        second: Tensor = self.second(self.first(x))
+        return x + second
+
+
+class EncoderDecoder(nn.Module):
+    """Two strided convolutions down, residual blocks at a quarter of the size, two upsamplings, tanh.
+
+    Args:
+        stem: channels at full size.
+        half: channels at half size.
+        quarter: channels at a quarter of the size, where the residual blocks work.
+        blocks: number of residual blocks.
+        kernel: size of the first and the last convolution.
+        margin: pixels cropped from each side of the output, a multiple of 4: at least what the zero padding of the
+            upward convolutions reaches, which is 3 + kernel // 2.
+    """
+
+    def __init__(self, *, stem: int, half: int, quarter: int, blocks: int, kernel: int, margin: int) -> None:
+        super().__init__()
+        self.margin = margin
+        # What the downward convolutions eat: kernel // 2 at full size, then 1 at full size and 1 at half size.
+        self.padding = margin + kernel // 2 + 3
+        self.down = nn.Sequential(
+            ConvNorm(3, stem, kernel, padding="none"),
+            ConvNorm(stem, half, stride=2, padding="none"),
+            ConvNorm(half, quarter, stride=2, padding="none"),
+        )
+        self.blocks = nn.Sequential(*(Residual(quarter) for _ in range(blocks)))
+        self.up = nn.Sequential(Upsample(quarter, half, padding="zeros"), Upsample(half, stem, padding="zeros"))
+        self.head = nn.Conv2d(stem, 3, kernel, padding=kernel // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Stylize a batch of frames.
+
+        Args:
+            x: (B, 3, H, W) RGB in [0, 1]; any H, W of at least 1.
+
+        Returns:
+            (B, 3, H, W) RGB in [0, 1].
+        """
+        height, width, margin = x.shape[2], x.shape[3], self.margin
+        x = functional.pad(x, (self.padding,) * 4, mode="replicate")
+        x = self.blocks(self.down(x))  # (B, quarter, ceil(H / 4) + margin / 2, ceil(W / 4) + margin / 2)
+        x = self.head(self.up(x))
+        # A size that is no multiple of 4 comes back up to 3 larger from the two halvings: the crop removes that too.
+        x = x[:, :, margin : margin + height, margin : margin + width]
+        return (torch.tanh(x) * TANH_GAIN + 0.5).clamp(0.0, 1.0)
+
+
+ARCHITECTURES: Mapping[str, tuple[Callable[..., nn.Module], dict[str, int]]] = {
+    # Huang et al. 2017, section 4.1 and table 1; nearest + convolution stands in for its deconvolutions.
+    "huang2017": (EncoderDecoder, {"stem": 16, "half": 32, "quarter": 48, "blocks": 5, "kernel": 3, "margin": 4}),
+    # Johnson et al. 2016, supplementary table 1; the same substitution.
+    "johnson2016": (EncoderDecoder, {"stem": 32, "half": 64, "quarter": 128, "blocks": 5, "kernel": 9, "margin": 8}),
+}
+"""Name -> (class, default sizes). A new network is a class above and a line here."""
+
+
+def resolve_sizes(architecture: str, sizes: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Default sizes of an architecture, overridden by ``sizes``.
+
+    Raises:
+        ValueError: unknown architecture or unknown size name.
+    """
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"unknown network '{architecture}': choose one of {', '.join(ARCHITECTURES)}")
+    defaults = ARCHITECTURES[architecture][1]
+    unknown = sorted(set(sizes or {}) - set(defaults))
+    if unknown:
+        raise ValueError(f"network '{architecture}' has no size '{unknown[0]}': it has {', '.join(defaults)}")
+    return {**defaults, **(sizes or {})}
+
+
+def build_network(architecture: str, sizes: Mapping[str, int] | None = None) -> nn.Module:
+    """Build a stylizing network with fresh weights.
+
+    Args:
+        architecture: a key of :data:`ARCHITECTURES`.
+        sizes: channel counts and the like that differ from the architecture's own.
+
+    Returns:
+        A module mapping (B, 3, H, W) RGB [0, 1] to the same.
+
+    Raises:
+        ValueError: unknown architecture or unknown size name.
+    """
+    resolved = resolve_sizes(architecture, sizes)
+    return ARCHITECTURES[architecture][0](**resolved)

@@ -1,0 +1,165 @@
+"""Recipes: everything that decides what a training run does, as one flat dataclass filled from YAML."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..video.files import InputError
+from .networks import ARCHITECTURES, resolve_sizes
+
+RECIPE_FOLDER = Path(__file__).parent / "recipes"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training recipe.
+
+    Attributes:
+        name: the recipe's own name.
+        architecture: stylizing network (``train/networks.py``).
+        sizes: sizes of the network that differ from its defaults.
+        steps: optimizer steps in all.
+        batch: pairs (or single frames when ``temporal_weight`` is 0) a step.
+        crop: side of the square training crop, px.
+        learning_rate: Adam's, after a warm-up of ``warmup_steps``; falls along a half cosine to 2 % of it.
+        warmup_steps: steps over which the learning rate rises from 0.
+        gradient_norm: gradients are scaled down to this norm.
+        content_weight: alpha of the paper, on the relative content loss.
+        style_weight: beta of the paper, on the relative style loss at full size.
+        style_half_weight: the same on frames halved in size, which reaches larger strokes when deep layers are missing.
+        variation_weight: gamma of the paper, on total variation.
+        temporal_weight: lambda of the paper, on the temporal loss; 0 trains on single frames.
+        temporal_start: share of ``steps`` before the temporal loss sets in.
+        temporal_ramp: share of ``steps`` over which it rises to its weight.
+        content_layers: loss-network layers of the content loss.
+        style_layers: of the style loss at full size.
+        style_half_layers: of the style loss at half size.
+        style_size: shorter side of the style image, px.
+        clip_share: share of real-video pairs among the samples when clips are given; the rest come from photos.
+        clip_height: height to which clips are scaled, px.
+        clip_intervals: distances in frames between the two frames of a pair, drawn from evenly.
+        pairs_per_clip: pairs kept (with flow and mask) of each clip.
+        motion: standard deviation of the random shift of a photo pair, as a share of the crop.
+        noise: largest standard deviation of the Gaussian noise on photo pairs, of 255.
+        checkpoint_every: steps between checkpoints.
+        preview_every: steps between preview sheets.
+        precision: ``float32``, ``bfloat16``, or ``auto`` for the faster one by a short measurement at the start.
+        seed: of weights and samples.
+    """
+
+    name: str
+    architecture: str = "huang2017"
+    sizes: dict[str, int] = field(default_factory=dict)
+    steps: int = 12000
+    batch: int = 2
+    crop: int = 128
+    learning_rate: float = 2e-3
+    warmup_steps: int = 100
+    gradient_norm: float = 1.0
+    content_weight: float = 1.0
+    style_weight: float = 3.0
+    style_half_weight: float = 3.0
+    variation_weight: float = 0.1
+    temporal_weight: float = 200.0
+    temporal_start: float = 0.2
+    temporal_ramp: float = 0.3
+    content_layers: tuple[str, ...] = ("relu3_2",)
+    style_layers: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_2", "relu3_4")
+    style_half_layers: tuple[str, ...] = ("relu2_2", "relu3_2", "relu3_4")
+    style_size: int = 384
+    clip_share: float = 0.5
+    clip_height: int = 360
+    clip_intervals: tuple[int, ...] = (1,)
+    pairs_per_clip: int = 40
+    motion: float = 0.03
+    noise: float = 6.0
+    checkpoint_every: int = 100
+    preview_every: int = 500
+    precision: str = "auto"
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        """Check what types alone do not say; raises InputError."""
+        if self.architecture not in ARCHITECTURES:
+            raise InputError(f"unknown network '{self.architecture}': choose one of {', '.join(ARCHITECTURES)}")
+        try:
+            resolve_sizes(self.architecture, self.sizes)
+        except ValueError as error:
+            raise InputError(f"recipe '{self.name}': {error}") from error
+        for name in ("steps", "batch", "pairs_per_clip", "checkpoint_every", "preview_every", "style_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"recipe '{self.name}': {name} must be at least 1, not {getattr(self, name)}")
+        if self.crop < 32 or self.clip_height < self.crop:
+            raise InputError(f"recipe '{self.name}': crop must be at least 32 and at most clip_height")
+        if self.precision not in ("auto", "float32", "bfloat16"):
+            raise InputError(f"recipe '{self.name}': precision must be auto, float32 or bfloat16")
+        if not 0.0 <= self.clip_share <= 1.0:
+            raise InputError(f"recipe '{self.name}': clip_share must lie between 0 and 1, not {self.clip_share}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as YAML and JSON hold them."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
+        }
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that ship."""
+    return sorted(path.stem for path in RECIPE_FOLDER.glob("*.yaml"))
+
+
+def _convert(name: str, value: object, wanted: Any) -> Any:
+    """One YAML value as the field's type; InputError when it does not fit."""
+    origin = typing.get_origin(wanted)
+    if origin is tuple and isinstance(value, list | tuple):
+        item = typing.get_args(wanted)[0]
+        return tuple(_convert(name, entry, item) for entry in value)
+    if origin is dict and isinstance(value, dict):
+        return {str(key): _convert(name, entry, int) for key, entry in value.items()}
+    if wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if wanted in (int, str) and type(value) is wanted:
+        return value
+    expected = getattr(wanted, "__name__", str(wanted)) if origin is None else str(wanted)
+    raise InputError(f"recipe value {name}={value!r} does not fit: {expected} is expected")
+
+
+def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
+    """Fill a recipe from plain values.
+
+    Raises:
+        InputError: an unknown key or a value that does not fit.
+    """
+    types = typing.get_type_hints(Recipe)
+    unknown = sorted(set(values) - set(types))
+    if unknown:
+        raise InputError(f"a recipe has no value '{unknown[0]}': it has {', '.join(types)}")
+    return Recipe(**{key: _convert(key, value, types[key]) for key, value in values.items()})
+
+
+def load_recipe(name: str, overrides: Mapping[str, str] | None = None) -> Recipe:
+    """Load a recipe by name or from a YAML file, with single values overridden.
+
+    Args:
+        name: a name from :func:`recipe_names`, or a path ending in ``.yaml``.
+        overrides: field -> value as YAML text, e.g. ``{"steps": "500"}``.
+
+    Raises:
+        InputError: unknown recipe, broken YAML, unknown field or a value that does not fit.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPE_FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        raise InputError(f"unknown recipe '{name}': choose one of {', '.join(recipe_names())}, or give a .yaml file")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = {"name": path.stem, **values, **{k: yaml.safe_load(v) for k, v in (overrides or {}).items()}}
+    except (yaml.YAMLError, TypeError, UnicodeDecodeError) as error:
+        raise InputError(f"the recipe {path} is not a YAML mapping: {str(error).splitlines()[0]}") from error
+    return recipe_from_dict(values)

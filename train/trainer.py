@@ -1,0 +1,486 @@
+"""Two-frame synergic training (Huang et al. 2017, section 3.3), one loop that reads from top to bottom."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.tensorboard import SummaryWriter
+
+from ..video.files import InputError, check_writable
+from ..video.images import read_image, write_image
+from ..video.temporal import error_map
+from .checkpoint import (
+    FORMAT_VERSION,
+    CheckpointHeader,
+    load_checkpoint,
+    load_weights,
+    read_tensors,
+    save_checkpoint,
+    write_tensors,
+)
+from .loss_network import LossNetwork
+from .losses import content_loss, gram, style_loss, temporal_loss, total_variation
+from .networks import build_network, resolve_sizes
+from .pairs import ClipPairs, Pair, PairSampler, PhotoPairs
+from .recipes import Recipe, recipe_from_dict
+
+STATE_NAME = "training-state.safetensors"
+_SMOOTHING = 0.98
+_MOST_SKIPPED_STEPS = 20
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """Where a run stands: what a progress line shows.
+
+    Attributes:
+        step: steps done.
+        steps: steps in all.
+        losses: exponentially smoothed value of each term, unweighted, and ``total``.
+        seconds_per_step: of this session, smoothed.
+        seconds_left: estimate.
+    """
+
+    step: int
+    steps: int
+    losses: dict[str, float]
+    seconds_per_step: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run left behind.
+
+    Attributes:
+        checkpoint: the network's file, ``OUT/NAME.safetensors``.
+        steps: optimizer steps done in all.
+        seconds: of this session.
+        losses: as in :class:`StepReport`.
+        finished: False when a signal ended the run early; ``resume`` goes on from there.
+    """
+
+    checkpoint: Path
+    steps: int
+    seconds: float
+    losses: dict[str, float]
+    finished: bool
+
+
+def train(
+    *,
+    style: Path,
+    out: Path,
+    recipe: Recipe,
+    loss_network: LossNetwork,
+    clips: Path | None = None,
+    photos: Path | None = None,
+    name: str | None = None,
+    resume: bool = False,
+    start_from: Path | None = None,
+    device: str = "auto",
+    cache: Path | None = None,
+    report: Callable[[StepReport], None] | None = None,
+    message: Callable[[str], None] | None = None,
+) -> TrainResult:
+    """Train a stylizing network.
+
+    Writes into ``out``: ``NAME.safetensors`` (the checkpoint), ``training-state.safetensors`` (for ``resume``),
+    ``previews/``, ``tensorboard/`` and, with clips, ``pairs/`` (the flow cache).
+
+    Args:
+        style: the style image.
+        out: the run's folder.
+        recipe: what to do; see :class:`Recipe`.
+        loss_network: from ``load_loss_network``.
+        clips: folder of video clips.
+        photos: folder of photographs.
+        name: of the model; the folder's name by default.
+        resume: go on from the training state in ``out``; bit for bit as an unbroken run on the CPU.
+        start_from: checkpoint whose weights to start from.
+        device: ``auto`` (CUDA when there is one), ``cpu`` or ``cuda``.
+        cache: where the flow cache is kept, when not in ``out``.
+        report: called after each step.
+        message: called with one sentence when something worth saying happens.
+
+    Returns:
+        See :class:`TrainResult`. SIGINT and SIGTERM save and return with ``finished`` False.
+
+    Raises:
+        InputError: unusable style, data, state or checkpoint; a run that is already in ``out``; divergence.
+    """
+    say = message or (lambda text: None)
+    name = name or out.name
+    checkpoint_path, state_path = out / f"{name}.safetensors", out / STATE_NAME
+    # All that can be refused is refused before anything is written.
+    style_image = read_image(style)
+    loss_network.require({*recipe.content_layers, *recipe.style_layers, *recipe.style_half_layers})
+    check_writable(checkpoint_path)
+    if state_path.exists() and not resume:
+        raise InputError(f"{out} already holds a training run: add --resume to go on with it, or choose another folder")
+    if resume and not state_path.exists():
+        raise InputError(f"there is no training state in {out} to resume: leave --resume away to begin")
+
+    torch.manual_seed(recipe.seed)
+    network = build_network(recipe.architecture, recipe.sizes)
+    if start_from is not None and not resume:
+        network.load_state_dict(_matching_weights(start_from, network))
+    where = _device(device)
+    network, loss_network = network.to(where).train(), loss_network.to(where)
+    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
+
+    sampler, previews = _open_data(recipe, clips, photos, cache or out / "pairs", say)
+    if resume:
+        step, precision, losses = _load_state(state_path, network, optimizer, recipe)
+        say(f"resumed at step {step} of {recipe.steps}")
+    else:
+        step, losses = 0, {}
+        precision = recipe.precision
+        if precision == "auto":
+            precision = _faster_precision(loss_network, recipe, where)
+    say(f"training on {where} with the loss network in {precision}")
+    objective = HybridLoss(loss_network, style_image, recipe, where, precision)
+    forward = torch.compile(network) if where.type == "cuda" else network
+
+    def save() -> None:
+        header = CheckpointHeader(
+            name=name,
+            style=style.name,
+            architecture=recipe.architecture,
+            sizes=resolve_sizes(recipe.architecture, recipe.sizes),
+            recipe=recipe.name,
+            steps=step,
+            losses={key: round(value, 6) for key, value in losses.items()},
+            recipe_values=recipe.to_dict(),
+        )
+        save_checkpoint(checkpoint_path, network, header)
+        _save_state(state_path, network, optimizer, recipe, step, precision, losses)
+
+    began, pace, skipped = time.monotonic(), 0.0, 0
+    with (
+        SummaryWriter(str(out / "tensorboard"), purge_step=step) as board,
+        ThreadPoolExecutor(1) as loader,
+        _stop_on_signal() as stop,
+    ):
+        save()  # a place that cannot be written to fails now, and a kill in the first steps loses nothing
+        upcoming = loader.submit(_batch, sampler, recipe, step)
+        while step < recipe.steps and not stop.is_set():
+            step_began = time.monotonic()
+            batch = upcoming.result()
+            if step + 1 < recipe.steps:
+                upcoming = loader.submit(_batch, sampler, recipe, step + 1)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(recipe, step)
+
+            terms, total = objective(forward, batch, temporal_weight(recipe, step))
+            optimizer.zero_grad(set_to_none=True)
+            total.backward()  # type: ignore[no-untyped-call]
+            norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_norm)
+            if torch.isfinite(norm):
+                optimizer.step()
+                skipped = 0
+            else:
+                skipped += 1
+                if skipped > _MOST_SKIPPED_STEPS:
+                    raise InputError(
+                        f"training diverged at step {step}: lower learning_rate and resume from {state_path}"
+                    )
+            step += 1
+
+            for key, term in {**terms, "total": total.detach()}.items():
+                losses[key] = _smooth(losses.get(key), float(term))
+            pace = _smooth(pace or None, time.monotonic() - step_began)
+            if report:
+                report(StepReport(step, recipe.steps, dict(losses), pace, pace * (recipe.steps - step)))
+            if step % 20 == 0:
+                for key, value in losses.items():
+                    board.add_scalar(f"loss/{key}", value, step)
+                board.add_scalar("schedule/learning_rate", learning_rate(recipe, step), step)
+                board.add_scalar("schedule/temporal_weight", temporal_weight(recipe, step), step)
+            if step % recipe.checkpoint_every == 0:
+                save()
+            if step % recipe.preview_every == 0 or step == recipe.steps:
+                sheet = preview_sheet(network, style_image, previews, where)
+                write_image(out / "previews" / f"step-{step:06d}.png", sheet)
+                board.add_image("preview", sheet, step, dataformats="HWC")
+        save()
+    return TrainResult(checkpoint_path, step, time.monotonic() - began, dict(losses), step >= recipe.steps)
+
+
+class HybridLoss:
+    """Spatial loss of both outputs and temporal loss between them (Huang et al. 2017, equation 1).
+
+    Args:
+        loss_network: frozen, on ``device``.
+        style_image: (H, W, 3) uint8 RGB.
+        recipe: gives layers and weights.
+        device: where batches are put.
+        precision: ``float32`` or ``bfloat16``, of both networks' convolutions.
+    """
+
+    def __init__(
+        self,
+        loss_network: LossNetwork,
+        style_image: NDArray[np.uint8],
+        recipe: Recipe,
+        device: torch.device,
+        precision: str,
+    ) -> None:
+        self.loss_network, self.recipe, self.device = loss_network, recipe, device
+        self.mixed = precision == "bfloat16"
+        scale = recipe.style_size / min(style_image.shape[:2])
+        sized = cv2.resize(style_image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        frame = to_tensor(np.asarray(sized, np.uint8)[None], device)
+        with torch.no_grad():  # float32: computed once
+            self.style_grams = {k: gram(v) for k, v in loss_network(frame, recipe.style_layers).items()}
+            half = functional.avg_pool2d(frame, 2)
+            self.half_grams = {k: gram(v) for k, v in loss_network(half, recipe.style_half_layers).items()}
+
+    def __call__(
+        self, network: Callable[[Tensor], Tensor], batch: dict[str, NDArray[Any]], temporal_weight: float
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Stylize a batch and weigh the result.
+
+        Args:
+            network: the stylizing network.
+            batch: ``first`` and, for two-frame training, ``second`` (B, H, W, 3) uint8 RGB, ``flow`` (B, 2, H, W)
+                float32 px from second to first, ``valid`` (B, 1, H, W) float32.
+            temporal_weight: lambda at this step.
+
+        Returns:
+            The unweighted terms (detached) and the weighted sum.
+        """
+        recipe = self.recipe
+        frames = [batch[key] for key in ("first", "second") if key in batch]
+        source = to_tensor(np.concatenate(frames), self.device)  # (2 B, 3, H, W), all first frames before all second
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            output = network(source).float()
+            features = self.loss_network(output, {*recipe.style_layers, *recipe.content_layers})
+            half_features = self.loss_network(functional.avg_pool2d(output, 2), recipe.style_half_layers)
+            with torch.no_grad():
+                source_features = self.loss_network(source, recipe.content_layers)
+        terms = {
+            "content": content_loss(features, source_features),
+            "style": style_loss(features, self.style_grams),
+            "style_half": style_loss(half_features, self.half_grams),
+            "variation": total_variation(output),
+        }
+        total = (
+            recipe.content_weight * terms["content"]
+            + recipe.style_weight * terms["style"]
+            + recipe.style_half_weight * terms["style_half"]
+            + recipe.variation_weight * terms["variation"]
+        )
+        if "second" in batch:
+            first, second = output.chunk(2)
+            flow = torch.from_numpy(batch["flow"]).to(self.device)
+            valid = torch.from_numpy(batch["valid"]).to(self.device)
+            terms["temporal"] = temporal_loss(first, second, flow, valid)
+            total = total + temporal_weight * terms["temporal"]
+        return {key: value.detach() for key, value in terms.items()}, total
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """Linear warm-up, then half a cosine down to 2 % of the recipe's rate."""
+    warm = min(1.0, (step + 1) / max(recipe.warmup_steps, 1))
+    return recipe.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * step / recipe.steps)))
+
+
+def temporal_weight(recipe: Recipe, step: int) -> float:
+    """Lambda at a step: 0 until ``temporal_start``, then a straight line up over ``temporal_ramp``."""
+    share = (step / recipe.steps - recipe.temporal_start) / max(recipe.temporal_ramp, 1e-9)
+    return recipe.temporal_weight * min(max(share, 0.0), 1.0)
+
+
+def to_tensor(frames: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """(B, H, W, 3) uint8 RGB to (B, 3, H, W) float32 RGB in [0, 1] on ``device``."""
+    tensor = torch.from_numpy(np.ascontiguousarray(frames)).to(device).permute(0, 3, 1, 2)
+    # Tensor cores want channels last, and the layers follow their input; on the CPU it measured slower.
+    layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    return tensor.to(torch.float32, memory_format=layout).div(255.0)
+
+
+def to_frame(output: Tensor) -> NDArray[np.uint8]:
+    """(3, H, W) float RGB in [0, 1] to (H, W, 3) uint8 RGB, rounded."""
+    scaled = (output.detach().float().clamp(0, 1) * 255.0).round().to(torch.uint8)
+    return np.asarray(scaled.permute(1, 2, 0).contiguous().cpu().numpy(), np.uint8)
+
+
+def preview_sheet(
+    network: nn.Module, style_image: NDArray[np.uint8], pairs: list[Pair], device: torch.device
+) -> NDArray[np.uint8]:
+    """A sheet with a row a pair: style, source, stylized, error map between the two stylized frames (white = large)."""
+    rows = []
+    network.eval()
+    with torch.no_grad():
+        for pair in pairs:
+            height = pair.first.shape[0]
+            frames = to_tensor(np.stack([pair.first, pair.second]), device)
+            first, second = (to_frame(output) for output in network(frames))
+            errors = cv2.cvtColor(error_map(first, second, pair.motion), cv2.COLOR_GRAY2RGB)
+            style_width = max(1, round(style_image.shape[1] * height / style_image.shape[0]))
+            fitted = cv2.resize(style_image, (style_width, height), interpolation=cv2.INTER_AREA)
+            rows.append(np.concatenate([fitted, pair.second, second, errors], axis=1))
+    network.train()
+    widest = max(row.shape[1] for row in rows)
+    padded = [np.pad(row, ((0, 4), (0, widest - row.shape[1]), (0, 0))) for row in rows]
+    return np.asarray(np.concatenate(padded), np.uint8)
+
+
+def _open_data(
+    recipe: Recipe, clips: Path | None, photos: Path | None, cache: Path, say: Callable[[str], None]
+) -> tuple[PairSampler, list[Pair]]:
+    """The sampler, and up to three fixed pairs for previews: whole frames of clips, else crops of photos."""
+    photo_pairs = PhotoPairs(photos, recipe) if photos else None
+    clip_pairs = None
+    if clips:
+        clip_pairs = ClipPairs(clips, recipe, cache, lambda done, total: say(f"flow of clip {done} of {total} ready"))
+    sampler = PairSampler(recipe, photo_pairs, clip_pairs)
+    if clip_pairs is not None:
+        chosen = sorted({len(clip_pairs) * k // 6 for k in (1, 3, 5)})
+        return sampler, [clip_pairs.load(index) for index in chosen]
+    return sampler, [sampler.sample(0, index) for index in range(3)]
+
+
+def _batch(sampler: PairSampler, recipe: Recipe, step: int) -> dict[str, NDArray[Any]]:
+    pairs = [sampler.sample(step, index) for index in range(recipe.batch)]
+    first = np.stack([pair.first for pair in pairs])
+    if recipe.temporal_weight <= 0:
+        return {"first": first}
+    return {
+        "first": first,
+        "second": np.stack([pair.second for pair in pairs]),
+        "flow": np.stack([pair.motion.flow.transpose(2, 0, 1) for pair in pairs]),
+        "valid": np.stack([pair.motion.valid[None] for pair in pairs]).astype(np.float32),
+    }
+
+
+def _smooth(previous: float | None, value: float) -> float:
+    return value if previous is None else _SMOOTHING * previous + (1.0 - _SMOOTHING) * value
+
+
+def _device(wanted: str) -> torch.device:
+    if wanted == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted not in ("cpu", "cuda"):
+        raise InputError(f"unknown device '{wanted}': choose auto, cpu or cuda")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise InputError("there is no CUDA device that this torch can use: choose --device cpu")
+    return torch.device(wanted)
+
+
+def _faster_precision(loss_network: LossNetwork, recipe: Recipe, device: torch.device) -> str:
+    """``bfloat16`` where the loss network is faster in it on this machine, by a short measurement, else ``float32``."""
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    seconds = {}
+    for precision in ("float32", "bfloat16"):
+        times = []
+        for _ in range(3):
+            frame = torch.rand(recipe.batch, 3, recipe.crop, recipe.crop, requires_grad=True)
+            began = time.perf_counter()
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+                features = loss_network(frame, recipe.style_layers)
+            torch.stack([value.float().mean() for value in features.values()]).sum().backward()  # type: ignore[no-untyped-call]
+            times.append(time.perf_counter() - began)
+        seconds[precision] = min(times)
+    return min(seconds, key=lambda key: seconds[key])
+
+
+def _matching_weights(path: Path, network: nn.Module) -> dict[str, Tensor]:
+    weights = load_checkpoint(path).network.state_dict()
+    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in network.state_dict().items()}:
+        raise InputError(f"{path} holds another network than the recipe's: choose a recipe of the same architecture")
+    return weights
+
+
+def _save_state(
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    recipe: Recipe,
+    step: int,
+    precision: str,
+    losses: dict[str, float],
+) -> None:
+    tensors = {f"network.{key}": value for key, value in network.state_dict().items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        tensors.update({f"optimizer.{index}.{key}": value for key, value in values.items()})
+    tensors["rng.torch"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["rng.cuda"] = torch.cuda.get_rng_state()
+    header = {
+        "format_version": FORMAT_VERSION,
+        "step": step,
+        "precision": precision,
+        "losses": losses,
+        "recipe": recipe.to_dict(),
+        "threads": torch.get_num_threads(),
+    }
+    write_tensors(path, tensors, header)
+
+
+def _load_state(
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe
+) -> tuple[int, str, dict[str, float]]:
+    tensors, header = read_tensors(path)
+    if "recipe" not in header or "step" not in header:
+        raise InputError(f"{path} is a checkpoint, not a training state: give the folder of a run")
+    stored = recipe_from_dict(header["recipe"])
+    was, now = stored.to_dict(), recipe.to_dict()
+    changed = next((key for key in was if was[key] != now[key]), None)
+    if changed:
+        raise InputError(
+            f"the run in {path.parent} was begun with {changed}={was[changed]}, not {now[changed]}: "
+            "resume with the same recipe, or begin a new run with --from"
+        )
+    own = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
+    load_weights(network, own, path)
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, field = key.split(".", 2)
+            state.setdefault(int(index), {})[field] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    torch.set_rng_state(tensors["rng.torch"])
+    if "rng.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["rng.cuda"])
+    return int(header["step"]), str(header["precision"]), dict(header["losses"])
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[threading.Event]:
+    """An event that SIGINT and SIGTERM set; a second one of them acts as usual."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, before[number])
+
+    for number in before:
+        signal.signal(number, ask)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,194 @@
+"""Optical flow: estimating it, warping with it, and telling where it can be trusted.
+
+Flow here is always *backward* flow, because that is what warping needs: `flow[y, x] = (dx, dy)` in pixels says that
+what is seen at `(x, y)` in the one frame is found at `(x + dx, y + dy)` in the other. To bring an earlier frame to a
+later one, take the flow from the later frame to the earlier one.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .files import InputError, atomic_path
+
+Pixel = TypeVar("Pixel", np.uint8, np.float32)
+
+_SMALLEST_SIDE = 32
+"""DIS needs room for its patches and its coarsest pyramid level; smaller frames are padded to this many pixels."""
+
+_FLO_MAGIC = 202021.25
+_FLO_UNKNOWN = 1e9
+
+
+def _require_frame(name: str, frame: NDArray[np.uint8]) -> None:
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+        raise ValueError(f"{name} must be (H, W, 3) uint8, but is {frame.shape} {frame.dtype}")
+
+
+def _require_flow(name: str, flow: NDArray[np.float32], shape: tuple[int, ...]) -> None:
+    if flow.shape != (*shape[:2], 2):
+        raise ValueError(f"{name} must be {(*shape[:2], 2)}, but is {flow.shape}")
+
+
+def estimate_flow(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Estimate where each pixel of `source` is found in `target`.
+
+    OpenCV's dense inverse search (Kroeger et al., ECCV 2016), medium preset, on luma.
+
+    Args:
+        source: (H, W, 3) uint8 RGB.
+        target: (H, W, 3) uint8 RGB, same size.
+
+    Returns:
+        (H, W, 2) float32, (dx, dy) in pixels: pixel x of `source` is found at x + flow(x) in `target`.
+
+    Raises:
+        ValueError: the frames are not (H, W, 3) uint8 of one size.
+    """
+    _require_frame("source", source)
+    _require_frame("target", target)
+    if source.shape != target.shape:
+        raise ValueError(f"source and target must be of one size, but are {source.shape} and {target.shape}")
+    height, width = source.shape[:2]
+    below, right = max(0, _SMALLEST_SIDE - height), max(0, _SMALLEST_SIDE - width)
+    luma = [
+        cv2.copyMakeBorder(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), 0, below, 0, right, cv2.BORDER_REPLICATE)
+        for frame in (source, target)
+    ]
+    searcher = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    blank = np.zeros((height + below, width + right, 2), np.float32)
+    flow = searcher.calc(luma[0], luma[1], blank)
+    return np.asarray(flow[:height, :width], np.float32)
+
+
+def warp(image: NDArray[Pixel], flow: NDArray[np.float32]) -> tuple[NDArray[Pixel], NDArray[np.bool_]]:
+    """Warp an image bilinearly: `warped(x) = image(x + flow(x))`.
+
+    Args:
+        image: (H, W) or (H, W, C), uint8 or float32, C at most 4.
+        flow: (H, W, 2) float32, (dx, dy) in pixels; NaN where unknown.
+
+    Returns:
+        The warped image, same shape and dtype (samples outside the frame repeat its border), and `inside`, (H, W)
+        bool: where the sample position lies within the frame. Unknown flow is not inside.
+
+    Raises:
+        ValueError: the flow's size is not the image's.
+    """
+    _require_flow("flow", flow, image.shape)
+    height, width = image.shape[:2]
+    x = flow[..., 0] + np.arange(width, dtype=np.float32)
+    y = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
+    x, y = np.nan_to_num(x, copy=False, nan=0), np.nan_to_num(y, copy=False, nan=0)
+    warped = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(warped, image.dtype).reshape(image.shape), inside
+
+
+def consistency_mask(flow: NDArray[np.float32], reverse: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where going along `flow` and back along `reverse` ends near the start.
+
+    With w the flow at x and ŵ the reverse flow at x + w(x): |w + ŵ|² <= 0.01 (|w|² + |ŵ|²) + 0.5 (Sundaram,
+    Brox and Keutzer, ECCV 2010, eq. 5; used for stylized video by Ruder et al. 2016).
+
+    Args:
+        flow: (H, W, 2) float32, from the first frame to the second, in pixels.
+        reverse: (H, W, 2) float32, from the second frame to the first.
+
+    Returns:
+        (H, W) bool; False also where x + w(x) leaves the frame or the flow is unknown.
+    """
+    back, inside = warp(reverse, flow)
+    sum_squared = np.square(flow + back).sum(axis=2)
+    allowed = 0.01 * (np.square(flow).sum(axis=2) + np.square(back).sum(axis=2)) + 0.5
+    return np.asarray(inside & (sum_squared <= allowed))
+
+
+def motion_boundary_mask(flow: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where the flow changes abruptly, so that its estimate is unreliable: |∇u|² + |∇v|² > 0.01 |w|² + 0.002.
+
+    Gradients are central differences (Sundaram, Brox and Keutzer, ECCV 2010, eq. 6).
+
+    Args:
+        flow: (H, W, 2) float32, in pixels.
+
+    Returns:
+        (H, W) bool, True on a motion boundary.
+    """
+    padded = np.pad(flow, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    along_x = (padded[1:-1, 2:] - padded[1:-1, :-2]) / 2
+    along_y = (padded[2:, 1:-1] - padded[:-2, 1:-1]) / 2
+    steepness = np.square(along_x).sum(axis=2) + np.square(along_y).sum(axis=2)
+    return np.asarray(steepness > 0.01 * np.square(flow).sum(axis=2) + 0.002)
+
+
+@dataclass(frozen=True)
+class FlowPair:
+    """The motion between two frames, as a warp of the earlier one needs it.
+
+    Attributes:
+        flow: (H, W, 2) float32, (dx, dy) in pixels from the LATER frame to the EARLIER one.
+        valid: (H, W) bool, True where the earlier frame shows the same thing as the later one and the flow can be
+            trusted.
+    """
+
+    flow: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+
+
+def flow_pair(earlier: NDArray[np.uint8], later: NDArray[np.uint8]) -> FlowPair:
+    """Estimate the motion between two frames and mask what cannot be trusted.
+
+    Not valid is what fails the forward-backward check, lies on a motion boundary, or leaves the frame.
+
+    Args:
+        earlier: (H, W, 3) uint8 RGB.
+        later: (H, W, 3) uint8 RGB, same size.
+    """
+    flow = estimate_flow(later, earlier)
+    reverse = estimate_flow(earlier, later)
+    return FlowPair(flow, consistency_mask(flow, reverse) & ~motion_boundary_mask(flow))
+
+
+def read_flo(path: Path) -> NDArray[np.float32]:
+    """Read a Middlebury .flo file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        (H, W, 2) float32, (dx, dy) in pixels; NaN where the file says unknown (absolute value above 1e9).
+
+    Raises:
+        InputError: the file is missing or not a .flo file.
+    """
+    if not path.is_file():
+        raise InputError(f"the flow file '{path}' does not exist: check the path")
+    content = path.read_bytes()
+    if len(content) < 12 or np.frombuffer(content, "<f4", 1)[0] != np.float32(_FLO_MAGIC):
+        raise InputError(f"'{path}' is not a Middlebury .flo file: give one that begins with the number {_FLO_MAGIC}")
+    width, height = (int(side) for side in np.frombuffer(content, "<i4", 2, offset=4))
+    if width < 1 or height < 1 or len(content) < 12 + 8 * width * height:
+        raise InputError(f"the flow file '{path}' breaks off: it should hold {width}x{height} vectors, get it again")
+    flow = np.frombuffer(content, "<f4", 2 * width * height, offset=12).reshape(height, width, 2).astype(np.float32)
+    flow[np.abs(flow) > _FLO_UNKNOWN] = np.nan
+    return flow
+
+
+def write_flo(path: Path, flow: NDArray[np.float32]) -> None:
+    """Write a Middlebury .flo file.
+
+    Args:
+        path: the file to write.
+        flow: (H, W, 2) float32, (dx, dy) in pixels; NaN is written as unknown.
+    """
+    _require_flow("flow", flow, flow.shape)
+    height, width = flow.shape[:2]
+    vectors = np.where(np.isnan(flow), np.float32(1e10), flow).astype("<f4")
+    header = np.array(_FLO_MAGIC, "<f4").tobytes() + np.array([width, height], "<i4").tobytes()
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(header + vectors.tobytes())

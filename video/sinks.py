@@ -1,0 +1,260 @@
+"""Frames to video files, images, and folders of images, one at a time; nothing stands there before it is whole."""
+
+import errno
+import math
+import os
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+import av.error
+import cv2
+import numpy as np
+from av.video.frame import VideoFrame
+
+from .audio import AudioTrack
+from .files import InputError, atomic_path, check_folder_writable, check_writable, made_folder, temporary_name
+from .images import IMAGE_SUFFIXES, write_image
+from .sources import DEFAULT_RATE, Frame, FrameSource
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv"})
+"""Endings of video files that are written, in lower case; whatever FFmpeg decodes is read."""
+
+# FFmpeg's numbers for BT.709 (colour matrix, primaries and transfer alike, ITU-T H.273) and for limited range.
+_BT709, _LIMITED_RANGE = 1, 1
+
+
+class FrameSink(ABC):
+    """Takes frames and writes them: `with open_sink(path, source) as sink: sink.write(frame)`.
+
+    Nothing stands at the target until `close`; leaving the `with` block by an exception removes what was begun.
+    """
+
+    def __init__(self, target: Path) -> None:
+        """Begin; `open_sink` is the way to get one."""
+        self._target = target
+        self._cleanup = ExitStack()
+        self._closed = False
+        self._count = 0
+
+    def write(self, frame: Frame) -> None:
+        """Write one frame.
+
+        Args:
+            frame: its image (H, W, 3) uint8 RGB, and a time later than that of the frame before.
+
+        Raises:
+            InputError: the frame cannot go into this output, for instance because it has another size than the first.
+            OSError: writing fails, for instance because no space is left on the device.
+        """
+        if frame.image.ndim != 3 or frame.image.shape[2] != 3 or frame.image.dtype != np.uint8:
+            raise ValueError(f"a frame must be (H, W, 3) uint8, but is {frame.image.shape} {frame.image.dtype}")
+        self._write(frame)
+        self._count += 1
+
+    def close(self) -> None:
+        """Finish and rename to the target; calling it again does nothing.
+
+        Raises:
+            InputError: no frame was written.
+            OSError: writing fails, for instance because no space is left on the device.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        with self._cleanup:
+            try:
+                if self._count == 0:
+                    raise InputError(f"there is no frame to write to '{self._target}': check the input")
+                self._finish()
+            except BaseException:
+                self._give_up()
+                raise
+
+    @abstractmethod
+    def _write(self, frame: Frame) -> None: ...
+
+    def _finish(self) -> None:
+        return
+
+    def _give_up(self) -> None:
+        return
+
+    def __enter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close; after an exception, remove what was begun."""
+        if error is None:
+            self.close()
+        elif not self._closed:
+            self._closed = True
+            self._give_up()
+            self._cleanup.__exit__(kind, error, trace)
+
+
+class _VideoSink(FrameSink):
+    def __init__(self, target: Path, source: FrameSource | None, frame_rate: Fraction | None, crf: int) -> None:
+        super().__init__(target)
+        self._source = source
+        self._rate = (source.info.frame_rate if source else None) or frame_rate or DEFAULT_RATE
+        self._tick = _tick(source.time_base if source else None, self._rate)
+        self._crf = crf
+        self._size: tuple[int, ...] = ()
+        self._last_pts = -1
+        self._last_time = Fraction(0)
+        self._audio: AudioTrack | None = None
+        temporary = self._cleanup.enter_context(atomic_path(target))
+        # The index goes to the front of the file, so that half a download still plays.
+        options = {} if target.suffix.lower() == ".mkv" else {"movflags": "+faststart"}
+        with self._system_errors():
+            self._container = av.open(f"file:{temporary}", "w", options=options)
+
+    def _start(self, height: int, width: int) -> None:
+        self._size = (height, width)
+        options = {"crf": str(self._crf), "preset": "veryfast"}
+        self._stream = self._container.add_stream(
+            "libx264", rate=self._rate, options=options, width=width + width % 2, height=height + height % 2
+        )
+        codec = self._stream.codec_context
+        codec.pix_fmt = "yuv420p"
+        codec.time_base = self._tick
+        self._stream.time_base = self._tick
+        codec.color_primaries = codec.color_trc = codec.colorspace = _BT709
+        codec.color_range = _LIMITED_RANGE
+        if self._source is not None:
+            codec.sample_aspect_ratio = self._source.pixel_aspect
+            if self._source.audio_path is not None:
+                self._audio = AudioTrack(self._source.audio_path, self._source.origin, self._container)
+
+    def _write(self, frame: Frame) -> None:
+        if not self._size:
+            with self._system_errors():
+                self._start(*frame.image.shape[:2])
+        height, width = self._size
+        if frame.image.shape[:2] != self._size:
+            raise InputError(
+                f"frame {self._count + 1} is {frame.image.shape[1]}x{frame.image.shape[0]} and does not fit "
+                f"'{self._target}' of {width}x{height}: give pictures of one size, or write to a folder"
+            )
+        # H.264's 4:2:0 needs even sides.
+        even = cv2.copyMakeBorder(frame.image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        picture = VideoFrame.from_ndarray(np.asarray(even, np.uint8), "rgb24")
+        picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+        self._last_time = Fraction(frame.time_s)
+        self._last_pts = max(self._last_pts + 1, round(self._last_time / self._tick))
+        picture.pts, picture.time_base = self._last_pts, self._tick
+        picture.duration = round(1 / self._rate / self._tick)
+        with self._system_errors():
+            if self._audio is not None:
+                self._audio.write_until(self._last_time)
+            self._container.mux(self._stream.encode(picture))
+
+    def _finish(self) -> None:
+        with self._system_errors():
+            if self._audio is not None:
+                whole = self._source is not None and self._source.exhausted
+                self._audio.write_until(None if whole else self._last_time)
+                self._audio.finish()
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+
+    def _give_up(self) -> None:
+        if self._audio is not None:
+            self._audio.close()
+        with suppress(av.error.FFmpegError, OSError):  # it is removed anyway
+            self._container.close()
+
+    @contextmanager
+    def _system_errors(self) -> Iterator[None]:
+        # FFmpeg's exceptions carry its log; the rest of the program wants Python's own.
+        try:
+            yield
+        except av.error.FFmpegError as error:
+            if error.errno is not None and error.errno in errno.errorcode:
+                raise OSError(error.errno, os.strerror(error.errno), str(self._target)) from error
+            raise OSError(f"writing '{self._target}' failed: {error.strerror}") from error
+
+
+def _tick(time_base: Fraction | None, rate: Fraction) -> Fraction:
+    # The source's own clock keeps its stamps exact. Without one: about a tenth of a millisecond, and exact for the
+    # frame rate.
+    if time_base is not None and time_base.denominator <= 1_000_000:
+        return time_base
+    return Fraction(1, rate.numerator * math.ceil(10_000 / rate.numerator))
+
+
+class _ImageSink(FrameSink):
+    def _write(self, frame: Frame) -> None:
+        if self._count:
+            raise InputError(f"'{self._target}' can hold one picture only: end the output in .mp4, or give a folder")
+        self._image = frame.image
+
+    def _finish(self) -> None:
+        write_image(self._target, self._image)
+
+
+class _FolderSink(FrameSink):
+    def __init__(self, target: Path, source: FrameSource | None) -> None:
+        super().__init__(target)
+        names = source.file_names if source else ()
+        stems = [Path(name).stem for name in names]
+        self._stems = stems if len(set(stems)) == len(stems) else list(names)
+        self._cleanup.enter_context(made_folder(target.parent))
+        self._folder = temporary_name(target)
+        self._folder.mkdir()
+        self._cleanup.callback(shutil.rmtree, self._folder, ignore_errors=True)
+
+    def _write(self, frame: Frame) -> None:
+        stem = self._stems[self._count] if self._count < len(self._stems) else f"{self._count + 1:06d}"
+        write_image(self._folder / f"{stem}.png", frame.image)
+
+    def _finish(self) -> None:
+        self._target.mkdir(exist_ok=True)
+        for path in self._folder.iterdir():
+            path.replace(self._target / path.name)
+
+
+def open_sink(
+    target: Path, source: FrameSource | None, *, frame_rate: Fraction | None = None, crf: int = 18
+) -> FrameSink:
+    """Open an output; its ending says what it is.
+
+    - .mp4, .mov, .mkv: H.264 with 4:2:0 chroma and BT.709 colours; sides that are odd grow by one repeated line.
+      Frames keep their times, and the source's sound is copied (transcoded to AAC where the container cannot hold
+      it).
+    - an image ending: one picture.
+    - no ending: a folder of PNG files, named like the source's images, else 000001.png and so on. Files that are in
+      the folder already stay, unless they have the same name.
+
+    Args:
+        target: path to write to; missing parent folders are created.
+        source: where the frames come from, for frame rate, clock, names and sound; None if from nowhere.
+        frame_rate: nominal frames per second where the source has none (default 25).
+        crf: quality of H.264, 0 (lossless) to 51; 18 is close to invisible.
+
+    Raises:
+        InputError: the ending is unknown, does not fit the source, or the target cannot be written.
+    """
+    suffix = target.suffix.lower()
+    if suffix in VIDEO_SUFFIXES:
+        return _VideoSink(target, source, frame_rate, crf)
+    if suffix in IMAGE_SUFFIXES:
+        if source is not None and source.info.kind != "image":
+            raise InputError(f"'{target}' can hold one picture only: end the output in .mp4, or give a folder")
+        check_writable(target)
+        return _ImageSink(target)
+    if suffix:
+        endings = ", ".join(sorted(VIDEO_SUFFIXES | IMAGE_SUFFIXES))
+        raise InputError(f"cannot write '{target}': end its name in {endings}, or in nothing for a folder of images")
+    check_folder_writable(target)
+    return _FolderSink(target, source)

@@ -1,0 +1,334 @@
+"""Frames from video files, images, folders of images, and cameras, one at a time."""
+
+import itertools
+import os
+import re
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self, TypeVar
+
+import av
+import av.error
+import cv2
+import numpy as np
+from av.buffer import Buffer
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from .files import InputError
+from .images import IMAGE_SUFFIXES, read_image
+
+Pixel = TypeVar("Pixel", bound=np.generic)
+
+DEFAULT_RATE = Fraction(25)
+"""Frames per second where a source has no rate of its own."""
+
+# FFmpeg's numbers for colour matrices (AVColorSpace, as in ITU-T H.273).
+_BT709, _UNSPECIFIED, _BT601 = 1, 2, 6
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a source.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB, upright.
+        time_s: presentation time in seconds from the start of the source.
+    """
+
+    image: NDArray[np.uint8]
+    time_s: float
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What a source says of itself before it is read.
+
+    Attributes:
+        name: file or folder name, or "camera 0".
+        kind: what it is.
+        width: in pixels, upright.
+        height: in pixels, upright.
+        frame_rate: mean frames per second, None where there is none (a single image, some cameras).
+        frames: estimated number of frames, None where it is unknown.
+        duration_s: estimated duration of the pictures in seconds, None where it is unknown.
+        has_audio: whether there is sound.
+    """
+
+    name: str
+    kind: Literal["video", "image", "folder", "camera"]
+    width: int
+    height: int
+    frame_rate: Fraction | None
+    frames: int | None
+    duration_s: float | None
+    has_audio: bool
+
+
+class FrameSource(ABC):
+    """Frames from somewhere, to be iterated once: `with open_source(path) as source: for frame in source: ...`.
+
+    Attributes:
+        info: what the source says of itself.
+        note: empty, or after the iteration one sentence on what could not be decoded.
+        exhausted: whether the iteration reached the end.
+        file_names: names of the single images, empty for a video or camera.
+        audio_path: the file to take the sound from, None where there is none.
+        origin: time stamp in that file, in seconds, that counts as time 0.
+        time_base: duration of a tick of the source's clock in seconds, None where it has no clock of its own.
+        pixel_aspect: width of a pixel divided by its height.
+    """
+
+    info: SourceInfo
+    note: str = ""
+    exhausted: bool = False
+    file_names: tuple[str, ...] = ()
+    audio_path: Path | None = None
+    origin: Fraction = Fraction(0)
+    time_base: Fraction | None = None
+    pixel_aspect: Fraction = Fraction(1)
+
+    @abstractmethod
+    def _frames(self) -> Iterator[Frame]: ...
+
+    def close(self) -> None:
+        """Let go of the file or camera."""
+        return
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Give the frames in the order of their times."""
+        yield from self._frames()
+        self.exhausted = True
+
+    def __enter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+
+class _VideoSource(FrameSource):
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            # "file:" keeps a colon in a name from being read as a protocol.
+            self._container = av.open(f"file:{path}", metadata_errors="replace")
+        except av.error.FFmpegError as error:
+            raise InputError(
+                f"'{path}' is not a video that can be read, or it breaks off before its index: give a whole video file"
+            ) from error
+        try:
+            self._stream = self._video_stream()
+            self._damaged = False
+            self._decoded = self._decode()
+            self._first = next(self._decoded, None)
+            if self._first is None:
+                raise InputError(f"there is no picture in '{path}' that can be decoded: give another video file")
+            self._describe(self._first)
+        except BaseException:
+            self._container.close()
+            raise
+
+    def _video_stream(self) -> VideoStream:
+        # To FFmpeg a text file is a "video" of its characters, and the cover picture of a song is a video stream.
+        is_text = self._container.format.name == "tty"
+        streams = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
+        if is_text or not streams:
+            raise InputError(f"there is no video in '{self._path}': give a video file")
+        streams[0].thread_type = "AUTO"
+        return streams[0]
+
+    def _describe(self, first: VideoFrame) -> None:
+        stream = self._stream
+        self._matrix = _display_matrix(first)
+        upright = _turn(np.empty((first.height, first.width), np.bool_), self._matrix)
+        self._size = (upright.shape[1], upright.shape[0])
+        rate = stream.average_rate or stream.guessed_rate or DEFAULT_RATE
+        if not 0 < rate <= 1000:
+            rate = DEFAULT_RATE
+        duration = self._duration()
+        audio = self._container.streams.audio[:1]
+        starts = [s.start_time * s.time_base for s in (stream, *audio) if s.start_time is not None and s.time_base]
+        self.origin = min(starts, default=Fraction(0))
+        self.time_base = stream.time_base
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        self.pixel_aspect = 1 / aspect if self._matrix[0] == 0 else aspect
+        self.audio_path = self._path if audio else None
+        self.info = SourceInfo(
+            name=self._path.name,
+            kind="video",
+            width=self._size[0],
+            height=self._size[1],
+            frame_rate=rate,
+            frames=max(1, round(duration * rate)) if duration is not None else stream.frames or None,
+            duration_s=float(duration) if duration is not None else None,
+            has_audio=bool(audio),
+        )
+
+    def _duration(self) -> Fraction | None:
+        stream = self._stream
+        if stream.duration is not None and stream.time_base is not None:
+            return stream.duration * stream.time_base
+        # Matroska keeps a stream's duration in a tag; the container's is that of its longest stream.
+        tag = re.fullmatch(r"(\d+):(\d+):(\d+(?:\.\d+)?)", stream.metadata.get("DURATION", ""))
+        if tag is not None:
+            return int(tag[1]) * 3600 + int(tag[2]) * 60 + Fraction(tag[3])
+        return None if self._container.duration is None else Fraction(self._container.duration, av.time_base)
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        try:
+            for packet in self._container.demux(self._stream):
+                try:
+                    pictures = packet.decode()
+                except av.error.FFmpegError:
+                    self._damaged = True
+                    continue
+                self._damaged |= any(picture.is_corrupt for picture in pictures)
+                yield from pictures
+        except av.error.FFmpegError:
+            self._damaged = True
+
+    def _frames(self) -> Iterator[Frame]:
+        if self._first is None:
+            return
+        step = 1 / (self.info.frame_rate or DEFAULT_RATE)
+        count, moment, end = 0, -step, Fraction(0)
+        for picture in itertools.chain([self._first], self._decoded):
+            if picture.pts is not None and picture.time_base is not None:
+                moment = max(Fraction(0), picture.pts * picture.time_base - self.origin)
+            else:
+                moment += step
+            end = moment + (picture.duration * picture.time_base if picture.duration and picture.time_base else step)
+            self._first = None  # let go of its memory
+            count += 1
+            yield Frame(self._to_rgb(picture), float(moment))
+        self._note(count, end)
+
+    def _note(self, count: int, end: Fraction) -> None:
+        expected = self.info.frames or count
+        step = 1 / (self.info.frame_rate or DEFAULT_RATE)
+        missing_s = (self.info.duration_s or 0) - float(end)
+        # A file's own figures are not exact; a file cut in half misses far more than this.
+        if count < expected and missing_s > max(1.5 * step, 0.03 * (self.info.duration_s or 0)):
+            self.note = f"the file breaks off: {count} of about {expected} frames were decoded"
+        elif self._damaged:
+            self.note = f"the file is damaged in places: {count} of about {max(count, expected)} frames were decoded"
+
+    def _to_rgb(self, picture: VideoFrame) -> NDArray[np.uint8]:
+        if picture.colorspace == _UNSPECIFIED and not picture.format.is_rgb:
+            picture.colorspace = _BT709 if min(picture.width, picture.height) >= 720 else _BT601
+        image = _turn(np.asarray(picture.to_ndarray(format="rgb24"), np.uint8), self._matrix)
+        if (image.shape[1], image.shape[0]) != self._size:  # a stream may change its size on the way
+            image = np.asarray(cv2.resize(image, self._size, interpolation=cv2.INTER_AREA), np.uint8)
+        return np.ascontiguousarray(image)
+
+    def close(self) -> None:
+        self._container.close()
+
+
+def _display_matrix(picture: VideoFrame) -> tuple[int, int, int, int]:
+    # The matrix (a b / c d) of ISO 14496-12 takes a stored position (x, y) to (a x + c y, b x + d y) on the screen;
+    # its numbers are 16.16 fixed point.
+    data = picture.side_data.get("DISPLAYMATRIX")
+    if not isinstance(data, Buffer):
+        return 1, 0, 0, 1
+    a, b, _, c, d, *_ = (round(int(value) / 65536) for value in np.frombuffer(bytes(data), "<i4"))
+    quarter_turn = a * d - b * c in (-1, 1) and 0 in (a, b)
+    return (a, b, c, d) if quarter_turn else (1, 0, 0, 1)
+
+
+def _turn(image: NDArray[Pixel], matrix: tuple[int, int, int, int]) -> NDArray[Pixel]:
+    a, b, c, d = matrix
+    if a == 0:  # quarter turns
+        return image.swapaxes(0, 1)[::b, ::c]
+    return image[::d, ::a]
+
+
+class _PictureSource(FrameSource):
+    def __init__(self, name: str, kind: Literal["image", "folder"], paths: list[Path]) -> None:
+        self._paths = paths
+        self.file_names = tuple(path.name for path in paths)
+        height, width = read_image(paths[0]).shape[:2]
+        rate = DEFAULT_RATE if kind == "folder" else None
+        duration_s = float(len(paths) / DEFAULT_RATE)
+        self.info = SourceInfo(name, kind, width, height, rate, len(paths), duration_s, has_audio=False)
+
+    def _frames(self) -> Iterator[Frame]:
+        for index, path in enumerate(self._paths):
+            yield Frame(read_image(path), float(index / DEFAULT_RATE))
+
+
+class _CameraSource(FrameSource):
+    def __init__(self, index: int) -> None:
+        self._camera = cv2.VideoCapture(index)
+        opened, first = self._camera.read()
+        if not opened:
+            self._camera.release()
+            raise InputError(f"camera {index} gives no picture: connect it, close what uses it, or give another number")
+        self._first = first
+        rate = self._camera.get(cv2.CAP_PROP_FPS)
+        known = Fraction(rate).limit_denominator(1001) if 1 <= rate <= 240 else None
+        height, width = first.shape[:2]
+        self.info = SourceInfo(f"camera {index}", "camera", width, height, known, None, None, has_audio=False)
+
+    def _frames(self) -> Iterator[Frame]:
+        start = time.monotonic()
+        opened, picture = True, self._first
+        while opened:
+            image = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+            yield Frame(image, time.monotonic() - start)
+            opened, picture = self._camera.read()
+        self.note = "the camera stopped giving pictures"
+
+    def close(self) -> None:
+        self._camera.release()
+
+
+def open_source(spec: str | Path) -> FrameSource:
+    """Open a video, an image, a folder of images, or a camera.
+
+    Args:
+        spec: path of a video file, of an image file, or of a folder of images (read in natural order: 2 before 10);
+            or a camera as "0" or "camera:0".
+
+    Returns:
+        A context manager that is iterated once. Rotation metadata of videos and images is applied.
+
+    Raises:
+        InputError: it is missing, empty, not a video or image, or the camera gives no picture.
+    """
+    path = Path(spec)
+    camera = re.fullmatch(r"(?:camera:)?(\d+)", str(spec))
+    if camera is not None and not path.exists():
+        return _CameraSource(int(camera[1]))
+    if path.is_dir():
+        images = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
+        if not images:
+            raise InputError(f"there are no images in the folder '{path}': give one with PNG or JPEG files, or a video")
+        return _PictureSource(path.name, "folder", sorted(images, key=lambda p: _natural_key(p.name)))
+    if not path.is_file():
+        raise InputError(f"the input '{path}' does not exist: check the path")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"the input '{path}' cannot be opened: make it readable")
+    if path.stat().st_size == 0:
+        raise InputError(f"the input '{path}' is empty: get the file again")
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return _PictureSource(path.name, "image", [path])
+    return _VideoSource(path)
+
+
+def _natural_key(name: str) -> list[tuple[int, str]]:
+    # Digits sit at the odd places of the split: compare them as numbers.
+    parts = re.split(r"(\d+)", name.lower())
+    return [(int(part), "") if index % 2 else (0, part) for index, part in enumerate(parts)]
