@@ -163,7 +163,7 @@ def latency_tables(report: Report) -> list[Table]:
         f"{first.width}x{first.height}, {first.threads} threads, each method in a process of its own, in "
         f"{len(first.rounds_ms)} alternating rounds; {first.warm_up_frames} frames of warm-up not counted. The ratio "
         "is the median over the rounds (smallest to largest). End to end: decode, stylize and encode "
-        f"{first.end_to_end.frames} frames. Memory after {', '.join(str(row.memory_frames) for row in report.latency)} "
+        f"{first.end_to_end.frames} frames. Memory after at least {min(row.memory_frames for row in report.latency)} "
         f"frames. Engines: {engines}."
     )
     rows = [(False, [text(row) for _, text in columns]) for row in report.latency]

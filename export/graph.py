@@ -3,10 +3,14 @@
 All rewrites are exact up to float32 rounding; `export/verify.py` holds each artifact to that.
 
 * The division by 255 is folded into the first convolution.
-* *The tail works at half size.* The last upsampling, its convolution, normalization and the head would read and write
-  full-size tensors of many channels. The four pixels of a 2x2 block are channels of one half-size pixel instead: an
-  enlargement by two and a 3x3 convolution become one 2x2 convolution (4/9 of the products), the head reads the blocks
-  where they are, and only the finished 3-channel picture is laid out at full size.
+* An enlargement by two (nearest neighbour) and the 3x3 convolution after it become one 2x2 convolution of the small
+  picture, 4/9 of the products, whose channels are the four pixels of each 2x2 block of the enlarged picture.
+* After the last enlargement everything stays in such blocks, at half size: the head reads them where they are, and only
+  the finished 3-channel picture is laid out in rows and columns.
+
+*The grid.* Let the enlarged picture have rows 0 .. 2h - 1. Block row p of the grid (p = 0 .. h) holds its rows 2p - 1
+and 2p, and likewise for columns: shifted by one against the pixels, so that the 3 taps on either row of a block touch
+the small picture's rows p - 1 and p only. The grid holds too much, rows -1 and 2h, which are cut off or left out.
 """
 
 import copy
@@ -34,7 +38,8 @@ class DeployableGraph(nn.Module):
             raise TypeError(f"no deployable graph is written for {type(network).__name__}: add one to export/graph.py")
         network = copy.deepcopy(network).requires_grad_(False).eval()
         self.padding, self.margin = network.padding, network.margin
-        self.down, self.blocks, self.up = network.down, network.blocks, network.up[:-1]
+        self.down, self.blocks = network.down, network.blocks
+        self.up = nn.Sequential(*(QuickUpsample(layer) for layer in network.up[:-1]))
         self.tail = HalfSizeTail(network.up[-1], network.head, self.margin)
         next(self.down.parameters()).div_(255.0)
 
@@ -59,13 +64,38 @@ class DeployableGraph(nn.Module):
         return x[margin : margin + height, margin : margin + width]
 
 
-class HalfSizeTail(nn.Module):
-    """The last `Upsample` and the head of a network, computed on 2x2 blocks at half size.
+class QuickUpsample(nn.Module):
+    """An `Upsample` computed on the small picture, then laid out in rows and columns.
 
-    Let the enlarged picture have rows 0 .. 2h - 1. Block row p of the *grid* (p = 0 .. h) holds its rows 2p - 1 and 2p,
-    and likewise for columns: shifted by one against the pixels, so that the 3 taps on either row of a block touch the
-    low-resolution rows p - 1 and p only. What the grid has too much, rows -1 and 2h, is left out of the statistics, and
-    the network's crop takes off the border that it reaches through the head.
+    Args:
+        upsample: nearest ×2, 3x3 convolution to C channels, instance norm, ReLU.
+    """
+
+    def __init__(self, upsample: nn.Module) -> None:
+        super().__init__()
+        if not isinstance(upsample, Upsample):
+            raise TypeError(f"an Upsample is needed, not {type(upsample).__name__}")
+        self.norm = upsample.norm
+        self.register_buffer("weight", blocks_of_upsampled(upsample.conv.weight))
+
+    weight: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (1, inputs, h, w) to (1, C, 2 h, 2 w)."""
+        grid = functional.conv2d(x, self.weight, padding=1)  # (1, 4 C, h + 1, w + 1)
+        rows, columns = grid.shape[2], grid.shape[3]
+        # With the channels last, rows and columns change places in pieces of 2 C values, at the speed of a copy.
+        blocks = grid.permute(0, 2, 3, 1).reshape(rows, columns, 2, -1).permute(0, 2, 1, 3)
+        framed = blocks.reshape(2 * rows, 2 * columns, -1)
+        enlarged = functional.pad(framed, (0, 0, -1, -1, -1, -1))  # one cut where slicing would be two
+        return functional.relu(self.norm(enlarged.permute(2, 0, 1).unsqueeze(0)))
+
+
+class HalfSizeTail(nn.Module):
+    """The last `Upsample` and the head of a network, computed on the grid's blocks at half size.
+
+    What the grid has too much is left out of the statistics, and the network's crop takes off the border that it reaches
+    through the head.
 
     Args:
         upsample: the last enlarging layer: nearest ×2, 3x3 convolution to C channels, instance norm, ReLU.

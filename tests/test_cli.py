@@ -450,7 +450,9 @@ def test_a_fixed_size_artifact_takes_other_sizes_and_says_so(
     write_video(tmp_path / "big.mp4", [textured(80, 60)] * 3)
     report = stylize(run, tmp_path / "big.mp4", tmp_path / "out.mp4", fixed_size_artifact)
     assert read_frames(tmp_path / "out.mp4")[0].shape == (60, 80, 3)
-    assert any("64x48" in note and "80x60" in note for note in report["notes"]), report  # type: ignore[attr-defined]
+    notes = report["notes"]
+    assert isinstance(notes, list)
+    assert any("64x48" in note and "80x60" in note for note in notes), notes
 
 
 def test_without_o_a_named_folder_is_used(run: Cli, tmp_path: Path, clip: Path, any_size_artifact: Path) -> None:
@@ -472,6 +474,29 @@ def test_a_run_is_trained_stopped_and_resumed(run: Cli, tmp_path: Path, training
     again = run(*command)
     assert again.code == 2
     assert "--resume" in again.err
+
+
+def test_a_checkpoint_is_exported(run: Cli, tmp_path: Path, tiny_checkpoint: Path) -> None:
+    outcome = run("export", tiny_checkpoint, "--size", "33x17", "--json")
+    assert outcome.code == 0, outcome.err
+    (result,) = json.loads(outcome.out)
+    assert result["verdict"] == "ok"
+    assert result["metadata"]["verification"]["psnr_db"] >= 60
+    assert [path.name for path in (tmp_path / "exports").iterdir()] == ["tiny-33x17-fp32.onnx"]
+
+
+def test_artifacts_and_videos_are_measured(run: Cli, tmp_path: Path, clip: Path, any_size_artifact: Path) -> None:
+    measure = ["benchmark", any_size_artifact, "--clip", clip, "--size", "64x48", "--height", 48, "--seconds", 0]
+    outcome = run(*measure, "-o", "reports/a", "--json")
+    assert outcome.code == 0, outcome.err
+    report = json.loads(outcome.out)
+    assert [row["method"] for row in report["latency"]] == ["tiny-any-fp32"]
+    assert report["command"].startswith(f"steadystyle benchmark {any_size_artifact}")
+    outcome = run("compare", clip, clip, "-o", "reports/b")
+    assert outcome.code == 0, outcome.err
+    assert "identity" in outcome.out
+    assert outcome.out.rstrip().endswith("reports/b/report.html")
+    assert {path.name for path in tmp_path.rglob("report.json")} == {"report.json"}
 
 
 def test_info_tells_what_files_say_of_themselves(run: Cli, tiny_checkpoint: Path, fixed_size_artifact: Path) -> None:

@@ -58,18 +58,18 @@ class Recipe:
     architecture: str = "huang2017"
     sizes: dict[str, int] = field(default_factory=dict)
     steps: int = 12000
-    batch: int = 2
-    crop: int = 128
-    learning_rate: float = 2e-3
+    batch: int = 1
+    crop: int = 224
+    learning_rate: float = 1.5e-3
     warmup_steps: int = 100
     gradient_norm: float = 1.0
-    content_weight: float = 1.0
-    style_weight: float = 3.0
-    style_half_weight: float = 3.0
+    content_weight: float = 0.75
+    style_weight: float = 8.0
+    style_half_weight: float = 2.0
     variation_weight: float = 0.1
-    temporal_weight: float = 200.0
-    temporal_start: float = 0.2
-    temporal_ramp: float = 0.3
+    temporal_weight: float = 380.0
+    temporal_start: float = 0.1
+    temporal_ramp: float = 0.2
     content_layers: tuple[str, ...] = ("relu3_2",)
     style_layers: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_2", "relu3_4")
     style_half_layers: tuple[str, ...] = ("relu2_2", "relu3_2", "relu3_4")
