@@ -94,8 +94,8 @@ class QuickUpsample(nn.Module):
 class HalfSizeTail(nn.Module):
     """The last `Upsample` and the head of a network, computed on the grid's blocks at half size.
 
-    What the grid has too much is left out of the statistics, and the network's crop takes off the border that it reaches
-    through the head.
+    What the grid has too much is left out of the statistics, and the network's crop takes off the border that it
+    reaches through the head.
 
     Args:
         upsample: the last enlarging layer: nearest ×2, 3x3 convolution to C channels, instance norm, ReLU.

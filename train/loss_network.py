@@ -159,7 +159,7 @@ def load_loss_network(path: Path | None = None, convention: Convention | None = 
         if not named:
             raise InputError(
                 "the losses need VGG-19 weights: give --loss-network FILE (.safetensors, or torchvision's "
-                f"vgg19 .pth), set {ENVIRONMENT_VARIABLE}, or allow the download with --download-loss-network"
+                f"vgg19 .pth), set {ENVIRONMENT_VARIABLE}, or let `train` fetch them with --download-loss-network DIR"
             )
         path = Path(named)
     if not path.is_file():

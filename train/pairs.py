@@ -201,6 +201,8 @@ def _cached_pairs(clip: Path, recipe: Recipe, cache: Path) -> list[Path]:
             if not is_cut(first, second):
                 names.append(f"{start:06d}.npz")
                 _write_pair(folder / names[-1], Pair(first, second, flow_pair(first, second)))
+        if not names:
+            return []
         with atomic_path(listing) as partial:
             partial.write_text(json.dumps({"width": width, "pairs": names}), encoding="utf-8")
     listed = json.loads(listing.read_text(encoding="utf-8"))

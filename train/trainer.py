@@ -139,15 +139,18 @@ def train(
 
     torch.manual_seed(recipe.seed)
     network = build_network(recipe.architecture, recipe.sizes)
+    earlier_steps = 0  # of the checkpoint that this run starts from
     if start_from is not None and not resume:
-        network.load_state_dict(_matching_weights(start_from, network))
+        start = load_checkpoint(start_from)
+        network.load_state_dict(_matching_weights(start.network, network, start_from))
+        earlier_steps = start.header.steps
     where = _device(device)
     network, loss_network = network.to(where).train(), loss_network.to(where)
     optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
 
     sampler, previews = _open_data(recipe, clips, photos, cache or out / "pairs", say)
     if resume:
-        step, precision, losses = _load_state(state_path, network, optimizer, recipe)
+        step, earlier_steps, precision, losses = _load_state(state_path, network, optimizer, recipe)
         say(f"resumed at step {step} of {recipe.steps}")
     else:
         step, losses = 0, {}
@@ -165,12 +168,13 @@ def train(
             architecture=recipe.architecture,
             sizes=resolve_sizes(recipe.architecture, recipe.sizes),
             recipe=recipe.name,
-            steps=step,
+            steps=earlier_steps + step,
             losses={key: round(value, 6) for key, value in losses.items()},
             recipe_values=recipe.to_dict(),
         )
         save_checkpoint(checkpoint_path, network, header)
-        _save_state(state_path, network, optimizer, recipe, step, precision, losses)
+        progress = {"step": step, "earlier_steps": earlier_steps, "precision": precision, "losses": losses}
+        _save_state(state_path, network, optimizer, recipe, progress)
 
     began, pace, skipped = time.monotonic(), 0.0, 0
     with (
@@ -190,7 +194,7 @@ def train(
 
             terms, total = objective(forward, batch, temporal_weight(recipe, step))
             optimizer.zero_grad(set_to_none=True)
-            total.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(total)
             norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_norm)
             if torch.isfinite(norm):
                 optimizer.step()
@@ -397,27 +401,21 @@ def _faster_precision(loss_network: LossNetwork, recipe: Recipe, device: torch.d
             began = time.perf_counter()
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
                 features = loss_network(frame, recipe.style_layers)
-            torch.stack([value.float().mean() for value in features.values()]).sum().backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward([value.float().mean() for value in features.values()])
             times.append(time.perf_counter() - began)
         seconds[precision] = min(times)
     return min(seconds, key=lambda key: seconds[key])
 
 
-def _matching_weights(path: Path, network: nn.Module) -> dict[str, Tensor]:
-    weights = load_checkpoint(path).network.state_dict()
-    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in network.state_dict().items()}:
+def _matching_weights(source: nn.Module, target: nn.Module, path: Path) -> dict[str, Tensor]:
+    weights = source.state_dict()
+    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in target.state_dict().items()}:
         raise InputError(f"{path} holds another network than the recipe's: choose a recipe of the same architecture")
     return weights
 
 
 def _save_state(
-    path: Path,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    recipe: Recipe,
-    step: int,
-    precision: str,
-    losses: dict[str, float],
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, progress: dict[str, Any]
 ) -> None:
     tensors = {f"network.{key}": value for key, value in network.state_dict().items()}
     for index, values in optimizer.state_dict()["state"].items():
@@ -425,25 +423,18 @@ def _save_state(
     tensors["rng.torch"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["rng.cuda"] = torch.cuda.get_rng_state()
-    header = {
-        "format_version": FORMAT_VERSION,
-        "step": step,
-        "precision": precision,
-        "losses": losses,
-        "recipe": recipe.to_dict(),
-        "threads": torch.get_num_threads(),
-    }
+    header = {"format_version": FORMAT_VERSION, "recipe": recipe.to_dict(), **progress}
     write_tensors(path, tensors, header)
 
 
 def _load_state(
     path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe
-) -> tuple[int, str, dict[str, float]]:
+) -> tuple[int, int, str, dict[str, float]]:
+    """Put a training state back; returns step, earlier steps, precision and smoothed losses."""
     tensors, header = read_tensors(path)
     if "recipe" not in header or "step" not in header:
         raise InputError(f"{path} is a checkpoint, not a training state: give the folder of a run")
-    stored = recipe_from_dict(header["recipe"])
-    was, now = stored.to_dict(), recipe.to_dict()
+    was, now = recipe_from_dict(header["recipe"]).to_dict(), recipe.to_dict()
     changed = next((key for key in was if was[key] != now[key]), None)
     if changed:
         raise InputError(
@@ -461,7 +452,7 @@ def _load_state(
     torch.set_rng_state(tensors["rng.torch"])
     if "rng.cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["rng.cuda"])
-    return int(header["step"]), str(header["precision"]), dict(header["losses"])
+    return int(header["step"]), int(header["earlier_steps"]), str(header["precision"]), dict(header["losses"])
 
 
 @contextmanager

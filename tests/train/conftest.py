@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from steadystyle.train.loss_network import LossNetwork, load_loss_network
@@ -17,11 +18,11 @@ from steadystyle.video.images import write_image
 torch.set_num_threads(1)
 
 
-def texture(height: int, width: int, seed: int) -> np.ndarray:
+def texture(height: int, width: int, seed: int) -> NDArray[np.uint8]:
     """Smooth coloured noise, (height, width, 3) uint8."""
     noise = np.random.default_rng(seed).random((height, width, 3), np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), 2.0)
-    return cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    return np.asarray(255 * (smooth - smooth.min()) / np.ptp(smooth), np.uint8)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from steadystyle.train.loss_network import (
     CAFFE_MEAN,
     TORCHVISION_MEAN,
     TORCHVISION_STD,
+    Convention,
     LossNetwork,
     load_loss_network,
 )
@@ -29,8 +31,8 @@ def reference(weights: Weights, x: torch.Tensor) -> dict[str, torch.Tensor]:
     return features
 
 
-@pytest.mark.parametrize("convention", ["caffe", "torchvision"])
-def test_both_input_conventions_are_converted_exactly(convention: str, loss_weights: Weights) -> None:
+@pytest.mark.parametrize("convention", get_args(Convention))
+def test_both_input_conventions_are_converted_exactly(convention: Convention, loss_weights: Weights) -> None:
     frame = torch.rand(2, 3, 20, 28)
     if convention == "caffe":
         wanted = reference(loss_weights, frame * 255 - torch.tensor(CAFFE_MEAN).view(1, 3, 1, 1))

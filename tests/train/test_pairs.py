@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steadystyle.train.pairs import ClipPairs, PairSampler, PhotoPairs, smooth_motion
+from steadystyle.train.pairs import ClipPairs, Pair, PairSampler, PhotoPairs, smooth_motion
 from steadystyle.train.recipes import Recipe
 from steadystyle.video.files import InputError
 from steadystyle.video.flow import warp
 from steadystyle.video.frames import write_video
 
 
-def warped_error(pair) -> float:
+def warped_error(pair: Pair) -> float:
     warped, _ = warp(pair.first, pair.motion.flow)
     difference = np.abs(warped.astype(float) - pair.second)[pair.motion.valid]
     return float(difference.mean())

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
@@ -20,6 +21,7 @@ from steadystyle.video.files import InputError
 CHILD = """
 import json, sys, torch
 from pathlib import Path
+from typing import Any
 from steadystyle.train.loss_network import load_loss_network
 from steadystyle.train.recipes import recipe_from_dict
 from steadystyle.train.trainer import train
@@ -119,7 +121,7 @@ def test_what_cannot_be_trained_is_refused_and_nothing_is_lost(
     material: Path, recipe: Recipe, loss_network: LossNetwork, tmp_path: Path
 ) -> None:
     def attempt(**changes: object) -> None:
-        arguments: dict = {
+        arguments: dict[str, Any] = {
             "style": material / "style.png", "photos": material / "photos", "recipe": recipe, "out": tmp_path / "run",
             "name": "tiny", "loss_network": loss_network, "device": "cpu",
         }  # fmt: skip
@@ -153,6 +155,7 @@ def test_what_cannot_be_trained_is_refused_and_nothing_is_lost(
         )  # fmt: skip
     assert all(torch.equal(value, weights(tmp_path / "run")[key]) for key, value in before.items())
     attempt(out=tmp_path / "next", start_from=tmp_path / "run" / "tiny.safetensors")
+    assert load_checkpoint(tmp_path / "next" / "tiny.safetensors").header.steps == 12  # both runs
 
 
 def test_schedules(recipe: Recipe) -> None:
