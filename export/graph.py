@@ -39,7 +39,7 @@ class DeployableGraph(nn.Module):
         network = copy.deepcopy(network).requires_grad_(False).eval()
         self.padding, self.margin = network.padding, network.margin
         self.down, self.blocks = network.down, network.blocks
-        self.up = nn.Sequential(*(QuickUpsample(layer) for layer in network.up[:-1]))
+        self.up = nn.Sequential(*(QuickUpsample(layer) for layer in list(network.up)[:-1]))
         self.tail = HalfSizeTail(network.up[-1], network.head, self.margin)
         next(self.down.parameters()).div_(255.0)
 
