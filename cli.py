@@ -285,6 +285,7 @@ def train(
             device=device,
             cache=cache,
             report=report,
+            preparing=lambda done, total: update("flow of the clips", done, total),
             message=note,
         )
     if as_json:

@@ -97,6 +97,7 @@ def train(
     device: str = "auto",
     cache: Path | None = None,
     report: Callable[[StepReport], None] | None = None,
+    preparing: Callable[[int, int], None] | None = None,
     message: Callable[[str], None] | None = None,
 ) -> TrainResult:
     """Train a stylizing network.
@@ -117,6 +118,7 @@ def train(
         device: ``auto`` (CUDA when there is one), ``cpu`` or ``cuda``.
         cache: where the flow cache is kept, when not in ``out``.
         report: called after each step.
+        preparing: called with (clips done, clips) while their flow is computed, before the first step.
         message: called with one sentence when something worth saying happens.
 
     Returns:
@@ -148,7 +150,7 @@ def train(
     network, loss_network = network.to(where).train(), loss_network.to(where)
     optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
 
-    sampler, previews = _open_data(recipe, clips, photos, cache or out / "pairs", say)
+    sampler, previews = _open_data(recipe, clips, photos, cache or out / "pairs", preparing)
     if resume:
         step, earlier_steps, precision, losses = _load_state(state_path, network, optimizer, recipe)
         say(f"resumed at step {step} of {recipe.steps}")
@@ -348,13 +350,11 @@ def preview_sheet(
 
 
 def _open_data(
-    recipe: Recipe, clips: Path | None, photos: Path | None, cache: Path, say: Callable[[str], None]
+    recipe: Recipe, clips: Path | None, photos: Path | None, cache: Path, preparing: Callable[[int, int], None] | None
 ) -> tuple[PairSampler, list[Pair]]:
     """The sampler, and up to three fixed pairs for previews: whole frames of clips, else crops of photos."""
     photo_pairs = PhotoPairs(photos, recipe) if photos else None
-    clip_pairs = None
-    if clips:
-        clip_pairs = ClipPairs(clips, recipe, cache, lambda done, total: say(f"flow of clip {done} of {total} ready"))
+    clip_pairs = ClipPairs(clips, recipe, cache, preparing) if clips else None
     sampler = PairSampler(recipe, photo_pairs, clip_pairs)
     if clip_pairs is not None:
         chosen = sorted({len(clip_pairs) * k // 6 for k in (1, 3, 5)})
