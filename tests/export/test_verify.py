@@ -108,7 +108,7 @@ def test_frames_of_the_bundled_scene() -> None:
 def test_frames_of_a_clip(clip: Path) -> None:
     own = load_test_frames(str(clip), None)
     assert {frame.shape for frame in own.frames} == {(48, 64, 3)}
-    assert own.flow_source == "DIS medium"
+    assert (own.source, own.flow_source) == ("clip.mp4", "DIS medium")
     assert {frame.shape for frame in load_test_frames(str(clip), (32, 30)).frames} == {(30, 32, 3)}
     with pytest.raises(InputError, match="nowhere"):
         load_test_frames("nowhere.mp4", None)
