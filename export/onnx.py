@@ -86,7 +86,9 @@ def export_onnx(checkpoint: Path, target: Path, *, size: Size | None, precision:
     check_offer("onnx", writer, precision, size)
     if target.suffix != writer.ending:
         raise InputError(f"'{target}' cannot hold an ONNX artifact: end its name in {writer.ending}")
-    result = export_one(checkpoint, target, writer, target="onnx", size=size, precision=precision)
+    result = export_one(
+        checkpoint, target.parent, writer, target="onnx", size=size, precision=precision, file_name=target.name
+    )
     if result.verdict == "degraded":
         found = float(result.metadata.verification["psnr_db"])
         raise InputError(

@@ -145,23 +145,25 @@ def check_offer(target: str, writer: Writer, precision: str, size: Size | None) 
 
 def export_one(
     checkpoint: Path,
-    place: Path,
+    folder: Path,
     writer: Writer,
     *,
     target: str,
     size: Size | None,
     precision: str,
+    file_name: str | None = None,
     clip: str | None = None,
 ) -> ExportResult:
     """Make and prove one artifact.
 
     Args:
         checkpoint: a ``.safetensors`` file.
-        place: the artifact's file, if it has the target's ending; else a folder, where it gets its own name.
+        folder: for the file.
         writer: of the target.
         target: its name.
         size: width and height; None for any.
         precision: one of the writer's.
+        file_name: of the artifact; None for its own name (see `ArtifactMetadata.file_name`).
         clip: video whose first frames it is proven on; None for the bundled scene.
 
     Raises:
@@ -181,7 +183,7 @@ def export_one(
         steps=header.steps,
         producer=f"steadystyle {__version__}",
     )
-    path = place if place.suffix == writer.ending else place / metadata.file_name(writer.ending)
+    path = folder / (file_name or metadata.file_name(writer.ending))
     test = load_test_frames(clip, size)
     try:
         with atomic_path(path) as partial:

@@ -1,5 +1,6 @@
 """What tests of several rooms share: a tiny network with random weights, as checkpoint and artifacts, and a clip."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,10 @@ from steadystyle.export.onnx import export_onnx
 from steadystyle.train.checkpoint import CheckpointHeader, save_checkpoint
 from steadystyle.train.networks import build_network, resolve_sizes
 from steadystyle.video.frames import write_video
+
+# A job in the background of a script starts with Ctrl-C ignored, and Python leaves it so: the tests that press it, here
+# or in a child, would wait for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SIZES = {"stem": 4, "half": 4, "quarter": 4, "blocks": 1}
 FIXED_SIZE = (64, 48)

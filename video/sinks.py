@@ -121,7 +121,7 @@ class _VideoSink(FrameSink):
 
     def _start(self, height: int, width: int) -> None:
         self._size = (height, width)
-        options = {"crf": str(self._crf), "preset": "superfast"}
+        options = {"crf": str(self._crf), "preset": "ultrafast"}
         self._stream = self._container.add_stream(
             "libx264", rate=self._rate, options=options, width=width + width % 2, height=height + height % 2
         )
