@@ -1,0 +1,252 @@
+"""Writes TensorFlow Lite. The only file that imports TensorFlow's converter and the quantizer of AI Edge.
+
+The deployable graph is written out in TensorFlow's operators, channels last from end to end, so that the file holds no
+transposition. What was measured faster of two ways of saying the same (LiteRT with XNNPACK, 640x360, CPU time):
+
+* A frame is replicated by concatenation before it becomes float, the blocks' activations likewise: the operator for
+  mirroring (MIRROR_PAD) is not one of XNNPACK's, and took a third of the time.
+* An enlargement is a 2x2 convolution and DEPTH_TO_SPACE, whose channels the grid happens to have in order; a transposed
+  convolution, though it computes the same, took a fifth longer.
+* The mean of squares less the square of the mean would save another twentieth. It is not used: phones' GPUs compute in
+  half precision, which loses all digits in that difference. Squares of centred values are safe.
+"""
+
+import io
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_quantizer import algorithm_manager, qtyping, quantizer
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from ..runtimes.artifact import ArtifactMetadata
+from ..runtimes.stylizer import Stylizer
+from ..runtimes.tflite import TfliteStylizer, flatbuffer_of, quiet_engine, sealed, with_metadata
+from ..train.networks import TANH_GAIN
+from .graph import DeployableGraph
+from .pipeline import Size
+from .quantization import Quantization, equal_channels
+
+with quiet_engine():
+    import tensorflow as tf
+
+_SIGNATURE = "serving_default"
+_MOVING = ("CONCATENATION", "STRIDED_SLICE", "PAD")  # what stands before a convolution and only moves values
+
+
+class TfliteWriter:
+    """The target ``tflite``; see `pipeline.Writer`."""
+
+    ending = ".tflite"
+    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
+    default_precision = "int8"
+    any_size = False
+    calibrated: frozenset[str] = frozenset({"int8"})
+
+    def write(
+        self, network: nn.Module, path: Path, size: Size | None, precision: str, quantization: Quantization | None
+    ) -> str:
+        """Write a model with input ``frame`` and output ``stylized``, each (height, width, 3) uint8.
+
+        fp16 holds the convolutions' weights in half precision. int8 computes the convolutions in 8 bits, with a scale
+        for each output channel of the weights; normalizations, sums and the last tanh stay in float.
+
+        Raises:
+            ValueError: no size, or int8 without a quantization.
+        """
+        if size is None:
+            raise ValueError("a TensorFlow Lite model has a fixed size")
+        graph = DeployableGraph(network)
+        if precision == "int8":
+            if quantization is None:
+                raise ValueError("int8 needs a quantization")
+            equal_channels(graph, quantization.frames)
+        with _quiet():
+            model = _converted(graph, size)
+            if precision == "fp16":
+                model = _in_half_precision(model)
+            elif quantization is not None:
+                model = _in_eight_bits(model, graph.layers(), quantization)
+        path.write_bytes(model)
+        text = f"tensorflow {tf.__version__}"
+        return text if precision == "fp32" else f"{text}, ai-edge-quantizer {version('ai-edge-quantizer')}"
+
+    def embed(self, path: Path, metadata: ArtifactMetadata) -> None:
+        """Append the metadata as an associated file, with the SHA-256 of the content."""
+        model = flatbuffer_of(path.read_bytes())
+        path.write_bytes(with_metadata(model, replace(metadata, content_sha256=sealed(model, metadata))))
+
+    def run(self, path: Path) -> Stylizer:
+        """Open with LiteRT."""
+        return TfliteStylizer(path, provider="litert")
+
+
+def _converted(graph: DeployableGraph, size: Size) -> bytes:
+    """The graph in float32 as a flatbuffer."""
+    width, height = size
+    module = tf.Module()
+    frame = tf.TensorSpec([height, width, 3], tf.uint8, name="frame")
+    module.stylize = tf.function(lambda frame: {"stylized": _stylized(graph, frame)}, input_signature=[frame])
+    # A signature, by which the quantizer and users name the ends, comes by way of a saved model only.
+    with tempfile.TemporaryDirectory() as folder:
+        tf.saved_model.save(module, folder, signatures={_SIGNATURE: module.stylize.get_concrete_function()})
+        return bytes(tf.lite.TFLiteConverter.from_saved_model(folder).convert())
+
+
+def _stylized(graph: Any, frame: Any) -> Any:
+    """`DeployableGraph.forward` in TensorFlow: (H, W, 3) uint8 RGB to the same."""
+    height, width, margin = frame.shape[0], frame.shape[1], graph.margin
+    x = tf.expand_dims(_framed(frame, graph.padding, 0), 0)
+    x = tf.cast(x, tf.float32)  # (1, H + 2 padding, W + 2 padding, 3) in 0..255
+    for i, layer in enumerate(graph.down):
+        x = _convolution_and_norm(x, layer, f"down_{i}")
+    for i, block in enumerate(graph.blocks):
+        y = _convolution_and_norm(x, block.first, f"blocks_{i}_first", replicate=True)
+        x = x + _convolution_and_norm(y, block.second, f"blocks_{i}_second", replicate=True)
+    for i, layer in enumerate(graph.up):
+        grid = _grid(x, layer.weight, f"up_{i}")
+        x = tf.nn.depth_to_space(grid, 2)[:, 1:-1, 1:-1]
+        x = _normalized(x, _moments(x), layer.norm.weight, layer.norm.bias, layer.norm.eps, relu=True)
+    x = _tail(x, graph.tail)  # (1, h, w, 12), a 2x2 block of RGB pixels in each pixel
+    x = tf.nn.relu(tf.tanh(x) * (255.0 * TANH_GAIN) + 127.5)
+    x = tf.cast(tf.round(tf.minimum(x, 255.0)), tf.uint8)
+    return tf.nn.depth_to_space(x, 2)[0, margin : margin + height, margin : margin + width]
+
+
+def _framed(x: Any, border: int, axis: int) -> Any:
+    """Replicate the first and last entries of an axis and of the next one `border` times."""
+    for along in (axis, axis + 1):
+        ahead = (slice(None),) * along
+        first, last = x[(*ahead, slice(0, 1))], x[(*ahead, slice(-1, None))]
+        x = tf.concat([first] * border + [x] + [last] * border, along)
+    return x
+
+
+def _convolution_and_norm(x: Any, layer: Any, name: str, *, replicate: bool = False) -> Any:
+    """A `ConvNorm` that pads nothing, or replicates."""
+    with tf.name_scope(name):
+        if replicate:
+            x = _framed(x, layer.conv.kernel_size[0] // 2, 1)
+        x = tf.nn.conv2d(x, _kernel(layer.conv.weight), layer.conv.stride[0], "VALID")
+    return _normalized(x, _moments(x), layer.norm.weight, layer.norm.bias, layer.norm.eps, relu=layer.relu)
+
+
+def _grid(x: Any, weight: Tensor, name: str) -> Any:
+    """(1, h, w, inputs) to the grid's blocks, (1, h + 1, w + 1, 4 C)."""
+    with tf.name_scope(name):
+        return tf.nn.conv2d(tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]]), _kernel(weight), 1, "VALID")
+
+
+def _tail(x: Any, tail: Any) -> Any:
+    """`HalfSizeTail` in TensorFlow."""
+    grid = _grid(x, tail.up_weight, "tail_up")
+    mean = _mean_inside(grid)
+    moments = (mean, _mean_inside(tf.math.squared_difference(grid, mean)))
+    grid = _normalized(grid, moments, tail.norm_weight.repeat(4), tail.norm_bias.repeat(4), tail.epsilon, relu=True)
+    border = tail.reach // 2
+    with tf.name_scope("tail_head"):
+        grid = tf.pad(grid, [[0, 0], [border, border], [border, border], [0, 0]]) if border else grid
+        return tf.nn.conv2d(grid, _kernel(tail.head_weight), 1, "VALID") + tail.head_bias.numpy()
+
+
+def _mean_inside(grid: Any) -> Any:
+    """Mean of each channel over the enlarged picture, without what the grid holds beyond it (see `sums_inside`).
+
+    Written as the mean over the whole grid and a correction from its border, both small numbers: sums over a frame
+    overflow half precision.
+
+    Args:
+        grid: (1, h + 1, w + 1, 4 C) blocks.
+
+    Returns:
+        (1, 1, 1, 4 C), the same for the four places of a channel in a block.
+    """
+    rows, columns, channels = grid.shape[1], grid.shape[2], grid.shape[3] // 4
+    inside = 4.0 * (rows - 1) * (columns - 1)
+    place = np.arange(4).repeat(channels)
+    lower, right = np.float32(place // 2), np.float32(place % 2)  # row and column in the block
+    upper, left = 1 - lower, 1 - right
+
+    def mean(part: Any) -> Any:
+        return tf.reduce_mean(part, [1, 2], keepdims=True)
+
+    outside_rows = mean(grid[:, :1]) * upper + mean(grid[:, -1:]) * lower
+    outside_columns = mean(grid[:, :, :1]) * left + mean(grid[:, :, -1:]) * right
+    corners = (
+        grid[:, :1, :1] * (upper * left)
+        + grid[:, :1, -1:] * (upper * right)
+        + grid[:, -1:, :1] * (lower * left)
+        + grid[:, -1:, -1:] * (lower * right)
+    )
+    total = mean(grid) * np.float32(rows * columns / inside) + corners * np.float32(1 / inside)
+    total -= outside_rows * np.float32(columns / inside) + outside_columns * np.float32(rows / inside)
+    over_places = tf.reduce_sum(tf.reshape(total, [1, 1, 4, channels]), 2, keepdims=True)
+    return tf.concat([over_places] * 4, 3)
+
+
+def _moments(x: Any) -> tuple[Any, Any]:
+    """Mean and variance of each channel, (1, 1, 1, C) each."""
+    mean = tf.reduce_mean(x, [1, 2], keepdims=True)
+    return mean, tf.reduce_mean(tf.math.squared_difference(x, mean), [1, 2], keepdims=True)
+
+
+def _normalized(x: Any, moments: tuple[Any, Any], weight: Tensor, bias: Tensor, epsilon: float, *, relu: bool) -> Any:
+    mean, variance = moments
+    scale = tf.math.rsqrt(variance + epsilon) * weight.numpy()
+    x = x * scale + (bias.numpy() - mean * scale)
+    return tf.nn.relu(x) if relu else x
+
+
+def _kernel(weight: Tensor) -> NDArray[np.float32]:
+    """(outputs, inputs, k, k) to TensorFlow's (k, k, inputs, outputs)."""
+    return np.ascontiguousarray(weight.numpy().transpose(2, 3, 1, 0))
+
+
+def _in_half_precision(model: bytes) -> bytes:
+    """The convolutions' weights in float16, which engines turn back or use as they are."""
+    half = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
+    config = qtyping.OpQuantizationConfig(
+        weight_tensor_config=half, compute_precision=qtyping.ComputePrecision.FLOAT, explicit_dequantize=True
+    )
+    work = quantizer.Quantizer(bytearray(model))
+    work.update_quantization_recipe(
+        ".*", qtyping.TFLOperationName.CONV_2D, config, algorithm_manager.AlgorithmName.FLOAT_CASTING
+    )
+    return bytes(work.quantize().quantized_model)
+
+
+def _in_eight_bits(model: bytes, layers: list[str], quantization: Quantization) -> bytes:
+    """The layers' convolutions in 8 bits, but for those that shall stay in float."""
+    work = quantizer.Quantizer(bytearray(model))
+    chosen = [layer for layer in layers if layer not in quantization.float_layers]
+    if not chosen:
+        return model
+    for layer in chosen:
+        scope = rf"(^|;){layer.replace('.', '_')}/"  # an operator is named by its output
+        for operation in ("CONV_2D", *_MOVING):
+            work.add_static_config(scope, qtyping.TFLOperationName(operation), 8, 8)
+    ranges = work.calibrate(
+        {_SIGNATURE: [{"frame": frame} for frame in quantization.frames]}, num_threads=os.cpu_count() or 1
+    )
+    return bytes(work.quantize(ranges).quantized_model)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what converter and quantizer say to developers off the terminal; errors come as exceptions."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    nowhere = io.StringIO()
+    try:
+        with redirect_stdout(nowhere), redirect_stderr(nowhere), quiet_engine():
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,268 @@
+"""LiteRT and its kin: runs ``.tflite`` artifacts.
+
+A ``.tflite`` file is a flatbuffer; what an artifact says of itself is a ZIP archive behind it, where TensorFlow Lite
+keeps the files that belong to a model ("associated files"). It is read here with the standard library alone, so that
+`info` needs no engine.
+"""
+
+import hashlib
+import importlib
+import io
+import os
+import struct
+import sys
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..video.files import InputError
+from .artifact import METADATA_KEY, ArtifactMetadata
+from .stylizer import Stylizer
+
+METADATA_FILE = f"{METADATA_KEY}.json"
+"""Name of the file in the archive."""
+
+_IDENTIFIER = slice(4, 8)  # of a flatbuffer, where its file type stands
+_FILE_TYPE = b"TFL3"
+
+
+def _litert() -> tuple[Any, str]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    return Interpreter, f"litert {version('ai-edge-litert')}"
+
+
+def _tflite_runtime() -> tuple[Any, str]:
+    import tflite_runtime
+    from tflite_runtime.interpreter import Interpreter
+
+    return Interpreter, f"tflite-runtime {tflite_runtime.__version__}"
+
+
+def _tensorflow() -> tuple[Any, str]:
+    import tensorflow
+
+    # tensorflow.lite.Interpreter is the same, with a warning that LiteRT is to be preferred.
+    module: Any = importlib.import_module("tensorflow.lite.python.interpreter")
+    return module.Interpreter, f"tensorflow {tensorflow.__version__}"
+
+
+PROVIDERS: Mapping[str, tuple[str, Callable[[], tuple[Any, str]]]] = {
+    "litert": ("ai_edge_litert", _litert),
+    "tflite-runtime": ("tflite_runtime", _tflite_runtime),
+    "tensorflow": ("tensorflow", _tensorflow),
+}
+"""Short name -> top-level module, and what gives its interpreter and says which it is; in the order of preference."""
+
+
+class TfliteStylizer(Stylizer):
+    """A ``.tflite`` artifact opened with LiteRT, tflite-runtime or TensorFlow.
+
+    Args:
+        path: the artifact.
+        threads: of the interpreter; None is one for each core.
+        provider: a key of `PROVIDERS`, in any case; None is the first that is installed, and so is ``cpu``.
+
+    Raises:
+        InputError: the file is damaged or edited, carries no metadata of ours or such that does not fit its tensors, or
+            no such interpreter is installed.
+    """
+
+    def __init__(self, path: Path, *, threads: int | None = None, provider: str | None = None) -> None:
+        make, engine = _interpreter_class(path, provider)
+        data = path.read_bytes()
+        self.metadata = _checked_metadata(path, data)
+        count = threads or os.cpu_count() or 1
+        with quiet_engine():
+            try:
+                # Interpreters read the model from where it is, and stumble over damage: they get what was checked.
+                self._interpreter = make(model_content=flatbuffer_of(data), num_threads=count)
+                self._interpreter.allocate_tensors()
+            except (ValueError, RuntimeError) as error:
+                raise InputError(
+                    f"'{path}' cannot be opened by {engine}: update the engine or choose another "
+                    f"({str(error).strip().splitlines()[0]})"
+                ) from error
+        self._check_ends(path)
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._output = self._interpreter.get_output_details()[0]["index"]
+        delegate = " XNNPACK" if _is_delegated(self._interpreter) else ""
+        self.engine = f"{engine}{delegate}, {count} thread{'s' if count != 1 else ''}"
+
+    def _check_ends(self, path: Path) -> None:
+        wanted = (self.metadata.height, self.metadata.width, 3)
+        for what, ends in (
+            ("takes", self._interpreter.get_input_details()),
+            ("gives", self._interpreter.get_output_details()),
+        ):
+            found = [(tuple(int(side) for side in end["shape"]), np.dtype(end["dtype"]).name) for end in ends]
+            if found != [(wanted, "uint8")]:
+                listed = ", ".join(f"{_shape_text(shape)} {kind}" for shape, kind in found)
+                raise InputError(
+                    f"'{path}' cannot be used because its model {what} {listed} where its metadata says "
+                    f"{_shape_text(wanted)} uint8: export it again"
+                )
+
+    def _stylize(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        # One copy in and one out: the interpreter's tensors are its own, and the caller owns what it gets.
+        self._interpreter.set_tensor(self._input, frame)
+        self._interpreter.invoke()
+        return np.asarray(self._interpreter.get_tensor(self._output), np.uint8)
+
+    def close(self) -> None:
+        """Let go of the interpreter and its threads."""
+        self._interpreter = None
+
+
+def _interpreter_class(path: Path, provider: str | None) -> tuple[Any, str]:
+    short = (provider or "cpu").lower()
+    if short not in (*PROVIDERS, "cpu"):
+        raise InputError(f"unknown provider '{provider}': choose one of {', '.join(PROVIDERS)}")
+    for module, load in [PROVIDERS[short]] if short in PROVIDERS else PROVIDERS.values():
+        try:
+            with quiet_engine():
+                return load()
+        except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] != module:
+                raise
+    if short == "cpu":
+        raise InputError(f"'{path.name}' needs LiteRT, which is not installed: pip install 'steadystyle[tflite]'")
+    advice = "pip install 'steadystyle[tflite]'" if short == "litert" else f"pip install {short}"
+    raise InputError(f"the provider '{short}' is not installed: {advice}, or choose another provider")
+
+
+def _is_delegated(interpreter: Any) -> bool:
+    # The interpreters tell of their delegates in no public way; where they do not in this one either, nothing is said.
+    with suppress(AttributeError):
+        return any(operator["op_name"] == "DELEGATE" for operator in interpreter._get_ops_details())
+    return False
+
+
+@contextmanager
+def quiet_engine() -> Iterator[None]:
+    """Keep what the engines log to developers, their C++ code too, off stderr: what matters comes as an exception."""
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no stderr to keep it off
+        yield
+        return
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def read_metadata(path: Path) -> ArtifactMetadata:
+    """What an artifact says of itself; needs no engine.
+
+    Args:
+        path: a ``.tflite`` file.
+
+    Raises:
+        InputError: damaged or edited, or no metadata of ours.
+    """
+    return _checked_metadata(path, path.read_bytes())
+
+
+def content_sha256(path: Path) -> str:
+    """SHA-256 of an artifact: of the flatbuffer, and of the metadata with this very value left out.
+
+    Args:
+        path: a ``.tflite`` file with metadata.
+
+    Raises:
+        InputError: no metadata of ours.
+    """
+    data = path.read_bytes()
+    return sealed(flatbuffer_of(data), _metadata_in(path, data))
+
+
+def sealed(model: bytes, metadata: ArtifactMetadata) -> str:
+    """The value for the metadata's ``content_sha256``.
+
+    Args:
+        model: the flatbuffer.
+        metadata: what shall go with it.
+    """
+    return hashlib.sha256(model + replace(metadata, content_sha256="").to_json().encode()).hexdigest()
+
+
+def with_metadata(model: bytes, metadata: ArtifactMetadata) -> bytes:
+    """The content of an artifact: the flatbuffer with the metadata behind it.
+
+    Args:
+        model: the flatbuffer.
+        metadata: as it shall be read.
+    """
+    file = io.BytesIO(model)
+    with zipfile.ZipFile(file, "a", zipfile.ZIP_STORED) as archive:
+        entry = zipfile.ZipInfo(METADATA_FILE, (1980, 1, 1, 0, 0, 0))  # the same file gets the same bytes
+        entry.create_system = 3
+        entry.external_attr = 0o644 << 16
+        archive.writestr(entry, metadata.to_json())
+    return file.getvalue()
+
+
+def flatbuffer_of(data: bytes) -> bytes:
+    """What of a file stands before the metadata; all of it where there is none.
+
+    Args:
+        data: of the whole file.
+    """
+    with suppress(zipfile.BadZipFile, struct.error), zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = archive.infolist()
+        return data[: min(entry.header_offset for entry in entries)] if entries else data
+    return data
+
+
+def _metadata_in(path: Path, data: bytes) -> ArtifactMetadata:
+    if data[_IDENTIFIER] != _FILE_TYPE:
+        raise InputError(f"'{path}' is damaged or not a TensorFlow Lite file: copy or export it again")
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+        entry = archive.getinfo(METADATA_FILE)
+    except (KeyError, zipfile.BadZipFile, struct.error) as error:
+        raise InputError(
+            f"'{path}' has no steadystyle metadata: give a whole artifact that `steadystyle export` wrote"
+        ) from error
+    try:
+        text = archive.read(entry).decode()
+    except (zipfile.BadZipFile, UnicodeDecodeError, struct.error, EOFError, NotImplementedError) as error:
+        raise _edited(path) from error
+    try:
+        return ArtifactMetadata.from_json(text)
+    except InputError as error:
+        raise InputError(f"'{path}' cannot be used because {error}") from error
+
+
+def _checked_metadata(path: Path, data: bytes) -> ArtifactMetadata:
+    metadata = _metadata_in(path, data)
+    model = flatbuffer_of(data)
+    # The whole file is made again, so that nothing may hide between its parts or behind them.
+    if metadata.content_sha256 != sealed(model, metadata) or data != with_metadata(model, metadata):
+        raise _edited(path)
+    return metadata
+
+
+def _edited(path: Path) -> InputError:
+    return InputError(f"'{path}' is damaged or was edited (its hash does not fit): copy or export it again")
+
+
+def _shape_text(shape: tuple[int | None, ...]) -> str:
+    return "x".join("any" if side is None else str(side) for side in shape)
