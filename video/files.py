@@ -7,6 +7,7 @@ or failed command leaves neither half a file nor a stray one behind.
 import hashlib
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -57,6 +58,11 @@ def check_folder_writable(folder: Path) -> None:
         ) from error
 
 
+def is_package(path: Path) -> bool:
+    """Whether a folder is one file to its users (a Core ML package), and may be replaced like one."""
+    return path.suffix == ".mlpackage" and (path / "Manifest.json").is_file()
+
+
 def check_writable(target: Path) -> None:
     """Check that a file can be written at `target`, so that a long command fails before it works; writes nothing.
 
@@ -64,9 +70,9 @@ def check_writable(target: Path) -> None:
         target: path of the file to be written; it may exist, and its folder need not.
 
     Raises:
-        InputError: `target` is a folder, a read-only file, or in a place where nothing can be written.
+        InputError: `target` is a folder (and no package), a read-only file, or in a place where nothing can be written.
     """
-    if target.is_dir():
+    if target.is_dir() and not is_package(target):
         raise InputError(f"the output path '{target}' is a folder: give the name of a file")
     if target.exists() and _is_read_only(target):
         raise InputError(f"the output file '{target}' is read-only: make it writable or choose another output path")
@@ -97,7 +103,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """Give a temporary path to write to, and rename the file to `target` when the block ends well.
 
     When the block raises anything (`KeyboardInterrupt` too) the temporary file and the folders created for it are
-    removed, and what was at `target` before stays.
+    removed, and what was at `target` before stays. The block may also write a package (see `is_package`).
 
     Args:
         target: path of the file to be written; missing parent folders are created.
@@ -114,10 +120,34 @@ def atomic_path(target: Path) -> Iterator[Path]:
         temporary = temporary_name(target)
         try:
             yield temporary
-            temporary.replace(target)
+            if temporary.is_dir():
+                _replace_by_folder(target, temporary)
+            else:
+                temporary.replace(target)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            _remove(temporary)
             raise
+
+
+def _replace_by_folder(target: Path, temporary: Path) -> None:
+    # No folder can be renamed over another in one step, so that the old one steps aside, and comes back if that fails.
+    old = temporary_name(target)
+    try:
+        if target.exists():
+            target.replace(old)
+        temporary.replace(target)
+    except BaseException:
+        if old.exists() and not target.exists():
+            old.replace(target)
+        raise
+    _remove(old)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from steadystyle.video.files import InputError, atomic_path, check_folder_writable, check_writable, sha256_of
+from steadystyle.video.files import (
+    InputError,
+    atomic_path,
+    check_folder_writable,
+    check_writable,
+    is_package,
+    sha256_of,
+)
 
 
 def test_a_whole_file_takes_its_name_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -72,3 +79,63 @@ def test_sha256(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"steady" * 100_000)
     assert sha256_of(path) == hashlib.sha256(b"steady" * 100_000).hexdigest()
+
+
+def write_package(path: Path, model: bytes) -> None:
+    (path / "Data").mkdir(parents=True)
+    (path / "Manifest.json").write_text("{}")
+    (path / "Data" / "model").write_bytes(model)
+
+
+def test_a_package_takes_its_name_and_replaces_an_older_one(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "out.mlpackage"
+    for model in (b"first", b"second"):
+        with atomic_path(target) as temporary:
+            assert temporary.suffix == ".mlpackage"
+            write_package(temporary, model)
+        assert (target / "Data" / "model").read_bytes() == model
+        assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_package_replaces_a_file_and_a_file_replaces_nothing_but_files(tmp_path: Path) -> None:
+    target = tmp_path / "out.mlpackage"
+    target.write_bytes(b"a file that is no package")
+    with atomic_path(target) as temporary:
+        write_package(temporary, b"whole")
+    assert is_package(target)
+    mine = tmp_path / "mine.mlpackage"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("no package, whatever its name says")
+    with pytest.raises(InputError, match="is a folder"), atomic_path(mine):
+        raise AssertionError("the block must not run")
+    assert (mine / "notes.txt").exists()
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_after_a_failure_the_old_package_stays_and_nothing_new(tmp_path: Path, error: BaseException) -> None:
+    target = tmp_path / "out.mlpackage"
+    write_package(target, b"old")
+    with pytest.raises(type(error)), atomic_path(target) as temporary:
+        write_package(temporary, b"half")
+        raise error
+    assert (target / "Data" / "model").read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_old_package_comes_back_when_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "out.mlpackage"
+    write_package(target, b"old")
+    replace = Path.replace
+
+    def failing(self: Path, goal: Path) -> Path:
+        if goal == target and (self / "Data" / "model").read_bytes() == b"new":
+            raise OSError(5, "Input/output error")
+        return replace(self, goal)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(OSError, match="Input/output"), atomic_path(target) as temporary:
+        write_package(temporary, b"new")
+    assert (target / "Data" / "model").read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
