@@ -1,0 +1,126 @@
+"""Writes Core ML's ``.mlpackage``.
+
+The pictures of a package are 8-bit RGB; inside, they are floats. How Core ML turns the floats of the output into 8
+bits, rounded or truncated, is nowhere written: the graph rounds (see `graph.ImageGraph`), so that both give the same.
+
+``int8`` means 8-bit weights, one scale for each output channel, in a float16 program. 8-bit activations need
+predictions, which coremltools makes on a Mac only, or through private interfaces.
+"""
+
+import json
+import platform
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..runtimes.artifact import METADATA_KEY, NO_HASH, ArtifactMetadata
+from ..runtimes.coreml import INPUT, OUTPUT, CoremlStylizer, model_file, package_sha256, quiet
+from ..runtimes.stylizer import Stylizer
+from ..video.files import InputError
+from .graph import ImageGraph
+from .mil import MilStylizer
+from .pipeline import Size
+from .quantization import Quantization
+
+with quiet():
+    import coremltools
+    from coremltools.optimize.coreml import (
+        OpLinearQuantizerConfig,
+        OptimizationConfig,
+        linear_quantize_weights,
+    )
+    from coremltools.proto import Model_pb2
+
+_DATE = "com.github.apple.coremltools.conversion_date"
+
+
+class CoremlWriter:
+    """The target ``coreml``; see `pipeline.Writer`. Its artifacts run from iOS 16 and macOS 13 on."""
+
+    ending = ".mlpackage"
+    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
+    default_precision = "fp16"
+    any_size = False  # a flexible size would lose the neural engine
+    calibrated: frozenset[str] = frozenset()
+
+    def write(
+        self, network: nn.Module, path: Path, size: Size | None, precision: str, quantization: Quantization | None
+    ) -> str:
+        """Write a model with the RGB image ``frame`` as its input and the RGB image ``stylized`` as its output.
+
+        Raises:
+            InputError: a size that is too small for Core ML.
+        """
+        if size is None:
+            raise ValueError("a Core ML artifact has a fixed size")
+        graph = ImageGraph(network, size)
+        least = graph.network.padding
+        if min(size) < least:
+            # A picture cannot be continued at its border by more than itself.
+            raise InputError(
+                f"size {size[0]}x{size[1]} is too small for the target coreml: both sides must be at least {least}"
+            )
+        shape = (1, 3, size[1], size[0])
+        colours = coremltools.colorlayout.RGB
+        float_kind = coremltools.precision.FLOAT32 if precision == "fp32" else coremltools.precision.FLOAT16
+        trace: Any = torch.jit.trace
+        with quiet():
+            traced = trace(graph, torch.zeros(shape), check_trace=False)
+            model: Any = coremltools.convert(
+                traced,
+                inputs=[coremltools.ImageType(name=INPUT, shape=shape, color_layout=colours)],
+                outputs=[coremltools.ImageType(name=OUTPUT, color_layout=colours)],
+                convert_to="mlprogram",
+                minimum_deployment_target=coremltools.target.iOS16,
+                compute_precision=float_kind,
+                skip_model_load=True,
+            )
+            if precision == "int8":
+                symmetric = OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=0)
+                model = linear_quantize_weights(model, OptimizationConfig(symmetric))
+            model.save(str(path))
+        _name_items(path)
+        return f"torch {torch.__version__}, coremltools {coremltools.__version__}, iOS 16"
+
+    def embed(self, path: Path, metadata: ArtifactMetadata) -> ArtifactMetadata:
+        """Put the metadata into the model's description; return it with the hash of all that is in the package."""
+        file = model_file(path)
+        model: Any = Model_pb2.Model()
+        model.ParseFromString(file.read_bytes())
+        _describe(model.description, metadata)
+        file.unlink()  # coremltools wrote it for its owner alone to read
+        for sha256 in (NO_HASH, None):
+            metadata = replace(metadata, content_sha256=sha256 or package_sha256(path))
+            model.description.metadata.userDefined[METADATA_KEY] = metadata.to_json()
+            file.write_bytes(model.SerializeToString(deterministic=True))
+        return metadata
+
+    def run(self, path: Path) -> Stylizer:
+        """Open with Core ML on a Mac, and interpret the program elsewhere."""
+        return CoremlStylizer(path) if platform.system() == "Darwin" else MilStylizer(path)
+
+
+def _describe(description: Any, metadata: ArtifactMetadata) -> None:
+    """Fill in what Xcode shows."""
+    description.metadata.shortDescription = f"Paints a picture in the style '{metadata.name}', steadily through a video"
+    description.metadata.author = metadata.producer
+    description.metadata.license = "The licence of the weights stands in the card of the model"
+    description.input[0].shortDescription = f"The picture, {metadata.size_text} pixels"
+    description.output[0].shortDescription = "The painted picture, of the same size"
+    # The day of the conversion would make the same artifact another file each day.
+    description.metadata.userDefined.pop(_DATE, None)
+
+
+def _name_items(path: Path) -> None:
+    """Replace the random names under which a manifest lists the parts of a package by ones that are always the same."""
+    file = path / "Manifest.json"
+    text = file.read_text(encoding="utf-8")
+    manifest = json.loads(text)
+    items = {uuid.uuid5(uuid.NAMESPACE_URL, item["path"]): name for name, item in manifest["itemInfoEntries"].items()}
+    for fixed, random in items.items():
+        text = text.replace(random, str(fixed))
+    file.write_text(json.dumps(json.loads(text), indent=4, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,250 @@
+"""Runs the program inside an ``.mlpackage`` without Core ML: what the written file computes, proven on any machine.
+
+Core ML's programs are written in MIL, a small language of tensors. The operators below are those that our graphs turn
+into, each computed in float32 with torch; where the program says float16, every result is rounded to it. Weights and
+attributes are the file's own. So graph, weights and attributes are proven, Apple's kernels are not.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from ..runtimes.coreml import check_package, model_file, quiet
+from ..runtimes.stylizer import Stylizer
+from ..video.files import InputError
+
+with quiet():
+    import coremltools
+    from coremltools.converters.mil.frontend.milproto.load import load as load_program
+    from coremltools.converters.mil.mil import types
+    from coremltools.proto import Model_pb2
+
+Arguments = Mapping[str, Any]
+"""Name of an operator's input -> a float32 tensor, or the constant as the file has it; absent inputs are missing."""
+
+
+class MilStylizer(Stylizer):
+    """An ``.mlpackage`` artifact whose program is interpreted.
+
+    Args:
+        path: the artifact, a folder.
+
+    Raises:
+        InputError: the artifact cannot be used (see `runtimes.coreml.check_package`), or holds an operator that is not
+            known here.
+    """
+
+    real_time = False
+
+    def __init__(self, path: Path) -> None:
+        self.metadata = check_package(path)
+        self._program = MilProgram(path)
+        rounding = "float16 rounding" if self._program.half else "float32"
+        self.engine = f"MIL interpreted by steadystyle (coremltools {coremltools.__version__}), {rounding}"
+
+    def _stylize(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        image = torch.from_numpy(frame).permute(2, 0, 1).unsqueeze(0).float()  # (1, 3, H, W) in 0..255
+        result = self._program(image)[0].permute(1, 2, 0).clamp(0.0, 255.0)
+        # Whether Core ML rounds or truncates here is nowhere written. Truncated, a graph that does not round by itself
+        # shows.
+        return np.ascontiguousarray(result.to(torch.uint8).numpy())
+
+
+@dataclass(frozen=True)
+class _Step:
+    name: str
+    compute: Callable[[Arguments], Tensor]
+    constants: Arguments
+    inputs: Mapping[str, str]
+    half: bool
+    finished: tuple[str, ...]
+
+
+class MilProgram:
+    """The program of a package, with its weights, ready to be called.
+
+    Attributes:
+        half: whether any of its results is rounded to float16.
+
+    Args:
+        path: the package, a folder.
+
+    Raises:
+        InputError: a damaged package, or one with an operator that is not known here.
+    """
+
+    def __init__(self, path: Path) -> None:
+        file = model_file(path)
+        spec: Any = Model_pb2.Model()
+        with quiet():
+            try:
+                spec.ParseFromString(file.read_bytes())
+                program: Any = load_program(
+                    spec, specification_version=spec.specificationVersion, file_weights_dir=str(file.parent / "weights")
+                )
+            # The protocol buffer library, the weight reader and the loader each have errors of their own.
+            except Exception as error:
+                raise InputError(f"the program in '{path}' is damaged: export it again") from error
+        main = program.functions["main"]
+        (self._input,), (output,) = main.inputs, main.outputs
+        self._output: str = output.name
+        self._steps = _steps(list(main.operations), self._output)
+        self.half = any(step.half for step in self._steps)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Compute the one output of the program from its one input, both float32 tensors."""
+        values = {self._input: image}
+        with torch.inference_mode():
+            for step in self._steps:
+                result = step.compute({**step.constants, **{key: values[var] for key, var in step.inputs.items()}})
+                values[step.name] = result.half().float() if step.half else result
+                for name in step.finished:
+                    del values[name]
+        return values[self._output]
+
+
+def _steps(operations: list[Any], output: str) -> list[_Step]:
+    constants: dict[str, Any] = {}
+    last_use = {}
+    for op in operations:
+        for value in op.inputs.values():
+            if getattr(value, "name", None) is not None:
+                last_use[value.name] = op
+    steps = []
+    for op in operations:
+        if op.op_type == "const":
+            constants[op.outputs[0].name] = _constant(op.outputs[0].val)
+            continue
+        compute = OPERATORS.get(op.op_type)
+        if compute is None:
+            raise InputError(
+                f"the operator '{op.op_type}' is not known to the interpreter of MIL programs: add it to export/mil.py"
+            )
+        given = {key: value.name for key, value in op.inputs.items() if value is not None}
+        (result,) = op.outputs
+        half = result.dtype == types.fp16
+        fixed = {key: constants[name] for key, name in given.items() if name in constants}
+        inputs = {key: name for key, name in given.items() if name not in constants}
+        if op.op_type.startswith("constexpr_"):  # weights, decoded once
+            values = compute(fixed)
+            constants[result.name] = values.half().float() if half else values
+            continue
+        finished = tuple(name for name in set(inputs.values()) if last_use[name] is op and name != output)
+        steps.append(_Step(result.name, compute, fixed, inputs, half, finished))
+    return steps
+
+
+def _constant(value: Any) -> Any:
+    # Weights become tensors; numbers, words and lists of whole numbers stay what they are.
+    if isinstance(value, np.ndarray) and value.ndim and value.dtype in (np.float16, np.float32):
+        return torch.from_numpy(value.astype(np.float32))
+    if isinstance(value, np.ndarray | np.generic):
+        return value if value.ndim > 1 or value.dtype == np.int8 or value.dtype == np.uint8 else value.tolist()
+    return value
+
+
+def _pad(arguments: Arguments) -> Tensor:
+    x, mode = arguments["x"], arguments["mode"]
+    # MIL counts the pairs (before, after) from an axis to the last, torch from the last axis backwards.
+    pairs = [tuple(arguments["pad"][i : i + 2]) for i in range(0, len(arguments["pad"]), 2)][::-1]
+    while pairs and pairs[-1] == (0, 0):
+        pairs.pop()
+    sides = [side for pair in pairs for side in pair]
+    if mode == "constant":
+        return functional.pad(x, sides, value=float(arguments.get("constant_val", 0.0)))
+    # Core ML's own limits, which torch does not have.
+    if len(pairs) > 2:
+        raise InputError(f"a padding of more than two axes cannot be of mode '{mode}' in Core ML")
+    if mode == "replicate" and any(max(pair) > x.shape[-1 - i] for i, pair in enumerate(pairs)):
+        raise InputError(
+            f"a padding of {max(sides)} is wider than its picture of {tuple(x.shape)}, too much for Core ML"
+        )
+    return functional.pad(x, sides, mode=mode)
+
+
+def _conv(arguments: Arguments) -> Tensor:
+    x, weight = arguments["x"], arguments["weight"]
+    kind = arguments.get("pad_type", "valid")
+    if kind not in ("valid", "custom"):
+        raise InputError(f"a convolution with the padding '{kind}' is not known to the interpreter of MIL programs")
+    if kind == "custom":
+        top, bottom, left, right = arguments["pad"]
+        x = functional.pad(x, (left, right, top, bottom))
+    return functional.conv2d(
+        x,
+        weight,
+        arguments.get("bias"),
+        stride=arguments.get("strides", [1, 1]),
+        dilation=arguments.get("dilations", [1, 1]),
+        groups=arguments.get("groups", 1),
+    )
+
+
+def _instance_norm(arguments: Arguments) -> Tensor:
+    x = arguments["x"]
+    variance, mean = torch.var_mean(x, dim=(2, 3), keepdim=True, correction=0)
+    scale = torch.rsqrt(variance + arguments["epsilon"])
+    if "gamma" in arguments:
+        scale = scale * arguments["gamma"].reshape(1, -1, 1, 1)
+    result: Tensor = (x - mean) * scale
+    return result + arguments["beta"].reshape(1, -1, 1, 1) if "beta" in arguments else result
+
+
+def _upsample(arguments: Arguments) -> Tensor:
+    factors = [arguments.get(f"scale_factor_{side}", 1) for side in ("height", "width")]
+    if any(factor != int(factor) for factor in factors):
+        raise InputError(f"an enlargement by {factors} is not known to the interpreter of MIL programs")
+    x: Tensor = arguments["x"]
+    for axis, factor in zip((2, 3), factors, strict=True):
+        x = x.repeat_interleave(int(factor), axis)
+    return x
+
+
+def _slice(arguments: Arguments) -> Tensor:
+    x: Tensor = arguments["x"]
+    no, ones = [False] * x.ndim, [1] * x.ndim
+    steps = arguments.get("stride", ones)
+    if any(arguments.get("squeeze_mask", no)) or min(steps) < 1:
+        raise InputError("a slice that drops an axis or runs backwards is not known to the interpreter of MIL programs")
+    axes = zip(
+        arguments["begin"],
+        arguments.get("begin_mask", no),
+        arguments["end"],
+        arguments.get("end_mask", no),
+        steps,
+        strict=True,
+    )
+    return x[tuple(slice(None if m else first, None if n else last, step) for first, m, last, n, step in axes)]
+
+
+def _affine_dequantize(arguments: Arguments) -> Tensor:
+    stored = torch.from_numpy(arguments["quantized_data"].astype(np.float32))
+    axis = [1] * stored.ndim
+    axis[arguments["axis"]] = -1
+    scale, zero = (torch.as_tensor(np.asarray(arguments[key], np.float32)) for key in ("scale", "zero_point"))
+    return (stored - zero.reshape(axis if zero.ndim else ())) * scale.reshape(axis if scale.ndim else ())
+
+
+OPERATORS: Mapping[str, Callable[[Arguments], Tensor]] = {
+    "add": lambda a: a["x"] + a["y"],
+    "cast": lambda a: a["x"],  # what it turns into is rounded like every result
+    "clip": lambda a: a["x"].clamp(a["alpha"], a["beta"]),
+    "constexpr_affine_dequantize": _affine_dequantize,
+    "conv": _conv,
+    "instance_norm": _instance_norm,
+    "mul": lambda a: a["x"] * a["y"],
+    "pad": _pad,
+    "relu": lambda a: functional.relu(a["x"]),
+    "round": lambda a: a["x"].round(),
+    "slice_by_index": _slice,
+    "tanh": lambda a: torch.tanh(a["x"]),
+    "upsample_nearest_neighbor": _upsample,
+}
+"""Name of a MIL operator (iOS 16) -> what computes it."""
