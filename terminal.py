@@ -23,12 +23,17 @@ from .video.files import InputError
 
 EXTRA_OF = {
     "onnxruntime": "onnx",
+    "openvino": "openvino",
+    "ai_edge_litert": "tflite",
     "torch": "train",
     "safetensors": "train",
     "yaml": "train",
     "tensorboard": "train",
     "onnx": "export",
     "onnxscript": "export",
+    "ai_edge_quantizer": "export",
+    "coremltools": "export",
+    "tensorflow": "export",
     "matplotlib": "report",
 }
 """The extra that installs each module that the base does not have."""

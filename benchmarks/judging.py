@@ -118,7 +118,7 @@ def open_judging(
         "style images": {name or "all": f"{image.file}, SHA-256 {image.sha256}" for name, image in images.items()}
     }
     try:
-        from .style import StyleJudge
+        from ..train.style_score import StyleJudge
     except ModuleNotFoundError as error:
         reason = f"{error.name} is not installed (pip install 'steadystyle[train]')"
         return Judging(None, {"score": reason, "content": reason}, settings)

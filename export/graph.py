@@ -14,12 +14,13 @@ the small picture's rows p - 1 and p only. The grid holds too much, rows -1 and 
 """
 
 import copy
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..train.networks import TANH_GAIN, EncoderDecoder, Upsample
+from ..train.networks import TANH_GAIN, ConvNorm, EncoderDecoder, Upsample
 
 
 class DeployableGraph(nn.Module):
@@ -43,6 +44,37 @@ class DeployableGraph(nn.Module):
         self.tail = HalfSizeTail(network.up[-1], network.head, self.margin)
         next(self.down.parameters()).div_(255.0)
 
+    def in_half_precision(self) -> Self:
+        """Hold the weights in float16 and compute the convolutions in it; all else stays in float32.
+
+        The normalizations sum over a frame, which float16 can neither hold nor add up. What a convolution of the
+        bundled models gives is below 200, where float16 overflows at 65,504.
+        """
+        for layer in [*self.down, *(part for block in self.blocks for part in (block.first, block.second))]:
+            layer.conv = _InHalf(layer.conv)
+        for layer in self.up:
+            layer.weight = layer.weight.half()
+        tail = self.tail
+        tail.up_weight, tail.head_weight, tail.head_bias = (
+            tensor.half() for tensor in (tail.up_weight, tail.head_weight, tail.head_bias)
+        )
+        return self
+
+    def layers(self) -> list[str]:
+        """Names of the convolutions that hold weights, in the order in which they are computed.
+
+        Each is computed once, by one convolution; the normalization of the tail, computed as a depthwise convolution
+        with weights that depend on the frame, is not among them.
+        """
+        blocks = [f"blocks.{i}.{part}" for i in range(len(self.blocks)) for part in ("first", "second")]
+        return [
+            *(f"down.{i}" for i in range(len(self.down))),
+            *blocks,
+            *(f"up.{i}" for i in range(len(self.up))),
+            "tail.up",
+            "tail.head",
+        ]
+
     def forward(self, frame: Tensor) -> Tensor:
         """Stylize one frame.
 
@@ -64,6 +96,70 @@ class DeployableGraph(nn.Module):
         return x[margin : margin + height, margin : margin + width]
 
 
+class ImageGraph(nn.Module):
+    """The network as it was trained, for engines that take and give images themselves: channels first, in 0..255.
+
+    Instance normalization and enlargement stay operators of their own, which such an engine's compiler knows best
+    unrewritten. The result is rounded here, so that it does not depend on whether the engine rounds or truncates.
+
+    *For float16.* IN(a x) = IN(x) where epsilon becomes a² epsilon: the weights before each normalization are scaled,
+    so that activations stay in the tens, their squares, whose mean the normalization takes, far below the 65504 where
+    float16 ends, and weights and epsilons above the 6.1e-5 where it loses digits.
+
+    Args:
+        network: as a checkpoint holds it; it is copied, not changed.
+        size: width and height of the frames, in pixels.
+
+    Raises:
+        TypeError: a network that this graph does not know.
+    """
+
+    def __init__(self, network: nn.Module, size: tuple[int, int]) -> None:
+        super().__init__()
+        if not isinstance(network, EncoderDecoder):
+            raise TypeError(f"no image graph is written for {type(network).__name__}: add one to export/graph.py")
+        self.network = copy.deepcopy(network).requires_grad_(False).eval()
+        self.size = size
+        for layer in self.network.modules():
+            if isinstance(layer, ConvNorm):
+                scale_before_norm(layer, 1 / 4)
+        first = self.network.down[0]
+        if not isinstance(first, ConvNorm):
+            raise TypeError(f"the network must begin with a ConvNorm, not {type(first).__name__}")
+        # It is given 0..255 where it was trained on 0..1, which scales what the norm sees as well.
+        first.norm.eps *= 255.0**2
+        scale_before_norm(first, 1 / 4)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map (1, 3, H, W) RGB in 0..255 to the same, whole numbers as floats."""
+        network = self.network
+        # Not from the image's shape: taken from there, it becomes part of the graph.
+        (width, height), margin = self.size, network.margin
+        x = functional.pad(image, (network.padding,) * 4, mode="replicate")
+        x = network.head(network.up(network.blocks(network.down(x))))
+        x = x[:, :, margin : margin + height, margin : margin + width]
+        return (torch.tanh(x) * (255.0 * TANH_GAIN) + 127.5).clamp(0.0, 255.0).round()
+
+
+def scale_before_norm(layer: ConvNorm, scale: float) -> None:
+    """Scale the weights of a `ConvNorm` in place, and its epsilon so that it computes the same."""
+    layer.conv.weight.mul_(scale)
+    layer.norm.eps *= scale * scale
+
+
+class _InHalf(nn.Module):
+    """A convolution computed in float16, float32 in and out."""
+
+    def __init__(self, conv: nn.Module) -> None:
+        super().__init__()
+        self.conv = conv.half()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """As the convolution's own."""
+        result: Tensor = self.conv(x.half())
+        return result.float()
+
+
 class QuickUpsample(nn.Module):
     """An `Upsample` computed on the small picture, then laid out in rows and columns.
 
@@ -82,7 +178,8 @@ class QuickUpsample(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (1, inputs, h, w) to (1, C, 2 h, 2 w)."""
-        grid = functional.conv2d(x, self.weight, padding=1)  # (1, 4 C, h + 1, w + 1)
+        grid = functional.conv2d(x.to(self.weight.dtype), self.weight, padding=1)  # (1, 4 C, h + 1, w + 1)
+        grid = grid.to(self.norm.weight.dtype)
         rows, columns = grid.shape[2], grid.shape[3]
         # With the channels last, rows and columns change places in pieces of 2 C values, at the speed of a copy.
         blocks = grid.permute(0, 2, 3, 1).reshape(rows, columns, 2, -1).permute(0, 2, 1, 3)
@@ -130,7 +227,8 @@ class HalfSizeTail(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (1, inputs, h, w) to (1, 12, h, w); channel (2 a + b) 3 + c is colour c of pixel (2 i + a, 2 j + b)."""
         pixels = 4 * x.shape[2] * x.shape[3]
-        grid = functional.conv2d(x, self.up_weight, padding=1)  # (1, 4 C, h + 1, w + 1)
+        kind, own_kind = self.up_weight.dtype, self.norm_weight.dtype  # different in half precision only
+        grid = functional.conv2d(x.to(kind), self.up_weight, padding=1).to(own_kind)  # (1, 4 C, h + 1, w + 1)
         # Instance norm by hand, because each of its channels is spread over four here.
         total, squared = sums_inside(grid.reshape(grid.shape[1:]))
         mean = total / pixels
@@ -140,7 +238,7 @@ class HalfSizeTail(nn.Module):
         # As a depthwise 1x1 convolution, engines do scale, shift and ReLU in one pass over the tensor.
         scale, shift = scale.repeat(4).reshape(-1, 1, 1, 1), shift.repeat(4)
         grid = functional.relu(functional.conv2d(grid, scale, shift, groups=scale.shape[0]))
-        return functional.conv2d(grid, self.head_weight, self.head_bias, padding=self.reach // 2)
+        return functional.conv2d(grid.to(kind), self.head_weight, self.head_bias, padding=self.reach // 2).to(own_kind)
 
 
 def sums_inside(grid: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,20 +1,34 @@
 """Writes ONNX. The only file that imports onnx."""
 
+import io
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
+from onnxruntime.quantization import (
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from torch import nn
 
-from ..runtimes.artifact import METADATA_KEY, ArtifactMetadata
+from ..runtimes.artifact import METADATA_KEY, NO_HASH, ArtifactMetadata, content_sha256
+from ..runtimes.registry import open_stylizer
+from ..runtimes.stylizer import Stylizer
 from ..video.files import InputError
 from .graph import DeployableGraph
 from .pipeline import Size, check_offer, export_one
-from .verify import FLOORS_DB
+from .quantization import Quantization, equal_channels
 
 OPSET = 18
 
@@ -23,47 +37,116 @@ class OnnxWriter:
     """The target ``onnx``; see `pipeline.Writer`."""
 
     ending = ".onnx"
-    precisions: tuple[str, ...] = ("fp32",)
+    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
+    default_precision = "fp32"
     any_size = True
+    calibrated: frozenset[str] = frozenset({"int8"})
 
-    def write(self, graph: DeployableGraph, path: Path, size: Size | None, precision: str) -> str:
-        """Write the graph with input ``frame`` and output ``stylized``, each (height, width, 3) uint8."""
-        width, height = size or (64, 48)
-        example = torch.zeros((height, width, 3), dtype=torch.uint8)
-        sides = None if size else {"frame": {0: torch.export.Dim("height"), 1: torch.export.Dim("width")}}
-        with _quiet():
-            program = torch.onnx.export(
-                graph,
-                (example,),
-                dynamo=True,
-                external_data=False,
-                opset_version=OPSET,
-                input_names=["frame"],
-                output_names=["stylized"],
-                dynamic_shapes=sides,
-                verbose=False,
-            )
-        if program is None:
-            raise RuntimeError("torch.onnx.export returned no program")
-        model: Any = program.model_proto
-        opset = next(entry.version for entry in model.opset_import if entry.domain == "")
-        if opset != OPSET:  # asked for one that it cannot write, the exporter silently takes another
-            raise RuntimeError(f"torch.onnx.export wrote opset {opset} where {OPSET} was asked for")
+    def write(
+        self, network: nn.Module, path: Path, size: Size | None, precision: str, quantization: Quantization | None
+    ) -> str:
+        """Write a graph with input ``frame`` and output ``stylized``, each (height, width, 3) uint8.
+
+        fp16 computes the convolutions in half precision (see `DeployableGraph.in_half_precision`). int8 is
+        quantize-dequantize (QDQ) form around the convolutions: unsigned 8-bit activations, signed 8-bit weights with a
+        scale for each output channel.
+        """
+        graph = DeployableGraph(network)
+        if quantization is not None:
+            equal_channels(graph, quantization.frames)
+        if precision == "fp16":
+            graph.in_half_precision()
+        model = _graph_model(graph, size)
+        if quantization is not None:
+            model = _in_eight_bits(model, graph.layers(), quantization)
         _strip(model)
-        if size is None:
-            # The exporter derives the output's sides as expressions; they are those of the input.
-            for end in (model.graph.input[0], model.graph.output[0]):
-                end.type.tensor_type.shape.dim[0].dim_param = "height"
-                end.type.tensor_type.shape.dim[1].dim_param = "width"
         onnx.checker.check_model(model, full_check=True)
         onnx.save_model(model, path)
         return f"torch {torch.__version__}, onnx {onnx.__version__}, opset {OPSET}"
 
-    def embed(self, path: Path, metadata: ArtifactMetadata) -> None:
-        """Put the metadata among the model's own properties."""
+    def embed(self, path: Path, metadata: ArtifactMetadata) -> ArtifactMetadata:
+        """Put the metadata among the model's own properties; return it with the hash of the content."""
         model = onnx.load_model(path)
-        onnx.helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
-        onnx.save_model(model, path)
+        for sha256 in (NO_HASH, None):
+            metadata = replace(metadata, content_sha256=sha256 or content_sha256(path.read_bytes()))
+            onnx.helper.set_model_props(model, {METADATA_KEY: metadata.to_json()})
+            onnx.save_model(model, path)
+        return metadata
+
+    def run(self, path: Path) -> Stylizer:
+        """Open with ONNX Runtime on the CPU."""
+        return open_stylizer(path)
+
+
+def _graph_model(graph: DeployableGraph, size: Size | None) -> Any:
+    """The graph as an ONNX model in float32."""
+    width, height = size or (64, 48)
+    example = torch.zeros((height, width, 3), dtype=torch.uint8)
+    sides = None if size else {"frame": {0: torch.export.Dim("height"), 1: torch.export.Dim("width")}}
+    with _quiet():
+        program = torch.onnx.export(
+            graph,
+            (example,),
+            dynamo=True,
+            external_data=False,
+            opset_version=OPSET,
+            input_names=["frame"],
+            output_names=["stylized"],
+            dynamic_shapes=sides,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned no program")
+    model: Any = program.model_proto
+    opset = next(entry.version for entry in model.opset_import if entry.domain == "")
+    if opset != OPSET:  # asked for one that it cannot write, the exporter silently takes another
+        raise RuntimeError(f"torch.onnx.export wrote opset {opset} where {OPSET} was asked for")
+    _strip(model)
+    if size is None:
+        # The exporter derives the output's sides as expressions; they are those of the input.
+        for end in (model.graph.input[0], model.graph.output[0]):
+            end.type.tensor_type.shape.dim[0].dim_param = "height"
+            end.type.tensor_type.shape.dim[1].dim_param = "width"
+    return model
+
+
+class _Frames:
+    """Calibration frames as ONNX Runtime's quantizer asks for them (a `CalibrationDataReader`, which has no types)."""
+
+    def __init__(self, frames: Iterable[NDArray[np.uint8]]) -> None:
+        self._frames = iter(frames)
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        """Give the next frame as an input of the graph, or nothing."""
+        frame = next(self._frames, None)
+        return None if frame is None else {"frame": frame}
+
+
+def _in_eight_bits(model: Any, layers: Sequence[str], quantization: Quantization) -> Any:
+    """The model with its layers quantized, but for those that shall stay in float."""
+    weights = {entry.name for entry in model.graph.initializer}
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    # Those of the layers hold weights; the one without normalizes, with factors that depend on the frame.
+    own = [node.name for node in convolutions if node.input[1] in weights]
+    if len(own) != len(layers):
+        raise RuntimeError(f"{len(own)} convolutions were exported for {len(layers)} layers")
+    in_float = {node.name for node in convolutions} - set(own)
+    in_float |= {name for name, layer in zip(own, layers, strict=True) if layer in quantization.float_layers}
+    with TemporaryDirectory() as folder, _quiet(), redirect_stdout(io.StringIO()):
+        written = Path(folder, "int8.onnx")
+        quantize_static(
+            model,
+            written,
+            _Frames(quantization.frames),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            nodes_to_exclude=sorted(in_float),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+        )
+        return onnx.load_model(written)
 
 
 def export_onnx(checkpoint: Path, target: Path, *, size: Size | None, precision: str = "fp32") -> ArtifactMetadata:
@@ -90,10 +173,9 @@ def export_onnx(checkpoint: Path, target: Path, *, size: Size | None, precision:
         checkpoint, target.parent, writer, target="onnx", size=size, precision=precision, file_name=target.name
     )
     if result.verdict == "degraded":
-        found = float(result.metadata.verification["psnr_db"])
         raise InputError(
-            f"the artifact differs too much from '{checkpoint}' (PSNR {found:.1f} dB where {FLOORS_DB[precision]:.0f} "
-            "are needed): nothing was kept, report this"
+            f"the artifact differs too much from '{checkpoint}' ({', '.join(result.shortfalls)}): "
+            "nothing was kept, report this"
         )
     return result.metadata
 

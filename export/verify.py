@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..train.checkpoint import Checkpoint
+from ..train.style_score import StyleJudge
 from ..video.flow import FlowPair
 from ..video.frames import read_frames
 from ..video.scenes import harbour
@@ -20,8 +21,11 @@ from ..video.temporal import FlowSource, flow_pairs, temporal_error
 
 Image = NDArray[np.uint8]
 
-FLOORS_DB: Mapping[str, float] = {"fp32": 60.0}
+FLOORS_DB: Mapping[str, float] = {"fp32": 60.0, "fp16": 45.0, "int8": 30.0}
 """Precision -> least PSNR against the checkpoint, in dB. An artifact below is *degraded*."""
+
+MOST_FLICKER_DELTA = 1.05
+"""An artifact whose temporal error is more than this times its checkpoint's is *degraded* too."""
 
 IDENTICAL_DB = 99.0
 """Given as the PSNR of pictures that do not differ at all, where the formula has no finite value."""
@@ -74,6 +78,7 @@ def verify(
     checkpoint: Checkpoint,
     frames: Sequence[Image],
     pairs: Mapping[int, FlowPair] | None = None,
+    judge: StyleJudge | None = None,
 ) -> dict[str, float | str]:
     """Compare an artifact with its checkpoint, both as 8-bit pictures.
 
@@ -82,11 +87,14 @@ def verify(
         checkpoint: what it was made from.
         frames: consecutive frames of one size, each (H, W, 3) uint8 RGB.
         pairs: motion between frame t and t + 1 of the source by t; without it there is no flicker delta.
+        judge: knows the style image under the row ``artifact`` and under ``checkpoint``; without it there is no
+            ``style_change``.
 
     Returns:
         ``max_abs`` and ``mean_abs`` difference on a scale of 0..255; ``psnr_db``, 10 log10(255² / mean squared
         difference), at most `IDENTICAL_DB`; ``flicker_delta``, e_temporal(1) of the artifact divided by that of the
-        checkpoint, where there is motion to measure it on; ``frames`` and their ``size``.
+        checkpoint, where there is motion to measure it on; ``style_change``, style score of the artifact's first frame
+        divided by that of the checkpoint's; ``frames`` and their ``size``.
     """
     ours = [stylizer(frame) for frame in frames]
     wanted = [reference(checkpoint.network, frame) for frame in frames]
@@ -103,6 +111,11 @@ def verify(
         error = temporal_error(wanted, measurable, 1).value
         if error > 0:
             figures["flicker_delta"] = temporal_error(ours, measurable, 1).value / error
+    if judge is not None:
+        scores = judge(frames[0], {"artifact": ours[0], "checkpoint": wanted[0]})
+        ours_style, wanted_style = scores["artifact"][0], scores["checkpoint"][0]
+        if ours_style is not None and wanted_style:
+            figures["style_change"] = ours_style / wanted_style
     return figures
 
 
@@ -120,6 +133,23 @@ def reference(network: nn.Module, frame: Image) -> Image:
         x = torch.from_numpy(frame).permute(2, 0, 1).unsqueeze(0).float() / 255.0
         result: Any = network(x)[0].permute(1, 2, 0)
         return np.asarray((result * 255.0).round().clamp(0.0, 255.0).to(torch.uint8).numpy(), np.uint8)
+
+
+def shortfalls(figures: Mapping[str, float | str], precision: str) -> list[str]:
+    """Where an artifact stays under its floors, a few words each; nothing for a good one.
+
+    Args:
+        figures: from `verify`.
+        precision: a key of `FLOORS_DB`.
+    """
+    found = []
+    if float(figures["psnr_db"]) < FLOORS_DB[precision]:
+        found.append(f"PSNR {float(figures['psnr_db']):.1f} dB where {FLOORS_DB[precision]:.0f} are needed")
+    if float(figures.get("flicker_delta", 1.0)) > MOST_FLICKER_DELTA:
+        found.append(
+            f"flicker delta {float(figures['flicker_delta']):.3f} where at most {MOST_FLICKER_DELTA} is allowed"
+        )
+    return found
 
 
 def _psnr(mean_squared: float) -> float:

@@ -1,8 +1,10 @@
 """What an artifact says of itself: the metadata that every artifact carries inside."""
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ..video.files import InputError
@@ -11,6 +13,9 @@ METADATA_KEY = "steadystyle"
 """Key under which the JSON text stands in the artifact's own metadata."""
 
 FORMAT_VERSION = 1
+
+NO_HASH = "0" * 64
+"""Stands where the hash of the content will stand: hashes are taken with it."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,9 @@ class ArtifactMetadata:
         checkpoint_sha256: of the checkpoint it was made from.
         calibration_sha256: of the clip it was calibrated on; None where nothing was calibrated.
         steps: optimizer steps of the training.
+        float_layers: layers that an 8-bit artifact computes in float.
+        sensitivity: of an 8-bit artifact: layer -> what it does alone in 8 bits (see ``export/quantization.py``).
+        content_sha256: of the artifact with this value left out (see `content_sha256`).
         verification: what running the written file against the checkpoint gave (see ``export/verify.py``).
         producer: what wrote it, with versions.
         layout: of a frame; always height, width, channels.
@@ -44,6 +52,9 @@ class ArtifactMetadata:
     calibration_sha256: str | None
     steps: int
     producer: str
+    float_layers: list[str] = field(default_factory=list)
+    sensitivity: dict[str, dict[str, float]] = field(default_factory=dict)
+    content_sha256: str = ""
     verification: dict[str, float | str] = field(default_factory=dict)
     layout: str = "HWC"
     colour_order: str = "RGB"
@@ -96,6 +107,35 @@ class ArtifactMetadata:
         return metadata
 
 
+def content_sha256(data: bytes, stated: str = "") -> str:
+    """SHA-256 of a file whose metadata states this very hash: with 64 zeros in its place.
+
+    Args:
+        data: of the whole file.
+        stated: the hash that stands in it; nothing, or 64 zeros, before there is one.
+    """
+    return hashlib.sha256(data.replace(stated.encode(), NO_HASH.encode()) if stated else data).hexdigest()
+
+
+def check_content(path: Path, text: str) -> ArtifactMetadata:
+    """Read the metadata of a file that states its own hash, and check that nothing of the file has changed since.
+
+    Args:
+        path: the artifact.
+        text: the metadata, JSON, as the engine found it.
+
+    Raises:
+        InputError: the metadata cannot be read, or the file is not the one that was written.
+    """
+    try:
+        metadata = ArtifactMetadata.from_json(text)
+    except InputError as error:
+        raise InputError(f"'{path}' cannot be used because {error}") from error
+    if metadata.content_sha256 != content_sha256(path.read_bytes(), metadata.content_sha256):
+        raise InputError(f"'{path}' is damaged or was edited (its hash does not fit): copy or export it again")
+    return metadata
+
+
 _KINDS: dict[str, tuple[type[Any], ...]] = {
     "format_version": (int,),
     "name": (str,),
@@ -109,6 +149,9 @@ _KINDS: dict[str, tuple[type[Any], ...]] = {
     "checkpoint_sha256": (str,),
     "calibration_sha256": (str, type(None)),
     "steps": (int,),
+    "float_layers": (list,),
+    "sensitivity": (dict,),
+    "content_sha256": (str,),
     "verification": (dict,),
     "producer": (str,),
 }

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
 from ..video.files import InputError
-from .artifact import METADATA_KEY, ArtifactMetadata
+from .artifact import METADATA_KEY, ArtifactMetadata, check_content
 from .stylizer import Stylizer
 
 PROVIDERS = {
@@ -58,10 +58,7 @@ class OnnxStylizer(Stylizer):
         text = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         if text is None:
             raise InputError(f"'{path}' has no steadystyle metadata: give an artifact that `steadystyle export` wrote")
-        try:
-            metadata = ArtifactMetadata.from_json(text)
-        except InputError as error:
-            raise InputError(f"'{path}' cannot be used because {error}") from error
+        metadata = check_content(path, text)
         wanted = (metadata.height, metadata.width, 3)
         for what, ends in (("takes", self._session.get_inputs()), ("gives", self._session.get_outputs())):
             # A side that may have any length is a name, or nothing.

@@ -1,7 +1,8 @@
 """Opens what it is given: an artifact file by its ending, or a bundled model by its name."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,19 +15,57 @@ Opener = Callable[[Path, int | None, str | None], Stylizer]
 
 
 def _open_onnx(path: Path, threads: int | None, provider: str | None) -> Stylizer:
-    try:
+    if provider == "openvino":
+        with _needing("openvino", "openvino", path):
+            from .openvino import OpenVinoStylizer
+
+            return OpenVinoStylizer(path, threads=threads)
+    with _needing("onnxruntime", "onnx", path):
         from .onnx import OnnxStylizer
+
+        return OnnxStylizer(path, threads=threads, provider=provider)
+
+
+def _open_tflite(path: Path, threads: int | None, provider: str | None) -> Stylizer:
+    from .tflite import TfliteStylizer
+
+    return TfliteStylizer(path, threads=threads, provider=provider)
+
+
+def _open_coreml(path: Path, threads: int | None, provider: str | None) -> Stylizer:
+    from .coreml import CoremlStylizer
+
+    return CoremlStylizer(path, threads=threads, provider=provider)
+
+
+def _open_checkpoint(path: Path, threads: int | None, provider: str | None) -> Stylizer:
+    with _needing("torch", "train", path), _needing("safetensors", "train", path):
+        from .pytorch import PytorchStylizer
+
+        return PytorchStylizer(path, threads=threads, provider=provider)
+
+
+@contextmanager
+def _needing(module: str, extra: str, path: Path) -> Iterator[None]:
+    """Say how to get the engine where it is not installed."""
+    try:
+        yield
     except ModuleNotFoundError as error:
-        if error.name != "onnxruntime":
+        if error.name != module:
             raise
+        hint = ", or export it and give the exported file" if extra == "train" else ""
         raise InputError(
-            f"'{path.name}' needs onnxruntime, which is not installed: pip install 'steadystyle[onnx]'"
+            f"'{path.name}' needs {module}, which is not installed: pip install 'steadystyle[{extra}]'{hint}"
         ) from error
-    return OnnxStylizer(path, threads=threads, provider=provider)
 
 
-RUNTIMES: Mapping[str, Opener] = {".onnx": _open_onnx}
-"""Ending of an artifact -> what opens it. Each engine is imported when it is asked for, so that one is enough."""
+RUNTIMES: Mapping[str, Opener] = {
+    ".onnx": _open_onnx,
+    ".tflite": _open_tflite,
+    ".mlpackage": _open_coreml,
+    ".safetensors": _open_checkpoint,
+}
+"""Ending -> what opens it. Each engine is imported when it is asked for, so that one is enough."""
 
 
 @dataclass(frozen=True)
@@ -72,24 +111,19 @@ def open_stylizer(model: str | Path, *, threads: int | None = None, provider: st
     """Open an artifact.
 
     Args:
-        model: the name of a bundled model, or an artifact file.
+        model: the name of a bundled model, an artifact file, or a checkpoint, which PyTorch runs.
         threads: of the engine; None leaves the choice to the engine.
-        provider: what the engine shall compute on, for example ``cpu`` or ``cuda``; None is the CPU.
+        provider: what shall compute it, and on what, for example ``cpu``, ``cuda`` or ``openvino``; None is the file's
+            first engine, on the CPU (a checkpoint: on CUDA where there is one).
 
     Raises:
         InputError: no such model or file, not an artifact, or an engine or provider that is not installed.
     """
-    if isinstance(model, str):
-        for bundled in bundled_models():
-            if bundled.name == model:
-                return RUNTIMES[bundled.path.suffix](bundled.path, threads, provider)
-    path = Path(model)
+    path = next((bundled.path for bundled in bundled_models() if bundled.name == model), Path(model))
     ending = path.suffix.lower()
-    if ending == ".safetensors":
-        raise InputError(f"'{model}' is a checkpoint and not an artifact: export it first and give the exported file")
     if ending not in RUNTIMES:
         raise InputError(f"unknown model '{model}': {_choices('an artifact file', *RUNTIMES)}")
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"there is no file '{model}': check the path")
     return RUNTIMES[ending](path, threads, provider)
 

@@ -19,10 +19,12 @@ class Stylizer(ABC):
     Attributes:
         metadata: what the artifact says of itself.
         engine: what runs it, for example ``onnxruntime 1.32.0 CPUExecutionProvider, 2 threads``.
+        real_time: whether this is how people run it; an interpreter made for proofs alone is not.
     """
 
     metadata: ArtifactMetadata
     engine: str
+    real_time: bool = True
 
     @abstractmethod
     def _stylize(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

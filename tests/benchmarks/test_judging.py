@@ -61,7 +61,7 @@ def test_weights_that_were_asked_for_and_are_missing_are_refused(tmp_path: Path)
 
 
 def test_without_torch_style_is_absent_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "steadystyle.benchmarks.style", raising=False)
+    monkeypatch.delitem(sys.modules, "steadystyle.train.style_score", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     judging = open_judging(METHODS, {}, None, {})
     assert judging.judge is None

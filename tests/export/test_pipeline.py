@@ -4,54 +4,126 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from steadystyle.export import pipeline
 from steadystyle.export.graph import DeployableGraph
 from steadystyle.export.onnx import OnnxWriter, export_onnx
-from steadystyle.export.pipeline import Size, export
+from steadystyle.export.pipeline import PRECISIONS, Proof, Size, export
+from steadystyle.export.quantization import Quantization, load_calibration
 from steadystyle.runtimes.artifact import ArtifactMetadata
 from steadystyle.runtimes.registry import open_stylizer
+from steadystyle.runtimes.stylizer import Stylizer
 from steadystyle.train.checkpoint import load_checkpoint, save_checkpoint
 from steadystyle.video.files import InputError
+from steadystyle.video.frames import write_video
+from steadystyle.video.images import write_image
 
 
-def test_an_artifact_gets_its_own_name_in_the_folder(tmp_path: Path, tiny_checkpoint: Path, clip: Path) -> None:
+def test_artifacts_get_their_own_names_in_the_folder(tmp_path: Path, tiny_checkpoint: Path, clip: Path) -> None:
     steps: list[tuple[str, int, int]] = []
-    (result,) = export(
+    results = export(
         tiny_checkpoint,
+        "onnx",
         "all",
-        "all",
-        (32, 24),
+        (64, 48),
         tmp_path / "exports",
-        clip=str(clip),
+        proof=Proof(clip=str(clip), allow_degraded=True),
         progress=lambda what, done, total: steps.append((what, done, total)),
     )
-    assert steps == [("onnx fp32", 0, 1)]
-    assert result.path == tmp_path / "exports" / "tiny-32x24-fp32.onnx"
-    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.*")] == [result.path.relative_to(tmp_path)]
-    assert result.verdict == "ok"
-    assert result.target == "onnx"
-    assert result.size_bytes == result.path.stat().st_size
-    assert result.metadata.verification["flow_source"] == "DIS medium"
-    with open_stylizer(result.path) as stylizer:
-        assert stylizer.metadata == result.metadata
+    assert steps[-3:] == [("onnx fp32", 0, 3), ("onnx fp16", 1, 3), ("onnx int8", 2, 3)]
+    names = [f"tiny-64x48-{precision}.onnx" for precision in PRECISIONS]
+    assert [result.path for result in results] == [tmp_path / "exports" / name for name in names]
+    assert sorted(path.name for path in tmp_path.rglob("*.*")) == sorted(names)
+    for result in results:
+        assert result.target == "onnx"
+        assert result.size_bytes == result.path.stat().st_size
+        assert result.median_ms is not None
+        assert result.median_ms > 0
+        assert result.metadata.verification["flow_source"] == "DIS medium"
+        with open_stylizer(result.path) as stylizer:
+            assert stylizer.metadata == result.metadata
+    assert [result.verdict for result in results[:2]] == ["ok", "ok"]
+
+
+def test_each_target_has_its_own_default(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    (result,) = export(tiny_checkpoint, "onnx", None, (32, 24), tmp_path)
+    assert result.metadata.precision == "fp32"
+
+
+def test_an_eight_bit_artifact_says_how_it_was_made(tmp_path: Path, tiny_checkpoint: Path, clip: Path) -> None:
+    (result,) = export(
+        tiny_checkpoint,
+        "onnx",
+        "int8",
+        (64, 48),
+        tmp_path,
+        calibration_clips=[str(clip)],
+        proof=Proof(allow_degraded=True),
+    )
+    metadata = result.metadata
+    graph = DeployableGraph(load_checkpoint(tiny_checkpoint).network)
+    assert list(metadata.sensitivity) == graph.layers()
+    assert set(metadata.float_layers) < set(graph.layers())
+    assert metadata.calibration_sha256 == load_calibration([str(clip)], (64, 48)).sha256
+    assert metadata.verification["calibration_source"] == clip.name
+
+
+def test_a_still_calibration_is_warned_of(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    still = tmp_path / "still.mp4"
+    write_video(still, [np.full((48, 64, 3), 90, np.uint8)] * 8)
+    notes: list[str] = []
+    export(
+        tiny_checkpoint,
+        "onnx",
+        "int8",
+        (64, 48),
+        tmp_path / "exports",
+        calibration_clips=[str(still)],
+        proof=Proof(allow_degraded=True),
+        note=notes.append,
+    )
+    assert notes == ["calibrated on a single picture: give a clip that moves, or several"]
+
+
+def test_a_degraded_artifact_is_kept_when_that_is_allowed(tmp_path: Path, other_checkpoint: Path, copies: str) -> None:
+    (result,) = export(other_checkpoint, copies, None, (64, 48), tmp_path, proof=Proof(allow_degraded=True))
+    assert result.verdict == "degraded"
+    assert "PSNR" in result.shortfalls[0]
+    assert result.path.is_file()
+
+
+def test_the_change_of_the_style_is_measured_where_there_is_a_style(
+    tmp_path: Path, tiny_checkpoint: Path, random_loss_network: Path
+) -> None:
+    style = tmp_path / "style.png"
+    write_image(style, np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8))
+    (result,) = export(
+        tiny_checkpoint,
+        size=(64, 48),
+        out_dir=tmp_path,
+        proof=Proof(style=style, loss_network=random_loss_network),
+    )
+    assert result.metadata.verification["style_change"] == pytest.approx(1, abs=0.01)
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ({"target": "onyx"}, "unknown target 'onyx': choose one of onnx, or all"),
-        ({"target": "tflite"}, "unknown target 'tflite': choose one of onnx, or all"),
-        ({"precision": "int8"}, "the target onnx has no precision 'int8': choose fp32"),
-        ({"precision": "fp8"}, "the target onnx knows no precision 'fp8': choose fp32"),
+        ({"target": "onyx"}, "unknown target 'onyx': choose one of onnx"),
+        ({"precision": "fp8"}, "the target onnx knows no precision 'fp8': choose fp32 or fp16 or int8"),
+        ({"precision": "int8"}, "onnx in int8 needs a fixed size"),
+        ({"precision": "int8", "size": (31, 64)}, "size 31x64 is too small for int8"),
+        ({"precision": "int8", "size": (64, 48), "calibration_clips": ["nowhere.mp4"]}, "nowhere.mp4"),
         ({"size": (0, 360)}, "size 0x360 cannot be exported"),
         ({"size": (640, 9000)}, "size 640x9000 cannot be exported"),
         ({"model": "great-weave"}, "unknown model 'great-weave'"),
-        ({"clip": "nowhere.mp4"}, "nowhere.mp4"),
+        ({"proof": Proof(clip="nowhere.mp4")}, "nowhere.mp4"),
     ],
 )
 def test_what_is_refused_in_one_sentence(
@@ -86,18 +158,25 @@ class Copies:
 
     ending = ".onnx"
     precisions: tuple[str, ...] = ("fp32",)
+    default_precision = "fp32"
     any_size = False
+    calibrated: frozenset[str] = frozenset()
 
     def __init__(self, artifact: Path) -> None:
         self.artifact = artifact
 
-    def write(self, graph: DeployableGraph, path: Path, size: Size | None, precision: str) -> str:
+    def write(
+        self, network: nn.Module, path: Path, size: Size | None, precision: str, quantization: Quantization | None
+    ) -> str:
         assert size == (64, 48)
         shutil.copy(self.artifact, path)
         return "copied"
 
-    def embed(self, path: Path, metadata: ArtifactMetadata) -> None:
-        OnnxWriter().embed(path, metadata)
+    def embed(self, path: Path, metadata: ArtifactMetadata) -> ArtifactMetadata:
+        return OnnxWriter().embed(path, metadata)
+
+    def run(self, path: Path) -> Stylizer:
+        return OnnxWriter().run(path)
 
 
 @pytest.fixture

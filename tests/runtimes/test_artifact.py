@@ -30,7 +30,7 @@ def test_it_comes_back_as_it_was_written(sides: tuple[int | None, int | None]) -
 
 
 def test_a_later_writer_may_add_fields() -> None:
-    values = json.loads(METADATA.to_json()) | {"sensitivity": "table"}
+    values = json.loads(METADATA.to_json()) | {"colour": "warm"}
     assert ArtifactMetadata.from_json(json.dumps(values)) == METADATA
 
 
@@ -57,6 +57,9 @@ def test_a_figure_that_json_cannot_hold_is_not_written() -> None:
         ({"layout": "CHW"}, "CHW RGB"),
         ({"colour_order": "BGR"}, "HWC BGR"),
         ({"verification": []}, "'verification'"),
+        ({"float_layers": "tail"}, "'float_layers'"),
+        ({"sensitivity": []}, "'sensitivity'"),
+        ({"content_sha256": None}, "'content_sha256'"),
     ],
 )
 def test_values_that_do_not_fit_are_refused(change: dict[str, object], complaint: str) -> None:

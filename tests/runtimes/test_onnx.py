@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from steadystyle.runtimes.artifact import METADATA_KEY, ArtifactMetadata
+from steadystyle.runtimes.artifact import METADATA_KEY, NO_HASH, ArtifactMetadata, content_sha256
 from steadystyle.runtimes.onnx import PROVIDERS, OnnxStylizer
 from steadystyle.video.files import InputError
 
@@ -42,10 +42,16 @@ def write(
     node = helper.make_node("BitwiseNot" if element == TensorProto.UINT8 else "Identity", ["in0"], ["out"])
     opset = [helper.make_opsetid("", 18)]
     model = helper.make_model(helper.make_graph([node], "g", ends, [out]), opset_imports=opset, ir_version=10)
-    if text is not None:
-        helper.set_model_props(model, {METADATA_KEY: text})
-    onnx.save_model(model, path)
+    for sha256 in (NO_HASH, None):
+        if text is not None:
+            stated = text.replace('"content_sha256": ""', f'"content_sha256": "{sha256 or hash_of(path)}"')
+            helper.set_model_props(model, {METADATA_KEY: stated})
+        onnx.save_model(model, path)
     return path
+
+
+def hash_of(path: Path) -> str:
+    return content_sha256(path.read_bytes())
 
 
 def sized(width: int, height: int) -> str:
@@ -101,7 +107,7 @@ def test_the_engine_says_what_it_is(any_size: Path) -> None:
     for threads, text in ((1, "1 thread"), (2, "2 threads"), (None, "default threads")):
         with OnnxStylizer(any_size, threads=threads) as stylizer:
             assert stylizer.engine == f"{version}, {text}"
-            assert stylizer.metadata == METADATA
+            assert dataclasses.replace(stylizer.metadata, content_sha256="") == METADATA
 
 
 def test_closing_twice_is_harmless(any_size: Path) -> None:
@@ -181,3 +187,31 @@ def test_metadata_that_does_not_fit_the_graph_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=complaint):
         OnnxStylizer(write(tmp_path / "lies.onnx", text, shape, element, inputs))
+
+
+@pytest.mark.parametrize("change", [(b"BitwiseNot", b"BitwiseNoT"), (b'"steps": 0', b'"steps": 9')])
+def test_an_edited_file_is_refused(tmp_path: Path, change: tuple[bytes, bytes]) -> None:
+    path = write(tmp_path / "edited.onnx", METADATA.to_json())
+    data = path.read_bytes()
+    assert change[0] in data
+    path.write_bytes(data.replace(*change))
+    with pytest.raises(InputError, match=r"edited\.onnx' is damaged"):
+        OnnxStylizer(path)
+
+
+def test_a_model_that_points_to_data_outside_is_refused(tmp_path: Path) -> None:
+    """ONNX may keep weights in other files; ours never do, and such a path may lead anywhere."""
+    (tmp_path / "secret.bin").write_bytes(bytes(64))
+    (tmp_path / "models").mkdir()
+    weights = helper.make_tensor("w", TensorProto.FLOAT, [16], np.zeros(16, np.float32))
+    weights.ClearField("float_data")
+    weights.data_location = TensorProto.EXTERNAL
+    weights.external_data.add(key="location", value="../secret.bin")
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [16]) for name in ("in0", "out")]
+    graph = helper.make_graph([helper.make_node("Add", ["in0", "w"], ["out"])], "g", ends[:1], ends[1:], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+    helper.set_model_props(model, {METADATA_KEY: METADATA.to_json()})
+    path = tmp_path / "models" / "outside.onnx"
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match=r"outside\.onnx'"):
+        OnnxStylizer(path)

@@ -56,7 +56,7 @@ def test_a_file_is_opened_by_its_ending(tmp_path: Path, any_size_artifact: Path)
         ("model.pb", r"unknown model 'model\.pb'.*\.onnx"),
         ("model", "unknown model 'model'"),
         ("nowhere.onnx", r"there is no file 'nowhere\.onnx'"),
-        ("model.safetensors", "export it first"),
+        ("nowhere.safetensors", r"there is no file 'nowhere\.safetensors'"),
         ("", "unknown model ''"),
     ],
 )

@@ -1,6 +1,6 @@
 """How much of the style and of the content is in a stylized frame, as VGG-19 sees it.
 
-Needs PyTorch and the loss network's weights; the only file of this room that imports PyTorch.
+The style score of every table, and of every artifact's proof. Needs the loss network's weights.
 """
 
 import os
@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..train.loss_network import ENVIRONMENT_VARIABLE, load_loss_network
-from ..train.losses import gram, relative_distance
 from ..video.files import InputError, sha256_of
+from .loss_network import ENVIRONMENT_VARIABLE, load_loss_network
+from .losses import gram, relative_distance
 
 Frame = NDArray[np.uint8]
 

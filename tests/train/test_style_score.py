@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from steadystyle.benchmarks.style import StyleJudge
 from steadystyle.train.loss_network import load_loss_network
 from steadystyle.train.losses import gram
+from steadystyle.train.style_score import StyleJudge
 from steadystyle.video.files import InputError
 
 Frame = NDArray[np.uint8]
