@@ -93,21 +93,28 @@ class MilProgram:
             except Exception as error:
                 raise InputError(f"the program in '{path}' is damaged: export it again") from error
         main = program.functions["main"]
-        (self._input,), (output,) = main.inputs, main.outputs
+        ((self._input, given),) = main.inputs.items()
+        (output,) = main.outputs
+        self._half_input: bool = given.dtype == types.fp16
         self._output: str = output.name
         self._steps = _steps(list(main.operations), self._output)
         self.half = any(step.half for step in self._steps)
 
     def __call__(self, image: Tensor) -> Tensor:
         """Compute the one output of the program from its one input, both float32 tensors."""
-        values = {self._input: image}
+        values = {self._input: _half(image) if self._half_input else image}
         with torch.inference_mode():
             for step in self._steps:
                 result = step.compute({**step.constants, **{key: values[var] for key, var in step.inputs.items()}})
-                values[step.name] = result.half().float() if step.half else result
+                values[step.name] = _half(result) if step.half else result
                 for name in step.finished:
                     del values[name]
         return values[self._output]
+
+
+def _half(values: Tensor) -> Tensor:
+    """Round to float16."""
+    return values.half().float()
 
 
 def _steps(operations: list[Any], output: str) -> list[_Step]:
@@ -134,7 +141,7 @@ def _steps(operations: list[Any], output: str) -> list[_Step]:
         inputs = {key: name for key, name in given.items() if name not in constants}
         if op.op_type.startswith("constexpr_"):  # weights, decoded once
             values = compute(fixed)
-            constants[result.name] = values.half().float() if half else values
+            constants[result.name] = _half(values) if half else values
             continue
         finished = tuple(name for name in set(inputs.values()) if last_use[name] is op and name != output)
         steps.append(_Step(result.name, compute, fixed, inputs, half, finished))
