@@ -21,7 +21,6 @@ from steadystyle.runtimes.tflite import METADATA_FILE, TfliteStylizer, content_s
 from steadystyle.train.checkpoint import Checkpoint, load_checkpoint
 
 SIZE = (64, 48)
-IN_FLOAT = frozenset({"blocks.0.second", "tail.up"})
 WRITER = TfliteWriter()
 
 
@@ -40,12 +39,8 @@ def metadata(size: tuple[int, int], precision: str) -> ArtifactMetadata:
     )
 
 
-def quantization(size: tuple[int, int], float_layers: frozenset[str] = IN_FLOAT) -> Quantization:
-    return Quantization(Calibration(load_test_frames(None, size).frames[:2], "test"), float_layers)
-
-
 def written(network: Any, path: Path, size: tuple[int, int], precision: str) -> Path:
-    WRITER.write(network, path, size, precision, quantization(size) if precision == "int8" else None)
+    WRITER.write(network, path, size, precision, None)
     WRITER.embed(path, metadata(size, precision))
     return path
 
@@ -74,12 +69,12 @@ def operators(path: Path) -> list[dict[str, Any]]:
 
 
 def convolutions(path: Path) -> Iterator[tuple[str, str]]:
-    """Name of each convolution's output, and the type it computes in."""
+    """Name of each convolution's output, and the type of its weights."""
     interpreter = opened(path)
     for operator in operators(path):
         if operator["op_name"] == "CONV_2D":
             name = interpreter._get_tensor_details(operator["outputs"][0], 0)["name"]
-            yield name, np.dtype(operator["operand_types"][0]).name
+            yield name, np.dtype(operator["operand_types"][1]).name
 
 
 @pytest.mark.parametrize("precision", WRITER.precisions)
@@ -128,16 +123,26 @@ def test_float16_is_half_the_size_and_close(artifacts: dict[str, Path], tiny: Ch
     assert kinds == {"float16": len(DeployableGraph(tiny.network).layers())}
 
 
-def test_layers_in_8_bits_and_in_float(artifacts: dict[str, Path], tiny: Checkpoint) -> None:
+@pytest.mark.parametrize("in_float", [frozenset[str](), frozenset({"blocks.0.second", "tail.up"})])
+def test_layers_in_8_bits_and_in_float(tiny: Checkpoint, tmp_path: Path, in_float: frozenset[str]) -> None:
+    WRITER.write(tiny.network, tmp_path / "a.tflite", SIZE, "int8", Quantization(Calibration([], "test"), in_float))
     layers = DeployableGraph(tiny.network).layers()
-    kinds = dict(zip(layers, (kind for _, kind in convolutions(artifacts["int8"])), strict=True))
-    assert kinds == {layer: "float32" if layer in IN_FLOAT else "int8" for layer in layers}
+    kinds = dict(zip(layers, (kind for _, kind in convolutions(tmp_path / "a.tflite")), strict=True))
+    assert kinds == {layer: "float32" if layer in in_float else "int8" for layer in layers}
+
+
+def test_weights_in_8_bits_have_a_scale_for_each_channel(artifacts: dict[str, Path]) -> None:
+    interpreter = opened(artifacts["int8"])
+    for operator in operators(artifacts["int8"]):
+        if operator["op_name"] == "CONV_2D":
+            weights = interpreter._get_tensor_details(operator["inputs"][1], 0)
+            assert len(weights["quantization_parameters"]["scales"]) == weights["shape"][0]
 
 
 def test_8_bits_are_close(artifacts: dict[str, Path], tiny: Checkpoint) -> None:
     test = load_test_frames(None, SIZE)
     with WRITER.run(artifacts["int8"]) as stylizer:
-        figures = verify(stylizer, tiny, test.frames)
+        figures = verify(stylizer, tiny, test.frames, test.pairs)
     assert float(figures["psnr_db"]) >= FLOORS_DB["int8"]
     assert float(figures["max_abs"]) >= 1, "nothing was rounded"
 
@@ -145,7 +150,7 @@ def test_8_bits_are_close(artifacts: dict[str, Path], tiny: Checkpoint) -> None:
 def test_all_layers_may_stay_in_float(tiny: Checkpoint, tmp_path: Path) -> None:
     every = frozenset(DeployableGraph(tiny.network).layers())
     path = tmp_path / "a.tflite"
-    WRITER.write(tiny.network, path, SIZE, "int8", quantization(SIZE, every))
+    WRITER.write(tiny.network, path, SIZE, "int8", Quantization(Calibration([], "test"), every))
     assert {kind for _, kind in convolutions(path)} == {"float32"}
 
 
@@ -180,9 +185,10 @@ def test_weights_permuted_by_one_channel_are_caught(
 def test_metadata_replaces_what_was_there(artifacts: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "a.tflite"
     path.write_bytes(artifacts["fp32"].read_bytes())
-    WRITER.embed(path, dataclasses.replace(metadata(SIZE, "fp32"), producer="another"))
+    embedded = WRITER.embed(path, dataclasses.replace(metadata(SIZE, "fp32"), producer="another"))
     assert path.read_bytes().count(METADATA_FILE.encode()) == 2  # in the entry and in the archive's directory
-    assert read_metadata(path).producer == "another"
+    assert read_metadata(path) == embedded
+    assert embedded.producer == "another"
     assert read_metadata(path).content_sha256 == content_sha256(path) != content_sha256(artifacts["fp32"])
     WRITER.embed(path, metadata(SIZE, "fp32"))
     assert path.read_bytes() == artifacts["fp32"].read_bytes()
@@ -213,8 +219,6 @@ def test_engines_bear_what_stands_behind_the_model(artifacts: dict[str, Path]) -
 def test_what_it_cannot_write(tiny: Checkpoint, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="fixed size"):
         WRITER.write(tiny.network, tmp_path / "a.tflite", None, "fp32", None)
-    with pytest.raises(ValueError, match="needs a quantization"):
-        WRITER.write(tiny.network, tmp_path / "a.tflite", SIZE, "int8", None)
     assert list(tmp_path.iterdir()) == []
 
 
