@@ -41,7 +41,10 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads of the engine; without it the engine chooses.")]
-Provider = Annotated[str | None, typer.Option(help="What the engine computes on, for example cpu or cuda.")]
+Provider = Annotated[
+    str | None,
+    typer.Option(help="Engine, or what it computes on: cpu, cuda, tensorrt, openvino, litert, ... (see `doctor`)."),
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")]
 MaxFrames = Annotated[int | None, typer.Option(min=1, help="Take only so many frames of a video.")]
 Every = Annotated[int, typer.Option(min=1, help="Measure temporal error on every so many-th frame only.")]
@@ -54,7 +57,10 @@ Styles = Annotated[
 LossNetworkFile = Annotated[
     Path | None, typer.Option("--loss-network", help="VGG-19 weights (.safetensors, or torchvision's .pth).")
 ]
-Model = Annotated[str, typer.Option("--model", "-m", help="A name from `steadystyle models`, or an artifact file.")]
+Model = Annotated[
+    str,
+    typer.Option("--model", "-m", help="A name from `steadystyle models`, or a file (.onnx, .tflite, .safetensors)."),
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -393,7 +399,10 @@ def export(
 def benchmark(
     context: typer.Context,
     artifacts: Annotated[
-        list[str] | None, typer.Argument(metavar="ARTIFACT", help="Names or files; without any, what is bundled.")
+        list[str] | None,
+        typer.Argument(
+            metavar="ARTIFACT", help="Names or files, FILE@openvino for another engine; without any, what is bundled."
+        ),
     ] = None,
     clips: Annotated[
         list[str] | None,
@@ -522,10 +531,14 @@ def info(
 
 
 def _artifact_facts(file: str) -> dict[str, Any]:
-    from .runtimes.registry import open_stylizer
+    from .runtimes.registry import open_stylizer, read_metadata
 
-    with open_stylizer(file) as stylizer:
-        return {**vars(stylizer.metadata), "opens with": stylizer.engine}
+    facts = vars(read_metadata(file))
+    try:
+        with open_stylizer(file) as stylizer:
+            return {**facts, "opens with": stylizer.engine}
+    except InputError as error:  # an artifact for another machine, or an engine that is not installed
+        return {**facts, "does not open here": str(error)}
 
 
 def _checkpoint_facts(path: Path) -> dict[str, Any]:

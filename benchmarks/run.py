@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from .. import __version__
-from ..runtimes.registry import bundled_models, open_stylizer
+from ..runtimes.registry import bundled_models, open_stylizer, resolve
 from ..video.files import InputError, made_folder, sha256_of
 from ..video.scenes import harbour
 from .clips import ClipSource, FileClip, Frame, SceneClip, resize
@@ -163,7 +163,10 @@ def _subjects(artifacts: Sequence[str | Path], peers: Sequence[str | Path]) -> l
     for kind, files in given:
         for file in files:
             # Only a file has an ending to leave off; a dot may be part of a bundled model's name.
-            stem = Path(file).stem if Path(file).is_file() else str(file)
+            path, provider = resolve(file)
+            stem = str(file)
+            if path.exists() and not any(model.path == path for model in bundled_models()):
+                stem = path.stem if provider is None else f"{path.stem}@{provider}"
             taken = {IDENTITY, *(subject.name for subject in subjects)}
             names = (stem, *(f"{stem} #{number}" for number in range(2, len(taken) + 2)))
             name = next(name for name in names if name not in taken)
@@ -184,8 +187,7 @@ class _Opened:
 
 
 def _open(subject: Subject, threads: int) -> _Opened:
-    bundled = {model.name: model.path for model in bundled_models()}
-    file = Path(bundled.get(subject.file, subject.file))
+    file = resolve(subject.file)[0]
     if subject.kind == "peer":
         peer = open_peer(file, threads=threads)
         method = Method(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..video.files import InputError
+from .artifact import ArtifactMetadata
 from .stylizer import Stylizer
 
 MODELS = Path(__file__).parent / "models"
@@ -111,7 +112,8 @@ def open_stylizer(model: str | Path, *, threads: int | None = None, provider: st
     """Open an artifact.
 
     Args:
-        model: the name of a bundled model, an artifact file, or a checkpoint, which PyTorch runs.
+        model: the name of a bundled model, an artifact file, or a checkpoint, which PyTorch runs; after an ``@`` the
+            provider, where it is not given by itself.
         threads: of the engine; None leaves the choice to the engine.
         provider: what shall compute it, and on what, for example ``cpu``, ``cuda`` or ``openvino``; None is the file's
             first engine, on the CPU (a checkpoint: on CUDA where there is one).
@@ -119,13 +121,53 @@ def open_stylizer(model: str | Path, *, threads: int | None = None, provider: st
     Raises:
         InputError: no such model or file, not an artifact, or an engine or provider that is not installed.
     """
-    path = next((bundled.path for bundled in bundled_models() if bundled.name == model), Path(model))
+    path, own_provider = resolve(model)
     ending = path.suffix.lower()
     if ending not in RUNTIMES:
         raise InputError(f"unknown model '{model}': {_choices('an artifact file', *RUNTIMES)}")
     if not path.exists():
         raise InputError(f"there is no file '{model}': check the path")
-    return RUNTIMES[ending](path, threads, provider)
+    return RUNTIMES[ending](path, threads, provider or own_provider)
+
+
+def resolve(model: str | Path) -> tuple[Path, str | None]:
+    """File and provider of a model as people name it: ``great-wave``, ``wave.onnx``, ``wave.onnx@openvino``.
+
+    Args:
+        model: the name of a bundled model, or a file; after an ``@``, a provider.
+
+    Returns:
+        The file, which need not be there, and the provider; None where none is named.
+    """
+    paths = {bundled.name: bundled.path for bundled in bundled_models()}
+    if str(model) in paths:
+        return paths[str(model)], None
+    name, at, provider = str(model).rpartition("@")
+    if not at or Path(model).exists():
+        return Path(model), None
+    return paths.get(name, Path(name)), provider
+
+
+def read_metadata(model: str | Path) -> ArtifactMetadata:
+    """What an artifact says of itself; no engine is needed where the format can be read without.
+
+    Args:
+        model: the name of a bundled model, or an artifact file.
+
+    Raises:
+        InputError: no such model or file, damaged or edited, or an engine that is needed is not installed.
+    """
+    path, _ = resolve(model)
+    if path.suffix.lower() == ".tflite" and path.is_file():
+        from .tflite import read_metadata as read_tflite
+
+        return read_tflite(path)
+    if path.suffix.lower() == ".mlpackage" and path.is_dir():
+        from .coreml import read_metadata as read_coreml
+
+        return read_coreml(path)
+    with open_stylizer(model) as stylizer:
+        return stylizer.metadata
 
 
 def find_checkpoint(model: str | Path) -> Path:

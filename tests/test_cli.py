@@ -180,6 +180,10 @@ def test_nothing_to_train_on(refused: Cli, training: list[object]) -> None:
         (["export", "CHECKPOINT", "--target", "onyx"], "onyx"),
         (["export", "CHECKPOINT", "--precision", "fp8"], "fp8"),
         (["export", "CHECKPOINT", "--size", "640*360"], "640*360"),
+        (["export", "CHECKPOINT", "--target", "tflite", "--size", "any"], "fixed size"),
+        (["export", "CHECKPOINT", "--precision", "int8", "--size", "16x16"], "16x16"),
+        (["export", "CHECKPOINT", "--precision", "int8", "--calibrate", "nowhere.mp4"], "nowhere.mp4"),
+        (["info", "nowhere.tflite"], "nowhere.tflite"),
         (["export", "CHECKPOINT", "--size", "0x360"], "0x360"),
         (["export", "great-weave", "--target", "onnx"], "great-weave"),
         (["stylize", "CLIP", "--model", "great-weave"], "great-weave"),
@@ -265,6 +269,9 @@ def test_no_space_left_on_the_device(tmp_path: Path, any_size_artifact: Path) ->
         ("torch", ["train", "--style", "s.png", "--photos", "p"], "[train]"),
         ("onnx", ["export", "CHECKPOINT"], "[export]"),
         ("torch", ["export", "CHECKPOINT"], "[export]"),
+        ("tensorflow", ["export", "CHECKPOINT", "--target", "tflite"], "[export]"),
+        ("coremltools", ["export", "CHECKPOINT", "--target", "coreml"], "[export]"),
+        ("openvino", ["stylize", "CLIP", "-o", "out.mp4", "--model", "ARTIFACT@openvino"], "[openvino]"),
     ],
 )
 def test_a_missing_extra_is_named(
@@ -277,7 +284,10 @@ def test_a_missing_extra_is_named(
     extra: str,
 ) -> None:
     files = {"CHECKPOINT": tiny_checkpoint, "ARTIFACT": any_size_artifact, "CLIP": clip}
-    words = [str(files.get(argument, argument)) for argument in arguments]
+    words = []
+    for argument in arguments:
+        name, at, provider = argument.partition("@")
+        words.append(f"{files.get(name, name)}{at}{provider}")
     program = f"import sys; sys.modules[{module!r}] = None; from steadystyle.cli import main; main({words!r})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2, done.stderr

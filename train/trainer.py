@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import cv2
@@ -20,7 +21,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.tensorboard import SummaryWriter
 
 from ..video.files import InputError, check_writable
 from ..video.images import read_image, write_image
@@ -180,7 +180,7 @@ def train(
 
     began, pace, skipped = time.monotonic(), 0.0, 0
     with (
-        SummaryWriter(str(out / "tensorboard"), purge_step=step) as board,
+        _summary_writer(out / "tensorboard", step) as board,
         ThreadPoolExecutor(1) as loader,
         _stop_on_signal() as stop,
     ):
@@ -227,6 +227,16 @@ def train(
                 board.add_image("preview", sheet, step, dataformats="HWC")
         save()
     return TrainResult(checkpoint_path, step, time.monotonic() - began, dict(losses), step >= recipe.steps)
+
+
+def _summary_writer(folder: Path, step: int) -> Any:
+    # Where TensorFlow is installed, for export, TensorBoard would load it for its file functions alone: seconds, and a
+    # page of messages. This is its own name for "without".
+    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer: Any = SummaryWriter
+    return writer(str(folder), purge_step=step)
 
 
 class HybridLoss:

@@ -102,3 +102,20 @@ def test_what_is_bundled_is_whole(model: BundledModel) -> None:
     assert metadata.file_name(".onnx") == model.path.name
     assert metadata.checkpoint_sha256 == sha256_of(model.checkpoint)
     assert float(metadata.verification["psnr_db"]) >= 60
+
+
+def test_an_engine_may_stand_behind_the_name(models: Path, any_size_artifact: Path) -> None:
+    for name in ("tiny@openvino", f"{any_size_artifact}@openvino"):
+        with open_stylizer(name, threads=1) as stylizer:
+            assert stylizer.engine.startswith("openvino")
+    with open_stylizer("tiny@openvino", threads=1, provider="cpu") as stylizer:
+        assert stylizer.engine.startswith("onnxruntime")
+    with pytest.raises(InputError, match="unknown model 'tinny@openvino'"):
+        open_stylizer("tinny@openvino")
+
+
+def test_a_file_may_have_the_sign_in_its_name(tmp_path: Path, any_size_artifact: Path) -> None:
+    path = tmp_path / "wave@home.onnx"
+    path.write_bytes(any_size_artifact.read_bytes())
+    with open_stylizer(path, threads=1) as stylizer:
+        assert stylizer.engine.startswith("onnxruntime")
