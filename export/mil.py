@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from ..runtimes.coreml import check_package, model_file, quiet
+from ..runtimes.coreml import model_file, quiet, read_metadata
 from ..runtimes.stylizer import Stylizer
 from ..video.files import InputError
 
@@ -37,14 +37,14 @@ class MilStylizer(Stylizer):
         path: the artifact, a folder.
 
     Raises:
-        InputError: the artifact cannot be used (see `runtimes.coreml.check_package`), or holds an operator that is not
+        InputError: the artifact cannot be used (see `runtimes.coreml.read_metadata`), or holds an operator that is not
             known here.
     """
 
     real_time = False
 
     def __init__(self, path: Path) -> None:
-        self.metadata = check_package(path)
+        self.metadata = read_metadata(path)
         self._program = MilProgram(path)
         rounding = "float16 rounding" if self._program.half else "float32"
         self.engine = f"MIL interpreted by steadystyle (coremltools {coremltools.__version__}), {rounding}"

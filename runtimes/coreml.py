@@ -10,7 +10,7 @@ import logging
 import platform
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partialmethod
 from pathlib import Path
@@ -68,7 +68,7 @@ class CoremlStylizer(Stylizer):
 
     Raises:
         InputError: this is not a Mac, coremltools or Pillow is not installed, the provider is unknown, or the artifact
-            cannot be used (see `check_package`).
+            cannot be used (see `read_metadata`).
     """
 
     def __init__(self, path: Path, *, threads: int | None = None, provider: str | None = None) -> None:
@@ -80,13 +80,13 @@ class CoremlStylizer(Stylizer):
                 f"'{path.name}' cannot run here because Core ML runs on a Mac or iPhone only: export for another "
                 "target, for example onnx"
             )
-        self.metadata = check_package(path)
+        self.metadata = read_metadata(path)
         try:
             with quiet():
                 import coremltools
             from PIL import Image
         except ModuleNotFoundError as error:
-            if error.name not in ("coremltools", "tqdm", "PIL"):
+            if error.name not in ("coremltools", "PIL"):
                 raise
             raise InputError(
                 f"'{path.name}' needs coremltools and Pillow, which are not installed: "
@@ -112,31 +112,21 @@ class CoremlStylizer(Stylizer):
 
 
 def read_metadata(path: Path) -> ArtifactMetadata:
-    """What a package says of itself, on any machine.
+    """What a package says of itself, on any machine; it is checked to be whole, ours, and as its metadata says.
 
     Args:
         path: the package, a folder.
-
-    Raises:
-        InputError: no Core ML package, a damaged one, or one that carries no metadata of ours.
-    """
-    return _metadata(path, _read_description(path)[2])
-
-
-def check_package(path: Path) -> ArtifactMetadata:
-    """Check that a package is whole, ours and fits its metadata.
-
-    Args:
-        path: the package, a folder.
-
-    Returns:
-        Its metadata.
 
     Raises:
         InputError: it is not; the sentence says what to do.
     """
     inputs, outputs, texts = _read_description(path)
-    metadata = _metadata(path, texts)
+    if METADATA_KEY not in texts:
+        raise InputError(f"'{path}' has no steadystyle metadata: give an artifact that `steadystyle export` wrote")
+    try:
+        metadata = ArtifactMetadata.from_json(texts[METADATA_KEY])
+    except InputError as error:
+        raise InputError(f"'{path}' cannot be used because {error}") from error
     if metadata.content_sha256 != package_sha256(path, metadata.content_sha256):
         raise InputError(f"'{path}' is damaged or was edited: export it again")
     for what, name, found in (("takes", INPUT, inputs), ("gives", OUTPUT, outputs)):
@@ -189,15 +179,6 @@ def model_file(path: Path) -> Path:
     if not file.is_file():
         raise InputError(f"'{path}' lacks its model: copy or export it again")
     return file
-
-
-def _metadata(path: Path, texts: Mapping[str, str]) -> ArtifactMetadata:
-    if METADATA_KEY not in texts:
-        raise InputError(f"'{path}' has no steadystyle metadata: give an artifact that `steadystyle export` wrote")
-    try:
-        return ArtifactMetadata.from_json(texts[METADATA_KEY])
-    except InputError as error:
-        raise InputError(f"'{path}' cannot be used because {error}") from error
 
 
 def _read_description(path: Path) -> tuple[list[End], list[End], dict[str, str]]:
@@ -270,16 +251,15 @@ def _varint(message: bytes, position: int) -> tuple[int, int]:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Import or use coremltools without its advice to developers and its progress bars on stderr."""
-    from tqdm import tqdm
-
-    bars: Any = tqdm
     modules: Any = sys.modules
-    start, logs = bars.__init__, logging.root.manager.disable
     # Where TensorFlow is installed coremltools imports it, seconds and a page of messages for nothing that we use.
-    hidden = "tensorflow" not in sys.modules and "coremltools" not in sys.modules
+    hidden = "tensorflow" not in modules and "coremltools" not in modules
     if hidden:
         modules["tensorflow"] = None
-    bars.__init__ = partialmethod(start, disable=True)
+    bars: Any = getattr(modules.get("tqdm"), "tqdm", None)
+    start, logs = getattr(bars, "__init__", None), logging.root.manager.disable
+    if bars is not None:
+        bars.__init__ = partialmethod(start, disable=True)
     logging.disable(logging.WARNING)
     try:
         with warnings.catch_warnings():
@@ -287,6 +267,7 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(logs)
-        bars.__init__ = start
+        if bars is not None:
+            bars.__init__ = start
         if hidden:
             del modules["tensorflow"]

@@ -1,5 +1,6 @@
 """The interpreter of MIL programs, operator by operator against torch, on programs that coremltools wrote."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def norm() -> nn.Module:
     return layer
 
 
-MODULES = {
+MODULES: dict[str, Callable[[], nn.Module]] = {
     "conv": lambda: nn.Conv2d(4, 6, 3, padding=1),
     "conv-stride-no-bias": lambda: nn.Conv2d(4, 6, (3, 5), stride=(2, 3), bias=False),
     "conv-sides": lambda: nn.Sequential(nn.ZeroPad2d((0, 1, 2, 3)), nn.Conv2d(4, 6, 3, padding=(1, 2))),
@@ -126,7 +127,8 @@ def test_weights_of_8_bits_are_decoded_from_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("scale", "zero_point"), [(np.float16([0.5, 2, 3]), np.int8([0, 1, -2])), (np.float16(0.5), np.int8(4))]
+    ("scale", "zero_point"),
+    [(np.array([0.5, 2, 3], np.float16), np.array([0, 1, -2], np.int8)), (np.float16(0.5), np.int8(4))],
 )
 def test_dequantizing_is_that_of_coremltools(scale: Any, zero_point: Any) -> None:
     stored = np.random.default_rng(0).integers(-128, 128, (3, 2, 2, 2), np.int8)
