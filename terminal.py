@@ -25,6 +25,7 @@ EXTRA_OF = {
     "onnxruntime": "onnx",
     "openvino": "openvino",
     "ai_edge_litert": "tflite",
+    "PIL": "coreml",
     "torch": "train",
     "safetensors": "train",
     "yaml": "train",

@@ -1,6 +1,7 @@
 """OpenVINO: runs ``.onnx`` artifacts on Intel and AMD processors. The only file that imports openvino."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
@@ -34,7 +35,7 @@ class OpenVinoStylizer(Stylizer):
         try:
             model = core.read_model(path)
             self.metadata = self._read_metadata(path, model)
-            self._request = core.compile_model(model, "CPU", options).create_infer_request()
+            self._request: Any = core.compile_model(model, "CPU", options).create_infer_request()
         except RuntimeError as error:
             first_line = str(error).strip().split("\n")[0]
             raise InputError(
@@ -69,4 +70,4 @@ class OpenVinoStylizer(Stylizer):
 
     def close(self) -> None:
         """Let go of the compiled network."""
-        del self._request
+        self._request = None

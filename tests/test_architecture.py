@@ -43,6 +43,7 @@ OWNERS: dict[str, list[str]] = {
     "tflite_runtime": ["runtimes/tflite.py"],
     "tensorflow": ["runtimes/tflite.py", "export/tflite.py"],
     "ai_edge_quantizer": ["export/tflite.py"],
+    "PIL": ["runtimes/coreml.py"],  # the images that Core ML takes and gives
     "coremltools": ["runtimes/coreml.py", "export/coreml.py", "export/mil.py"],
     "torch": ["train/*.py", "export/*.py", "runtimes/pytorch.py"],
     "safetensors": ["train/*.py"],

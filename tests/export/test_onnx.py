@@ -1,14 +1,20 @@
 """ONNX artifacts: what stands in the file, and that it runs at any size."""
 
+import itertools
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import helper, numpy_helper
 
-from steadystyle.export.onnx import OPSET, export_onnx
-from steadystyle.export.verify import reference
+from steadystyle.export.onnx import OPSET, OnnxWriter, export_onnx
+from steadystyle.export.pipeline import Proof, export_one
+from steadystyle.export.quantization import Quantization, load_calibration
+from steadystyle.export.verify import load_test_frames, reference, shortfalls, verify
 from steadystyle.runtimes.artifact import METADATA_KEY, ArtifactMetadata
 from steadystyle.runtimes.registry import open_stylizer
 from steadystyle.train.checkpoint import load_checkpoint
@@ -110,3 +116,84 @@ def test_what_it_cannot_write(
     with pytest.raises(InputError, match=complaint):
         export_onnx(tiny_checkpoint, tmp_path / name, size=size, precision=precision)
     assert list(tmp_path.iterdir()) == []
+
+
+def _permuted(model: Any, number: int) -> None:
+    weights = model.graph.initializer[number]
+    values = np.roll(numpy_helper.to_array(weights), 1, 0)
+    weights.CopyFrom(numpy_helper.from_array(values, weights.name))
+
+
+def _scaled(model: Any, factor: float) -> None:
+    entries = {entry.name: entry for entry in model.graph.initializer}
+    scales = [node.input[1] for node in model.graph.node if node.op_type == "DequantizeLinear"]
+    weights = next(entries[name] for name in scales if len(entries[name].dims) == 1)  # a scale for each channel
+    weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights) * np.float32(factor), weights.name))
+
+
+def _shifted(model: Any) -> None:
+    """Crop one pixel lower: the last Slice takes rows from one further."""
+    last = next(node for node in reversed(model.graph.node) if node.op_type == "Slice")
+    for index in (1, 2):
+        entry = next(item for item in model.graph.initializer if item.name == last.input[index])
+        last.input[index] = f"{entry.name}_shifted"
+        model.graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(entry) + 1, last.input[index]))
+
+
+def _swapped(model: Any) -> None:
+    """Give BGR: reverse the channels of what comes out."""
+    model.graph.initializer.append(numpy_helper.from_array(np.array([2, 1, 0]), "order"))
+    last = model.graph.node[-1]
+    given = last.output[0]
+    last.output[0] = "unswapped"
+    model.graph.node.append(helper.make_node("Gather", ["unswapped", "order"], [given], axis=2))
+
+
+@pytest.mark.parametrize(
+    ("precision", "fault"),
+    [
+        *itertools.product(["fp32", "int8"], ["none", "permuted", "shifted", "swapped"]),
+        ("int8", "scaled"),  # in float there are no scales
+    ],
+)
+def test_a_fault_in_the_written_file_is_caught(
+    tmp_path: Path, tiny_checkpoint: Path, broken_targets: Mapping[str, Path], precision: str, fault: str
+) -> None:
+    model = onnx.load_model(broken_targets[precision])
+    floats = [i for i, w in enumerate(model.graph.initializer) if len(w.dims) == 4]
+    {
+        "none": lambda: None,
+        "permuted": lambda: _permuted(model, floats[1]),
+        "scaled": lambda: _scaled(model, 3.0),
+        "shifted": lambda: _shifted(model),
+        "swapped": lambda: _swapped(model),
+    }[fault]()
+    path = tmp_path / "fault.onnx"
+    onnx.save_model(model, path)
+    with open_stylizer(broken_targets[precision]) as whole:
+        OnnxWriter().embed(path, whole.metadata)
+    frames = load_test_frames(None, (64, 48)).frames
+    with open_stylizer(path, threads=1) as stylizer:
+        found = shortfalls(verify(stylizer, load_checkpoint(tiny_checkpoint), frames), precision)
+    assert bool(found) == (fault != "none"), found
+
+
+@pytest.fixture(scope="module")
+def broken_targets(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -> Mapping[str, Path]:
+    """The tiny network in two precisions; every layer but the first and the last in 8 bits."""
+    folder = tmp_path_factory.mktemp("whole")
+    quantization = Quantization(load_calibration([], (64, 48)), frozenset({"down.0", "tail.up", "tail.head"}))
+    paths = {}
+    for precision, how in (("fp32", None), ("int8", quantization)):
+        result = export_one(
+            tiny_checkpoint,
+            folder,
+            OnnxWriter(),
+            target="onnx",
+            size=(64, 48),
+            precision=precision,
+            quantization=how,
+            proof=Proof(allow_degraded=True),
+        )
+        paths[precision] = result.path
+    return paths
