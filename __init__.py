@@ -18,7 +18,8 @@ def load(path: str | Path) -> "Stylizer":
     """Open an artifact.
 
     Args:
-        path: an artifact file (``.onnx``), or the name of a bundled model such as ``great-wave``.
+        path: an artifact file (``.onnx``, ``.tflite``; ``.mlpackage`` on a Mac), a checkpoint, or the name of a bundled
+            model such as ``great-wave``; after an ``@`` the engine, as in ``great-wave@openvino``.
 
     Returns:
         A stylizer: call it with a frame, (H, W, 3) uint8 RGB, to get the stylized frame of the same size.

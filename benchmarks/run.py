@@ -10,7 +10,7 @@ from typing import Literal
 
 from .. import __version__
 from ..runtimes.registry import bundled_models, open_stylizer, resolve
-from ..video.files import InputError, made_folder, sha256_of
+from ..video.files import InputError, made_folder, sha256_of, size_on_disk
 from ..video.scenes import harbour
 from .clips import ClipSource, FileClip, Frame, SceneClip, resize
 from .device import this_device
@@ -199,8 +199,8 @@ def _open(subject: Subject, threads: int) -> _Opened:
         subject.name,
         "artifact",
         file=file.name,
-        sha256=sha256_of(file),
-        bytes=file.stat().st_size,
+        sha256=stylizer.metadata.content_sha256 if file.is_dir() else sha256_of(file),  # a Core ML package is a folder
+        bytes=size_on_disk(file),
         engine=stylizer.engine,
         metadata=dataclasses.asdict(stylizer.metadata),
     )

@@ -46,6 +46,7 @@ class CoremlWriter:
     default_precision = "fp16"
     any_size = False  # a flexible size would lose the neural engine
     calibrated: frozenset[str] = frozenset()
+    rounds_results = False
 
     def write(
         self, network: nn.Module, path: Path, size: Size | None, precision: str, quantization: Quantization | None

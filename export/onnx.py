@@ -41,6 +41,7 @@ class OnnxWriter:
     default_precision = "fp32"
     any_size = True
     calibrated: frozenset[str] = frozenset({"int8"})
+    rounds_results = True
 
     def write(
         self, network: nn.Module, path: Path, size: Size | None, precision: str, quantization: Quantization | None

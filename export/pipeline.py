@@ -20,7 +20,7 @@ from ..runtimes.registry import find_checkpoint
 from ..runtimes.stylizer import Stylizer
 from ..train.checkpoint import load_checkpoint
 from ..train.style_score import StyleJudge
-from ..video.files import InputError, atomic_path, sha256_of
+from ..video.files import InputError, atomic_path, sha256_of, size_on_disk
 from ..video.images import read_image
 from .quantization import Quantization, load_calibration, plan_quantization
 from .verify import load_test_frames, shortfalls, verify
@@ -43,6 +43,7 @@ class Writer(Protocol):
         default_precision: what it writes when nothing is asked for.
         any_size: whether it can write artifacts for frames of any size.
         calibrated: the precisions that need a `Quantization`.
+        rounds_results: whether these round what a convolution gives, too, or only what it takes.
     """
 
     ending: str
@@ -50,6 +51,7 @@ class Writer(Protocol):
     default_precision: str
     any_size: bool
     calibrated: frozenset[str]
+    rounds_results: bool
 
     def write(
         self, network: nn.Module, path: Path, size: Size | None, precision: str, quantization: Quantization | None
@@ -175,16 +177,18 @@ def export(
     wanted = _plan(target, precision, size)
     checkpoint = find_checkpoint(model)
     loaded = load_checkpoint(checkpoint)
-    quantization = None
+    calibration = None
     if size is not None and any(chosen in writer.calibrated for _, writer, chosen in wanted):
         calibration = load_calibration(calibration_clips, size)
         if calibration.note and note is not None:
             note(calibration.note)
-        if progress is not None:
-            progress("how each layer bears 8 bits", 0, len(wanted))
-        quantization = plan_quantization(loaded.network, calibration, size)
     results = []
     for done, (name, writer, chosen) in enumerate(wanted):
+        quantization = None
+        if size is not None and calibration is not None and chosen in writer.calibrated:
+            if progress is not None:
+                progress(f"{name} {chosen}: how each layer bears it", done, len(wanted))
+            quantization = plan_quantization(loaded.network, calibration, size, results=writer.rounds_results)
         if progress is not None:
             progress(f"{name} {chosen}", done, len(wanted))
         results.append(
@@ -195,7 +199,7 @@ def export(
                 target=name,
                 size=size,
                 precision=chosen,
-                quantization=quantization if chosen in writer.calibrated else None,
+                quantization=quantization,
                 proof=proof,
             )
         )
@@ -319,9 +323,3 @@ def _median_ms(stylizer: Stylizer, frames: Sequence[NDArray[np.uint8]]) -> float
         stylizer(frames[number % len(frames)])
         times.append(1000 * (time.perf_counter() - began))
     return statistics.median(times[_WARM_UP:])
-
-
-def size_on_disk(path: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
-    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    return sum(file.stat().st_size for file in files)

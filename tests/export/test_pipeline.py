@@ -161,6 +161,7 @@ class Copies:
     default_precision = "fp32"
     any_size = False
     calibrated: frozenset[str] = frozenset()
+    rounds_results = False
 
     def __init__(self, artifact: Path) -> None:
         self.artifact = artifact

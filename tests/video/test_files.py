@@ -12,6 +12,7 @@ from steadystyle.video.files import (
     check_writable,
     is_package,
     sha256_of,
+    size_on_disk,
 )
 
 
@@ -139,3 +140,10 @@ def test_the_old_package_comes_back_when_the_new_one_cannot_take_its_place(
         write_package(temporary, b"new")
     assert (target / "Data" / "model").read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_the_size_of_a_file_and_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "a").write_bytes(bytes(3))
+    (tmp_path / "inner" / "b").write_bytes(bytes(4))
+    assert (size_on_disk(tmp_path / "a"), size_on_disk(tmp_path)) == (3, 7)
