@@ -73,7 +73,7 @@ def wheels(work: Path) -> Path:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     wanted = ["numpy", "opencv-python-headless", *extras["onnx"], *extras["tflite"]]
     platforms = [word for platform in PLATFORMS for word in ("--platform", platform)]
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--dest", work / "wheels", "--only-binary", ":all:"]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--dest", str(work / "wheels")]
     run(*pip, "--python-version", "3.11", *platforms, *wanted)
     partial = work / "site.part"
     for wheel in sorted((work / "wheels").glob("*.whl")):
