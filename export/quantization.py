@@ -34,7 +34,7 @@ from .graph import DeployableGraph
 Image = NDArray[np.uint8]
 
 CALIBRATION_FRAMES = 10
-MOST_FLICKER = 1.04
+MOST_FLICKER = 1.047
 """Most that 8 bits may multiply the temporal error with, in the simulation; under the floor of `verify`, for margin."""
 LEAST_PSNR_DB = 33.0
 """Least PSNR of the simulation against float; over the floor of `verify`, for margin."""
