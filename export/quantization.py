@@ -138,8 +138,8 @@ class _Convolutions(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def convolve(self, name: str, func: Any, x: Tensor, weight: Tensor, *rest: Any, **kwargs: Any) -> Tensor:
-        """Compute a layer's convolution."""
-        raise NotImplementedError
+        """Compute a layer's convolution as ever; subclasses look or round."""
+        return torch.as_tensor(func(x, weight, *rest, **kwargs))
 
     def run(self, frame: Image) -> Image:
         """What the graph makes of a frame, (H, W, 3) uint8 RGB."""
@@ -161,7 +161,7 @@ class _Ranges(_Convolutions):
 
     def convolve(self, name: str, func: Any, x: Tensor, weight: Tensor, *rest: Any, **kwargs: Any) -> Tensor:
         """Compute as ever, and look."""
-        y: Tensor = func(x, weight, *rest, **kwargs)
+        y = super().convolve(name, func, x, weight, *rest, **kwargs)
         for ranges, values in ((self.inputs, x), (self.outputs, y)):
             low, high = ranges.get(name, (0.0, 0.0))
             ranges[name] = (min(low, float(values.min())), max(high, float(values.max())))
@@ -183,7 +183,7 @@ class _EightBits(_Convolutions):
     def convolve(self, name: str, func: Any, x: Tensor, weight: Tensor, *rest: Any, **kwargs: Any) -> Tensor:
         """Compute with rounded values where the layer is chosen."""
         if name not in self.layers:
-            return torch.as_tensor(func(x, weight, *rest, **kwargs))
+            return super().convolve(name, func, x, weight, *rest, **kwargs)
         scale = (weight.abs().amax((1, 2, 3), keepdim=True) / 127).clamp(min=1e-12)
         y = func(_rounded(x, *self.ranges.inputs[name]), (weight / scale).round() * scale, *rest, **kwargs)
         return _rounded(y, *self.ranges.outputs[name]) if self.results else torch.as_tensor(y)
