@@ -239,8 +239,7 @@ def plan_quantization(
 
     Each layer alone is put into 8 bits, on frames that are not those of the calibration. Then layers are put back into
     float, the one with the most flicker for its multiplications first, until the rest together keep to `MOST_FLICKER`
-    and `LEAST_PSNR_DB`. On the bundled scene, whose motion is known exactly, at the artifact's own size: at half of it,
-    the same network flickers a third more from rounding.
+    and `LEAST_PSNR_DB`. On the bundled scene, whose motion is known exactly, at the artifact's own size.
 
     Args:
         network: as a checkpoint holds it.

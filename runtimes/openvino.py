@@ -17,7 +17,7 @@ class OpenVinoStylizer(Stylizer):
 
     It computes quantize-dequantize form in integers, most of it without writing the steps between to memory. Float
     artifacts are computed in float32, so that they give what they give elsewhere; on processors with bfloat16 OpenVINO
-    would take that by itself, faster and some 20 dB off.
+    would otherwise take that by itself.
 
     Args:
         path: the artifact.
