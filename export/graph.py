@@ -48,7 +48,8 @@ class DeployableGraph(nn.Module):
         """Hold the weights in float16 and compute the convolutions in it; all else stays in float32.
 
         The normalizations sum over a frame, which float16 can neither hold nor add up. What a convolution of the
-        bundled model (at an earlier step) gives was at most 550 on real frames and 1,431 on artificial ones; float16 overflows at 65,504.
+        bundled model gave, measured at an earlier step, was at most 550 on real frames and 1,431 on artificial ones;
+        float16 overflows at 65,504.
         """
         for layer in [*self.down, *(part for block in self.blocks for part in (block.first, block.second))]:
             layer.conv = _InHalf(layer.conv)
