@@ -223,7 +223,7 @@ def train(
     clips: Annotated[Path | None, typer.Option(help="Folder of video clips to train on.")] = None,
     photos: Annotated[Path | None, typer.Option(help="Folder of photographs to train on.")] = None,
     recipe: Annotated[
-        str, typer.Option(help="A recipe's name (huang2017, johnson2016), or a .yaml file.")
+        str, typer.Option(help="A recipe's name (huang2017, johnson2016, edge), or a .yaml file.")
     ] = "huang2017",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The run's folder; without it runs/ and the style's name.")
@@ -237,6 +237,10 @@ def train(
     start_from: Annotated[
         str | None,
         typer.Option("--from", metavar="MODEL", help="Start from these weights: a bundled name or .safetensors."),
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Learn from this network (recipe edge): a bundled name or .safetensors."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto (CUDA when there is one), cpu or cuda.")] = "auto",
     loss_network: LossNetworkFile = None,
@@ -288,6 +292,7 @@ def train(
             name=name,
             resume=resume,
             start_from=start,
+            teacher=find_checkpoint(teacher) if teacher is not None else None,
             device=device,
             cache=cache,
             report=report,

@@ -21,7 +21,7 @@ from ..runtimes.artifact import METADATA_KEY, NO_HASH, ArtifactMetadata
 from ..runtimes.coreml import INPUT, OUTPUT, CoremlStylizer, model_file, package_sha256, quiet
 from ..runtimes.stylizer import Stylizer
 from ..video.files import InputError
-from .graph import ImageGraph
+from .graphs import image_graph
 from .mil import MilStylizer
 from .pipeline import Size
 from .quantization import Quantization
@@ -58,8 +58,8 @@ class CoremlWriter:
         """
         if size is None:
             raise ValueError("a Core ML artifact has a fixed size")
-        graph = ImageGraph(network, size)
-        least = graph.network.padding
+        graph = image_graph(network, size)
+        least = graph.padding
         if min(size) < least:
             # A picture cannot be continued at its border by more than itself.
             raise InputError(

@@ -33,10 +33,13 @@ class DeployableGraph(nn.Module):
         TypeError: a network that this graph does not know how to rewrite.
     """
 
+    normalized = True
+    """A normalization follows each convolution but the last."""
+
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         if not isinstance(network, EncoderDecoder):
-            raise TypeError(f"no deployable graph is written for {type(network).__name__}: add one to export/graph.py")
+            raise TypeError(f"no deployable graph is written for {type(network).__name__}: add one to export/graphs.py")
         network = copy.deepcopy(network).requires_grad_(False).eval()
         self.padding, self.margin = network.padding, network.margin
         self.down, self.blocks = network.down, network.blocks
@@ -52,7 +55,7 @@ class DeployableGraph(nn.Module):
         float16 overflows at 65,504.
         """
         for layer in [*self.down, *(part for block in self.blocks for part in (block.first, block.second))]:
-            layer.conv = _InHalf(layer.conv)
+            layer.conv = InHalf(layer.conv)
         for layer in self.up:
             layer.weight = layer.weight.half()
         tail = self.tail
@@ -118,9 +121,10 @@ class ImageGraph(nn.Module):
     def __init__(self, network: nn.Module, size: tuple[int, int]) -> None:
         super().__init__()
         if not isinstance(network, EncoderDecoder):
-            raise TypeError(f"no image graph is written for {type(network).__name__}: add one to export/graph.py")
+            raise TypeError(f"no image graph is written for {type(network).__name__}: add one to export/graphs.py")
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
         self.size = size
+        self.padding = network.padding
         for layer in self.network.modules():
             if isinstance(layer, ConvNorm):
                 scale_before_norm(layer, 1 / 4)
@@ -148,7 +152,7 @@ def scale_before_norm(layer: ConvNorm, scale: float) -> None:
     layer.norm.eps *= scale * scale
 
 
-class _InHalf(nn.Module):
+class InHalf(nn.Module):
     """A convolution computed in float16, float32 in and out."""
 
     def __init__(self, conv: nn.Module) -> None:

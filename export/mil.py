@@ -248,6 +248,8 @@ OPERATORS: Mapping[str, Callable[[Arguments], Tensor]] = {
     "instance_norm": _instance_norm,
     "mul": lambda a: a["x"] * a["y"],
     "pad": _pad,
+    "pixel_shuffle": lambda a: functional.pixel_shuffle(a["x"], int(a["upscale_factor"])),
+    "pixel_unshuffle": lambda a: functional.pixel_unshuffle(a["x"], int(a["downscale_factor"])),
     "relu": lambda a: functional.relu(a["x"]),
     "round": lambda a: a["x"].round(),
     "slice_by_index": _slice,

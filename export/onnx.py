@@ -27,6 +27,8 @@ from ..runtimes.registry import open_stylizer
 from ..runtimes.stylizer import Stylizer
 from ..video.files import InputError
 from .graph import DeployableGraph
+from .graphs import deployable_graph
+from .patch_graph import PatchGraph
 from .pipeline import Size, check_offer, export_one
 from .quantization import Quantization, equal_channels
 
@@ -52,14 +54,17 @@ class OnnxWriter:
         quantize-dequantize (QDQ) form around the convolutions: unsigned 8-bit activations, signed 8-bit weights with a
         scale for each output channel.
         """
-        graph = DeployableGraph(network)
-        if quantization is not None:
+        graph = deployable_graph(network)
+        if quantization is not None and isinstance(graph, DeployableGraph):
             equal_channels(graph, quantization.frames)
         if precision == "fp16":
             graph.in_half_precision()
         model = _graph_model(graph, size)
         if quantization is not None:
-            model = _in_eight_bits(model, graph.layers(), quantization)
+            bytes_inside = isinstance(graph, PatchGraph)
+            model = _in_eight_bits(model, graph.layers(), quantization, sums=bytes_inside)
+            if bytes_inside:
+                _on_bytes(model)
         _strip(model)
         onnx.checker.check_model(model, full_check=True)
         onnx.save_model(model, path)
@@ -79,7 +84,7 @@ class OnnxWriter:
         return open_stylizer(path)
 
 
-def _graph_model(graph: DeployableGraph, size: Size | None) -> Any:
+def _graph_model(graph: DeployableGraph | PatchGraph, size: Size | None) -> Any:
     """The graph as an ONNX model in float32."""
     width, height = size or (64, 48)
     example = torch.zeros((height, width, 3), dtype=torch.uint8)
@@ -123,8 +128,8 @@ class _Frames:
         return None if frame is None else {"frame": frame}
 
 
-def _in_eight_bits(model: Any, layers: Sequence[str], quantization: Quantization) -> Any:
-    """The model with its layers quantized, but for those that shall stay in float."""
+def _in_eight_bits(model: Any, layers: Sequence[str], quantization: Quantization, *, sums: bool) -> Any:
+    """The model with its layers quantized, but for those that shall stay in float, and with ``sums`` the sums, too."""
     weights = {entry.name for entry in model.graph.initializer}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     # Those of the layers hold weights; the one without normalizes, with factors that depend on the frame.
@@ -140,7 +145,7 @@ def _in_eight_bits(model: Any, layers: Sequence[str], quantization: Quantization
             written,
             _Frames(quantization.frames),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv"],
+            op_types_to_quantize=["Conv", "Relu", "Add"] if sums else ["Conv"],
             nodes_to_exclude=sorted(in_float),
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -148,6 +153,54 @@ def _in_eight_bits(model: Any, layers: Sequence[str], quantization: Quantization
             calibrate_method=CalibrationMethod.MinMax,
         )
         return onnx.load_model(written)
+
+
+def _on_bytes(model: Any) -> None:
+    """Let a quantized graph compute on the bytes of the frames, not on floats made of them and back.
+
+    A frame's bytes become floats and are quantized for the first layer; what the last one gives is turned back into
+    floats, rounded and cut to bytes. With a scale of 1 and a zero point of 0, the one kind of bytes is the other, and
+    rounding and cutting are what quantizing does. Where a layer at an end stays in float, that end stays as it is.
+    """
+    graph = model.graph
+    makers = {name: node for node in graph.node for name in node.output}
+    users: dict[str, list[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    scale, zero = "bytes_scale", "bytes_zero_point"
+    graph.initializer.extend(
+        [
+            onnx.numpy_helper.from_array(np.array(1, np.float32), scale),
+            onnx.numpy_helper.from_array(np.array(0, np.uint8), zero),
+        ]
+    )
+    dead: list[str] = []
+    for cast in [node for node in graph.node if node.op_type == "Cast"]:
+        after = users.get(cast.output[0], [])
+        if after and all(node.op_type == "QuantizeLinear" for node in after):
+            for quantize in after:
+                for dequantize in users[quantize.output[0]]:
+                    dequantize.input[:] = [cast.input[0], scale, zero]
+                dead.append(quantize.name)
+            dead.append(cast.name)
+            continue
+        chain, node = [cast], makers.get(cast.input[0])
+        while node is not None and node.op_type in ("Clip", "Round", "Max", "Min"):
+            chain.append(node)
+            node = makers.get(node.input[0])
+        quantize = makers.get(node.input[0]) if node is not None and node.op_type == "DequantizeLinear" else None
+        if len(chain) > 1 and quantize is not None:
+            dead += [part.name for part in (*chain, node)]
+            quantize.input[1:] = [scale, zero]
+            quantize.output[0] = cast.output[0]
+    kept = [node for node in graph.node if node.name not in dead]
+    del graph.node[:]
+    graph.node.extend(kept)
+    used = {name for node in kept for name in node.input}
+    weights = [entry for entry in graph.initializer if entry.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(weights)
 
 
 def export_onnx(checkpoint: Path, target: Path, *, size: Size | None, precision: str = "fp32") -> ArtifactMetadata:

@@ -30,6 +30,8 @@ from ..video.frames import open_source
 from ..video.scenes import harbour
 from ..video.temporal import temporal_error
 from .graph import DeployableGraph
+from .graphs import deployable_graph
+from .patch_graph import PatchGraph
 
 Image = NDArray[np.uint8]
 
@@ -124,7 +126,7 @@ def _fitted(image: Image, size: tuple[int, int]) -> Image:
 class _Convolutions(TorchFunctionMode):
     """Sees every convolution of a `DeployableGraph` by its layer's name; subclasses change what it does."""
 
-    def __init__(self, graph: DeployableGraph) -> None:
+    def __init__(self, graph: DeployableGraph | PatchGraph) -> None:
         super().__init__()
         self.graph, self._names, self._next = graph, graph.layers(), 0
 
@@ -151,7 +153,7 @@ class _Convolutions(TorchFunctionMode):
 class _Ranges(_Convolutions):
     """Observes each layer's input and output."""
 
-    def __init__(self, graph: DeployableGraph) -> None:
+    def __init__(self, graph: DeployableGraph | PatchGraph) -> None:
         super().__init__(graph)
         self.inputs: dict[str, tuple[float, float]] = {}
         self.outputs: dict[str, tuple[float, float]] = {}
@@ -175,7 +177,7 @@ class _Ranges(_Convolutions):
 class _EightBits(_Convolutions):
     """Rounds input, weights and, where asked for, output of chosen layers to 8 bits, as engines do."""
 
-    def __init__(self, graph: DeployableGraph, ranges: _Ranges, *, results: bool) -> None:
+    def __init__(self, graph: DeployableGraph | PatchGraph, ranges: _Ranges, *, results: bool) -> None:
         super().__init__(graph)
         self.ranges, self.results = ranges, results
         self.layers: frozenset[str] = frozenset()
@@ -247,8 +249,8 @@ def plan_quantization(
         size: width and height of the artifact.
         results: whether the engine rounds what a convolution gives, too, or only what it takes.
     """
-    graph = DeployableGraph(network)
-    if results:
+    graph = deployable_graph(network)
+    if results and isinstance(graph, DeployableGraph):
         equal_channels(graph, calibration.frames)
     ranges = _Ranges(graph)
     for frame in calibration.frames:

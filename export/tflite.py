@@ -37,6 +37,8 @@ from ..runtimes.stylizer import Stylizer
 from ..runtimes.tflite import TfliteStylizer, flatbuffer_of, quiet_engine, sealed, with_metadata
 from ..train.networks import TANH_GAIN
 from .graph import DeployableGraph
+from .graphs import deployable_graph
+from .patch_graph import PatchGraph
 from .pipeline import Size
 from .quantization import Quantization
 
@@ -70,7 +72,7 @@ class TfliteWriter:
         """
         if size is None:
             raise ValueError("a TensorFlow Lite model has a fixed size")
-        graph = DeployableGraph(network)
+        graph = deployable_graph(network)
         in_float = quantization.float_layers if quantization else frozenset()
         with _quiet():
             model = _converted(graph, size)
@@ -94,12 +96,13 @@ class TfliteWriter:
         return TfliteStylizer(path, provider="litert")
 
 
-def _converted(graph: DeployableGraph, size: Size) -> bytes:
+def _converted(graph: DeployableGraph | PatchGraph, size: Size) -> bytes:
     """The graph in float32 as a flatbuffer."""
     width, height = size
     module = tf.Module()
     frame = tf.TensorSpec([height, width, 3], tf.uint8, name="frame")
-    module.stylize = tf.function(lambda frame: {"stylized": _stylized(graph, frame)}, input_signature=[frame])
+    stylized = _patches_stylized if isinstance(graph, PatchGraph) else _stylized
+    module.stylize = tf.function(lambda frame: {"stylized": stylized(graph, frame)}, input_signature=[frame])
     # A signature, by which the quantizer and users name the ends, comes by way of a saved model only.
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures={_SIGNATURE: module.stylize.get_concrete_function()})
@@ -124,6 +127,41 @@ def _stylized(graph: Any, frame: Any) -> Any:
     x = tf.nn.relu(tf.tanh(x) * (255.0 * TANH_GAIN) + 127.5)
     x = tf.cast(tf.round(tf.minimum(x, 255.0)), tf.uint8)
     return tf.nn.depth_to_space(x, 2)[0, margin : margin + height, margin : margin + width]
+
+
+def _patches_stylized(graph: Any, frame: Any) -> Any:
+    """`PatchGraph.forward` in TensorFlow: (H, W, 3) uint8 RGB to the same."""
+    height, width, margin = frame.shape[0], frame.shape[1], graph.margin
+    x = _framed(frame, margin, 0)
+    if height % 8:
+        x = tf.concat([x] + [x[-1:]] * (-height % 8), 0)
+    if width % 8:
+        x = tf.concat([x] + [x[:, -1:]] * (-width % 8), 1)
+    # As in the graph: rows and columns change places in pieces of four pixels (SPACE_TO_DEPTH does not take bytes).
+    rows, columns = x.shape[0] // 4, x.shape[1] // 4
+    x = tf.transpose(tf.reshape(x, [rows, 4, columns, 12]), [0, 2, 1, 3])
+    x = tf.cast(tf.reshape(x, [1, rows, columns, 48]), tf.float32)  # in 0..255
+    quarter = tf.nn.relu(_same_convolution(x, graph.stem, "stem"))
+    eighth = tf.nn.relu(_same_convolution(quarter, graph.down, "down"))
+    for i, block in enumerate(graph.blocks):
+        y = tf.nn.relu(_same_convolution(eighth, block.first, _scope(f"blocks.{i}.first")))
+        eighth = eighth + _same_convolution(y, block.second, _scope(f"blocks.{i}.second"))
+    x = tf.nn.depth_to_space(_same_convolution(eighth, graph.up, "up"), 2)
+    x = _same_convolution(tf.nn.relu(quarter + x), graph.head, "head")
+    # Whole and within 0..255, so that no engine's rounding or wrapping at the cast shows.
+    x = tf.cast(tf.round(tf.minimum(tf.nn.relu(x), 255.0)), tf.uint8)
+    return tf.nn.depth_to_space(x, 4)[0, margin : margin + height, margin : margin + width]
+
+
+def _same_convolution(x: Any, layer: Any, name: str) -> Any:
+    """A convolution with a bias that pads by half its kernel with zeros."""
+    border = layer.kernel_size[0] // 2
+    with tf.name_scope(name):
+        if layer.stride[0] > 1:
+            # What TensorFlow calls "SAME" would pad an even picture on one side alone.
+            x = tf.pad(x, [[0, 0], [border, border], [border, border], [0, 0]])
+            return tf.nn.conv2d(x, _kernel(layer.weight), layer.stride[0], "VALID") + layer.bias.numpy()
+        return tf.nn.conv2d(x, _kernel(layer.weight), 1, "SAME") + layer.bias.numpy()
 
 
 def _framed(x: Any, border: int, axis: int) -> Any:

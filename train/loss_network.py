@@ -119,6 +119,8 @@ class LossNetwork(nn.Module):
         """
         self.require(layers)
         features: dict[str, Tensor] = {}
+        if not layers:
+            return features
         x = x - self.mean
         for name, pooled, convolution in zip(self.names, self.pooled, self.convolutions, strict=True):
             if pooled:

@@ -60,6 +60,29 @@ def total_variation(frames: Tensor) -> Tensor:
     return horizontal + vertical
 
 
+def grid_loss(frames: Tensor, period: int = 4, window: int = 32) -> Tensor:
+    """How much of a frame repeats with the sampling grid of the network: 0 for none.
+
+    A network that works at a quarter of the size and up-samples can paint a pattern locked to every fourth pixel; it
+    shows in flat areas, and it stays in place when the scene moves. In each ``window`` the pixels are split by their
+    place modulo ``period``; in a picture without such a pattern all splits have the same mean. The loss is the
+    variance of those means.
+
+    Args:
+        frames: (B, C, H, W) in [0, 1]; sides of at least ``window``, what is over a multiple of it is left out.
+        period: of the grid, px: the network's down-sampling factor.
+        window: side of a window, px, a multiple of ``period``.
+
+    Returns:
+        Mean over windows and channels, a scalar.
+    """
+    batch, channels, height, width = frames.shape
+    rows, columns, cells = height // window, width // window, window // period
+    cut = frames[..., : rows * window, : columns * window]
+    split = cut.reshape(batch, channels, rows, cells, period, columns, cells, period).mean(dim=(3, 6))
+    return (split - split.mean(dim=(3, 5), keepdim=True)).square().mean()
+
+
 def warp(frames: Tensor, flow: Tensor) -> Tensor:
     """Bilinear backward warp: ``result(x) = frames(x + flow(x))``.
 

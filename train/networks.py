@@ -7,7 +7,8 @@ operation that depends on the frame's size.
 No zero padding reaches the picture. It would draw a frame around it, and tell the network where it is. The input is
 padded once by replication and the convolutions on the way down take no padding; the residual blocks, at a quarter of
 the size, where it costs little, replicate; the convolutions on the way up pad with zeros, which fall into a margin that
-is cropped.
+is cropped. The edge network, whose convolutions all pad with zeros because that is quickest in 8 bits, has a margin
+too, and learns its borders from a teacher.
 """
 
 from __future__ import annotations
@@ -92,11 +93,15 @@ class EncoderDecoder(nn.Module):
         kernel: size of the first and the last convolution.
         margin: pixels cropped from each side of the output, a multiple of 4: at least what the zero padding of the
             upward convolutions reaches, which is 3 + kernel // 2.
+
+    Attributes:
+        grid: pixels after which a pattern of its own would repeat.
     """
 
     def __init__(self, *, stem: int, half: int, quarter: int, blocks: int, kernel: int, margin: int) -> None:
         super().__init__()
         self.margin = margin
+        self.grid = 4
         # What the downward convolutions eat: kernel // 2 at full size, then 1 at full size and 1 at half size.
         self.padding = margin + kernel // 2 + 3
         self.down = nn.Sequential(
@@ -126,11 +131,96 @@ class EncoderDecoder(nn.Module):
         return (torch.tanh(x) * TANH_GAIN + 0.5).clamp(0.0, 1.0)
 
 
+class PlainResidual(nn.Module):
+    """``x + conv(relu(conv(x)))`` at constant width, without normalization."""
+
+    def __init__(self, channels: int) -> None:
+        """Build a block of two 3x3 convolutions of ``channels`` channels."""
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        with torch.no_grad():  # near the identity at first, in place of a normalization
+            self.second.weight.mul_(0.3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, channels, H, W) to the same shape."""
+        second: Tensor = self.second(functional.relu(self.first(x)))
+        return x + second
+
+
+class PatchNetwork(nn.Module):
+    """The edge network: patches of 4x4 pixels in and out, most of the work at an eighth of the size, no normalization.
+
+    Made for 8 bits from end to end (benchmarks/RESULTS.md has the search): nothing is computed at full size, the
+    frame's own bytes are what the first convolution takes, and what the last one gives, clipped, are those of the result.
+    Without normalization it does not find its way to a style alone; it is distilled from a network that has it.
+
+    Args:
+        quarter: channels at a quarter of the size.
+        eighth: channels at an eighth, where the residual blocks work.
+        blocks: number of residual blocks.
+        margin: pixels added to each side by replication and cropped from the output, a multiple of 8.
+
+    Attributes:
+        grid: pixels after which a pattern of its own would repeat.
+    """
+
+    def __init__(self, *, quarter: int, eighth: int, blocks: int, margin: int) -> None:
+        super().__init__()
+        self.margin = margin
+        self.grid = 8
+        self.stem = nn.Conv2d(48, quarter, 3, padding=1)
+        self.down = nn.Conv2d(quarter, eighth, 3, 2, padding=1)
+        self.blocks = nn.Sequential(*(PlainResidual(eighth) for _ in range(blocks)))
+        self.up = nn.Conv2d(eighth, 4 * quarter, 1)
+        self.head = nn.Conv2d(quarter, 48, 3, padding=1)
+        with torch.no_grad():
+            self.head.weight.mul_(0.3)
+            nn.init.constant_(self.head.get_parameter("bias"), 0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Stylize a batch of frames.
+
+        Args:
+            x: (B, 3, H, W) RGB in [0, 1]; any H, W of at least 1.
+
+        Returns:
+            (B, 3, H, W) RGB in [0, 1]; in training mode a tenth of what is beyond is kept, for its gradient.
+        """
+        height, width, margin = x.shape[2], x.shape[3], self.margin
+        x = functional.pad(x, (margin, margin - width % -8, margin, margin - height % -8), mode="replicate")
+        quarter = functional.relu(self.stem(split_patches(x, 4)))
+        eighth = self.blocks(functional.relu(self.down(quarter)))
+        quarter = functional.relu(quarter + join_patches(self.up(eighth), 2))
+        x = join_patches(self.head(quarter), 4)[:, :, margin : margin + height, margin : margin + width]
+        inside = x.clamp(0.0, 1.0)
+        return inside + 0.1 * (x - inside) if self.training else inside
+
+
+def split_patches(x: Tensor, side: int) -> Tensor:
+    """(B, C, side H, side W) to (B, side² C, H, W).
+
+    Channel (side row + column) C + c is colour c of pixel (row, column) of a patch.
+    That order, unlike that of ``pixel_unshuffle``, keeps the channels of a pixel together, as 8-bit frames have them.
+    """
+    batch, channels, height, width = x.shape
+    x = x.reshape(batch, channels, height // side, side, width // side, side).permute(0, 3, 5, 1, 2, 4)
+    return x.reshape(batch, side * side * channels, height // side, width // side)
+
+
+def join_patches(x: Tensor, side: int) -> Tensor:
+    """The inverse of `split_patches`: (B, side² C, H, W) to (B, C, side H, side W)."""
+    batch, channels, height, width = x.shape
+    x = x.reshape(batch, side, side, channels // (side * side), height, width).permute(0, 3, 4, 1, 5, 2)
+    return x.reshape(batch, channels // (side * side), side * height, side * width)
+
+
 ARCHITECTURES: Mapping[str, tuple[Callable[..., nn.Module], dict[str, int]]] = {
     # Huang et al. 2017, section 4.1 and table 1; nearest + convolution stands in for its deconvolutions.
     "huang2017": (EncoderDecoder, {"stem": 16, "half": 32, "quarter": 48, "blocks": 5, "kernel": 3, "margin": 4}),
     # Johnson et al. 2016, supplementary table 1; the same substitution.
     "johnson2016": (EncoderDecoder, {"stem": 32, "half": 64, "quarter": 128, "blocks": 5, "kernel": 9, "margin": 8}),
+    "edge": (PatchNetwork, {"quarter": 32, "eighth": 64, "blocks": 4, "margin": 8}),
 }
 """Name -> (class, default sizes). A new network is a class above and a line here."""
 

@@ -35,12 +35,18 @@ class Recipe:
         style_weight: beta of the paper, on the relative style loss at full size.
         style_half_weight: the same on frames halved in size, which reaches larger strokes when deep layers are missing.
         variation_weight: gamma of the paper, on total variation.
+        grid_weight: on patterns locked to the network's own grid (``grid_loss``); not in the paper.
+        teacher_weight: on the mean absolute difference to what a teacher network paints (distillation).
+        teacher_feature_weight: on the relative distance to the teacher's features, at ``teacher_layers``.
+        pixels_only: share of ``steps``, at the beginning, that learn without the loss network, from the teacher's
+            pixels: several times quicker.
         temporal_weight: lambda of the paper, on the temporal loss; 0 trains on single frames.
         temporal_start: share of ``steps`` before the temporal loss sets in.
         temporal_ramp: share of ``steps`` over which it rises to its weight.
         content_layers: loss-network layers of the content loss.
         style_layers: of the style loss at full size.
         style_half_layers: of the style loss at half size.
+        teacher_layers: loss-network layers of the distance to the teacher's features.
         style_size: shorter side of the style image, px.
         clip_share: share of real-video pairs among the samples when clips are given; the rest come from photos.
         clip_height: height to which clips are scaled, px.
@@ -67,12 +73,17 @@ class Recipe:
     style_weight: float = 8.0
     style_half_weight: float = 2.0
     variation_weight: float = 0.1
+    grid_weight: float = 0.0
+    teacher_weight: float = 0.0
+    teacher_feature_weight: float = 0.0
+    pixels_only: float = 0.0
     temporal_weight: float = 380.0
     temporal_start: float = 0.1
     temporal_ramp: float = 0.2
     content_layers: tuple[str, ...] = ("relu3_2",)
     style_layers: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_2", "relu3_4")
     style_half_layers: tuple[str, ...] = ("relu2_2", "relu3_2", "relu3_4")
+    teacher_layers: tuple[str, ...] = ("relu2_2", "relu3_2")
     style_size: int = 384
     clip_share: float = 0.5
     clip_height: int = 360
@@ -102,6 +113,14 @@ class Recipe:
             raise InputError(f"recipe '{self.name}': precision must be auto, float32 or bfloat16")
         if not 0.0 <= self.clip_share <= 1.0:
             raise InputError(f"recipe '{self.name}': clip_share must lie between 0 and 1, not {self.clip_share}")
+
+        if self.pixels_only > 0 and self.teacher_weight <= 0:
+            raise InputError(f"recipe '{self.name}': pixels_only needs a teacher_weight")
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether a term asks for one."""
+        return self.teacher_weight > 0 or self.teacher_feature_weight > 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as YAML and JSON hold them."""

@@ -35,7 +35,7 @@ from .checkpoint import (
     write_tensors,
 )
 from .loss_network import LossNetwork
-from .losses import content_loss, gram, style_loss, temporal_loss, total_variation
+from .losses import content_loss, gram, grid_loss, style_loss, temporal_loss, total_variation
 from .networks import build_network, resolve_sizes
 from .pairs import ClipPairs, Pair, PairSampler, PhotoPairs
 from .recipes import Recipe, recipe_from_dict
@@ -94,6 +94,7 @@ def train(
     name: str | None = None,
     resume: bool = False,
     start_from: Path | None = None,
+    teacher: Path | None = None,
     device: str = "auto",
     cache: Path | None = None,
     report: Callable[[StepReport], None] | None = None,
@@ -115,6 +116,7 @@ def train(
         name: of the model; the folder's name by default.
         resume: go on from the training state in ``out``; bit for bit as an unbroken run on the CPU.
         start_from: checkpoint whose weights to start from.
+        teacher: checkpoint of the network to learn from, for a recipe that distils.
         device: ``auto`` (CUDA when there is one), ``cpu`` or ``cuda``.
         cache: where the flow cache is kept, when not in ``out``.
         report: called after each step.
@@ -136,6 +138,8 @@ def train(
     check_writable(checkpoint_path)
     if state_path.exists() and not resume:
         raise InputError(f"{out} already holds a training run: add --resume to go on with it, or choose another folder")
+    if recipe.needs_teacher and teacher is None:
+        raise InputError(f"the recipe '{recipe.name}' learns from another network: name it with --teacher")
     if resume and not state_path.exists():
         raise InputError(f"there is no training state in {out} to resume: leave --resume away to begin")
 
@@ -160,7 +164,9 @@ def train(
         if precision == "auto":
             precision = _faster_precision(loss_network, recipe, where)
     say(f"training on {where} with the loss network in {precision}")
-    objective = HybridLoss(loss_network, style_image, recipe, where, precision)
+    objective = HybridLoss(loss_network, style_image, recipe, where, precision, int(getattr(network, "grid", 4)))
+    if teacher is not None and recipe.needs_teacher:
+        objective.teacher = load_checkpoint(teacher).network.to(where)
     forward = torch.compile(network) if where.type == "cuda" else network
 
     def save() -> None:
@@ -194,7 +200,9 @@ def train(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(recipe, step)
 
-            terms, total = objective(forward, batch, temporal_weight(recipe, step))
+            terms, total = objective(
+                forward, batch, temporal_weight(recipe, step), pixels_only=step < recipe.pixels_only * recipe.steps
+            )
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(total)
             norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_norm)
@@ -248,6 +256,10 @@ class HybridLoss:
         recipe: gives layers and weights.
         device: where batches are put.
         precision: ``float32`` or ``bfloat16``, of both networks' convolutions.
+        grid: pixels after which a pattern of the network's own would repeat.
+
+    Attributes:
+        teacher: the network to learn from, on ``device``; needed by a recipe with a weight on it.
     """
 
     def __init__(
@@ -257,19 +269,31 @@ class HybridLoss:
         recipe: Recipe,
         device: torch.device,
         precision: str,
+        grid: int = 4,
     ) -> None:
-        self.loss_network, self.recipe, self.device = loss_network, recipe, device
+        self.loss_network, self.recipe, self.device, self.grid = loss_network, recipe, device, grid
+        self.teacher: nn.Module | None = None
         self.mixed = precision == "bfloat16"
+        # A term without weight costs nothing: its layers are not computed.
+        self.content_layers = recipe.content_layers if recipe.content_weight > 0 else ()
+        self.style_layers = recipe.style_layers if recipe.style_weight > 0 else ()
+        self.half_layers = recipe.style_half_layers if recipe.style_half_weight > 0 else ()
+        self.teacher_layers = recipe.teacher_layers if recipe.teacher_feature_weight > 0 else ()
         scale = recipe.style_size / min(style_image.shape[:2])
         sized = cv2.resize(style_image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         frame = to_tensor(np.asarray(sized, np.uint8)[None], device)
         with torch.no_grad():  # float32: computed once
-            self.style_grams = {k: gram(v) for k, v in loss_network(frame, recipe.style_layers).items()}
+            self.style_grams = {k: gram(v) for k, v in loss_network(frame, self.style_layers).items()}
             half = functional.avg_pool2d(frame, 2)
-            self.half_grams = {k: gram(v) for k, v in loss_network(half, recipe.style_half_layers).items()}
+            self.half_grams = {k: gram(v) for k, v in loss_network(half, self.half_layers).items()}
 
     def __call__(
-        self, network: Callable[[Tensor], Tensor], batch: dict[str, NDArray[Any]], temporal_weight: float
+        self,
+        network: Callable[[Tensor], Tensor],
+        batch: dict[str, NDArray[Any]],
+        temporal_weight: float,
+        *,
+        pixels_only: bool = False,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Stylize a batch and weigh the result.
 
@@ -278,6 +302,7 @@ class HybridLoss:
             batch: ``first`` and, for two-frame training, ``second`` (B, H, W, 3) uint8 RGB, ``flow`` (B, 2, H, W)
                 float32 px from second to first, ``valid`` (B, 1, H, W) float32.
             temporal_weight: lambda at this step.
+            pixels_only: leave out the terms that need the loss network.
 
         Returns:
             The unweighted terms (detached) and the weighted sum.
@@ -285,31 +310,39 @@ class HybridLoss:
         recipe = self.recipe
         frames = [batch[key] for key in ("first", "second") if key in batch]
         source = to_tensor(np.concatenate(frames), self.device)  # (2 B, 3, H, W), all first frames before all second
+        terms: dict[str, tuple[float, Tensor]] = {}  # name -> weight and value
+        content, style, half, teacher = (
+            () if pixels_only else layers
+            for layers in (self.content_layers, self.style_layers, self.half_layers, self.teacher_layers)
+        )
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             output = network(source).float()
-            features = self.loss_network(output, {*recipe.style_layers, *recipe.content_layers})
-            half_features = self.loss_network(functional.avg_pool2d(output, 2), recipe.style_half_layers)
+            features = self.loss_network(output, {*style, *content, *teacher})
+            half_features = self.loss_network(functional.avg_pool2d(output, 2), half)
             with torch.no_grad():
-                source_features = self.loss_network(source, recipe.content_layers)
-        terms = {
-            "content": content_loss(features, source_features),
-            "style": style_loss(features, self.style_grams),
-            "style_half": style_loss(half_features, self.half_grams),
-            "variation": total_variation(output),
-        }
-        total = (
-            recipe.content_weight * terms["content"]
-            + recipe.style_weight * terms["style"]
-            + recipe.style_half_weight * terms["style_half"]
-            + recipe.variation_weight * terms["variation"]
-        )
+                source_features = self.loss_network(source, content)
+                taught = self.teacher(source).float() if self.teacher is not None else None
+                taught_features = self.loss_network(taught, teacher) if taught is not None else {}
+        if content:
+            terms["content"] = recipe.content_weight, content_loss(features, source_features)
+        if style:
+            terms["style"] = recipe.style_weight, style_loss(features, self.style_grams)
+        if half:
+            terms["style_half"] = recipe.style_half_weight, style_loss(half_features, self.half_grams)
+        if taught is not None:
+            terms["teacher"] = recipe.teacher_weight, functional.l1_loss(output, taught)
+        if teacher:
+            terms["teacher_features"] = recipe.teacher_feature_weight, content_loss(features, taught_features)
+        terms["variation"] = recipe.variation_weight, total_variation(output)
+        if recipe.grid_weight > 0:
+            terms["grid"] = recipe.grid_weight, grid_loss(output, self.grid)
         if "second" in batch:
             first, second = output.chunk(2)
             flow = torch.from_numpy(batch["flow"]).to(self.device)
             valid = torch.from_numpy(batch["valid"]).to(self.device)
-            terms["temporal"] = temporal_loss(first, second, flow, valid)
-            total = total + temporal_weight * terms["temporal"]
-        return {key: value.detach() for key, value in terms.items()}, total
+            terms["temporal"] = temporal_weight, temporal_loss(first, second, flow, valid)
+        total = torch.stack([weight * value for weight, value in terms.values()]).sum()
+        return {key: value.detach() for key, (_, value) in terms.items()}, total
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:

@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from steadystyle.train.losses import content_loss, gram, style_loss, temporal_loss, total_variation, warp
+from steadystyle.train.losses import content_loss, gram, grid_loss, style_loss, temporal_loss, total_variation, warp
 from steadystyle.video.flow import warp as warp_frame
 
 
@@ -30,6 +30,20 @@ def test_total_variation_counts_steps() -> None:
     frame = torch.zeros(1, 3, 4, 4)
     frame[..., 2:] = 1.0  # one step a row, of three neighbours
     torch.testing.assert_close(total_variation(frame), torch.tensor(1 / 3))
+
+
+def test_grid_loss_sees_what_repeats_with_the_grid_and_nothing_else() -> None:
+    x = torch.arange(64.0)
+    for period in (4, 8):
+        repeating = 0.1 * (x % period == 0).float().expand(1, 3, 64, 64)
+        expected = 0.01 * (1 / period) * (1 - 1 / period)  # variance of one in `period`
+        torch.testing.assert_close(grid_loss(repeating, period), torch.tensor(expected))
+        torch.testing.assert_close(grid_loss(repeating.transpose(2, 3), period), torch.tensor(expected))
+    finer = 0.1 * (x % 4 == 1).float().expand(1, 3, 64, 64)
+    assert grid_loss(finer, 8) > 1e-3  # what repeats twice as often repeats with the grid as well
+    other = 0.1 * (x % 5 == 0).float().expand(1, 3, 64, 64)
+    assert grid_loss(other, 4) < 2e-4
+    assert grid_loss(torch.full((1, 3, 40, 70), 0.3), 4) < 1e-12
 
 
 def test_warp_is_that_of_the_video_room() -> None:

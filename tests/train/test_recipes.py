@@ -46,5 +46,5 @@ def test_what_does_not_fit_is_refused(changes: dict[str, str], sentence: str) ->
 
 
 def test_unknown_recipe_names_the_known() -> None:
-    with pytest.raises(InputError, match="unknown recipe 'huang': choose one of huang2017, johnson2016"):
+    with pytest.raises(InputError, match="unknown recipe 'huang': choose one of edge, huang2017, johnson2016"):
         load_recipe("huang")

@@ -76,6 +76,47 @@ def test_single_frames_train_without_a_temporal_term(
     assert "temporal" not in result.losses and result.checkpoint == tmp_path / "run" / "run.safetensors"
 
 
+def distilling(recipe: Recipe, **values: Any) -> Recipe:
+    sizes = {"quarter": 8, "eighth": 8, "blocks": 1}
+    return dataclasses.replace(
+        recipe, architecture="edge", sizes=sizes, teacher_weight=5.0, temporal_start=0.0, **values
+    )
+
+
+def test_a_network_learns_from_a_teacher_alone_and_then_from_all_terms(
+    material: Path, recipe: Recipe, loss_network: LossNetwork, tmp_path: Path
+) -> None:
+    data: dict[str, Any] = {
+        "style": material / "style.png", "photos": material / "photos", "name": "tiny", "device": "cpu",
+        "loss_network": loss_network,
+    }  # fmt: skip
+    teacher = train(recipe=recipe, out=tmp_path / "teacher", **data).checkpoint
+    edge = distilling(
+        recipe, steps=160, pixels_only=0.95, teacher_feature_weight=1.0, teacher_layers=("relu2_2",),
+            content_weight=0.0,
+        grid_weight=10.0, learning_rate=5e-3, warmup_steps=1,
+    )  # fmt: skip
+    reports: list[StepReport] = []
+    result = train(recipe=edge, out=tmp_path / "run", teacher=teacher, report=reports.append, **data)
+    assert set(reports[150].losses) == {"teacher", "variation", "grid", "temporal", "total"}
+    assert set(result.losses) == set(reports[150].losses) | {"teacher_features", "style", "style_half"}
+    assert reports[150].losses["teacher"] < 0.96 * reports[0].losses["teacher"]  # smoothed
+    assert load_checkpoint(result.checkpoint).header.architecture == "edge"
+
+
+def test_a_recipe_that_distils_asks_for_its_teacher(
+    material: Path, recipe: Recipe, loss_network: LossNetwork, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="--teacher"):
+        train(
+            style=material / "style.png", photos=material / "photos", recipe=distilling(recipe), out=tmp_path / "run",
+            loss_network=loss_network, device="cpu",
+        )  # fmt: skip
+    assert not (tmp_path / "run").exists()
+    with pytest.raises(InputError, match="pixels_only needs a teacher_weight"):
+        dataclasses.replace(recipe, pixels_only=0.5)
+
+
 def test_killed_at_any_moment_and_resumed_equals_unbroken(
     material: Path, recipe: Recipe, loss_file: Path, tmp_path: Path
 ) -> None:

@@ -1,0 +1,124 @@
+"""The edge network: its graphs give what it gives, in every target and precision, and its 8-bit ONNX works on bytes."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+
+from steadystyle.export.graphs import deployable_graph, image_graph
+from steadystyle.export.patch_graph import PatchGraph
+from steadystyle.export.pipeline import ExportResult, export
+from steadystyle.export.verify import reference
+from steadystyle.runtimes.registry import open_stylizer
+from steadystyle.train.checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
+from steadystyle.train.networks import build_network, join_patches, resolve_sizes, split_patches
+
+SIZES = {"quarter": 8, "eighth": 16, "blocks": 2}
+SIZE = (64, 48)
+
+
+def random_network() -> nn.Module:
+    """A network with random weights of a scale at which its picture varies, and stays within black and white."""
+    torch.manual_seed(0)
+    network = build_network("edge", SIZES)
+    with torch.no_grad():
+        network.get_parameter("head.weight").mul_(4)
+        for name, parameter in network.named_parameters():
+            if name.endswith("bias"):
+                parameter.add_(torch.randn_like(parameter) * 0.05)
+    return network.eval()
+
+
+def random_frame(width: int, height: int, seed: int = 0) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("edge") / "tiny-edge.safetensors"
+    header = CheckpointHeader("tiny-edge", "none.jpg", "edge", resolve_sizes("edge", SIZES), "none", 0)
+    save_checkpoint(path, random_network(), header)
+    return path
+
+
+@pytest.fixture(scope="module")
+def artifacts(checkpoint: Path) -> Mapping[str, ExportResult]:
+    results = export(str(checkpoint), "all", "all", SIZE, checkpoint.parent)
+    return {result.path.name.removeprefix("tiny-edge-64x48-"): result for result in results}
+
+
+@pytest.mark.parametrize("side", [2, 4])
+def test_patches_and_back(side: int) -> None:
+    x = torch.rand(2, 3, 5 * side, 4 * side)
+    patches = split_patches(x, side)
+    assert patches.shape == (2, 3 * side * side, 5, 4)
+    assert torch.equal(join_patches(patches, side), x)
+    assert torch.equal(patches[:, 3:6], x[:, :, ::side, 1::side])  # the second pixel of the first row of each patch
+
+
+@pytest.mark.parametrize(("width", "height"), [(32, 24), (33, 24), (39, 31), (50, 27), (9, 40), (1, 1), (1, 5)])
+def test_it_gives_what_the_network_gives(width: int, height: int) -> None:
+    network, frame = random_network(), random_frame(width, height)
+    with torch.inference_mode():
+        ours = deployable_graph(network)(frame).numpy()
+    theirs = reference(network, frame.numpy())
+    assert ours.shape == theirs.shape == (height, width, 3) and ours.dtype == np.uint8
+    assert theirs.std() > 10 or width == height == 1, "a flat picture proves nothing"
+    difference = np.abs(ours.astype(int) - theirs)
+    assert difference.max() <= 1 and difference.mean() < 0.01
+
+
+def test_for_engines_that_take_images() -> None:
+    network, frame = random_network(), random_frame(50, 27)
+    image = frame.permute(2, 0, 1).unsqueeze(0).float()
+    with torch.inference_mode():
+        ours = image_graph(network, (50, 27))(image)[0].permute(1, 2, 0).numpy()
+    difference = np.abs(ours - reference(network, frame.numpy()))
+    assert difference.max() <= 1 and difference.mean() < 0.01
+
+
+def test_the_network_itself_is_not_changed() -> None:
+    network = random_network()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    deployable_graph(network)
+    image_graph(network, SIZE)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_layers_are_its_convolutions_in_order() -> None:
+    graph = deployable_graph(random_network())
+    assert isinstance(graph, PatchGraph)
+    assert graph.layers() == [name for name, part in graph.named_modules() if isinstance(part, nn.Conv2d)]
+
+
+def test_every_target_and_precision_is_proven(artifacts: Mapping[str, ExportResult]) -> None:
+    assert len(artifacts) == 9
+    for result in artifacts.values():
+        assert result.verdict == "ok", (result.path.name, result.shortfalls)
+
+
+def test_eight_bit_onnx_works_on_the_bytes_of_the_frame(artifacts: Mapping[str, ExportResult]) -> None:
+    result = artifacts["int8.onnx"]
+    assert result.metadata.float_layers == []
+    model = onnx.load_model(result.path)
+    kinds = [node.op_type for node in model.graph.node]
+    assert not {"Cast", "Round", "Clip", "Mul"} & set(kinds)
+    assert kinds.count("Conv") == 8
+    weights = {entry.name for entry in model.graph.initializer}
+    taken = {name for node in model.graph.node for name in node.input}
+    assert weights <= taken, "weights that nothing uses"
+
+
+def test_any_size_is_any(checkpoint: Path, tmp_path: Path) -> None:
+    (result,) = export(str(checkpoint), "onnx", "fp32", None, tmp_path)
+    network = load_checkpoint(checkpoint).network
+    with open_stylizer(result.path, threads=1) as stylizer:
+        for width, height in ((64, 48), (65, 49), (71, 55), (37, 23), (1, 1), (3, 9)):
+            frame = random_frame(width, height).numpy()
+            ours = stylizer(frame)
+            assert ours.shape == frame.shape
+            assert np.abs(ours.astype(int) - reference(network, frame)).max() <= 1
