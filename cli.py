@@ -238,6 +238,9 @@ def train(
         str | None,
         typer.Option("--from", metavar="MODEL", help="Start from these weights: a bundled name or .safetensors."),
     ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="Time to train, in place of steps; the schedule is stretched over it.")
+    ] = None,
     teacher: Annotated[
         str | None,
         typer.Option(metavar="MODEL", help="Learn from this network (recipe edge): a bundled name or .safetensors."),
@@ -292,6 +295,7 @@ def train(
             name=name,
             resume=resume,
             start_from=start,
+            minutes=minutes,
             teacher=find_checkpoint(teacher) if teacher is not None else None,
             device=device,
             cache=cache,

@@ -33,9 +33,10 @@ def gram(features: Tensor) -> Tensor:
 
 
 def relative_distance(value: Tensor, reference: Tensor) -> Tensor:
-    """Mean squared difference over the mean square of the reference: a scalar, 0 when equal."""
-    value, reference = value.float(), reference.float()
-    return functional.mse_loss(value, reference.expand_as(value)) / reference.square().mean().clamp_min(1e-12)
+    """Mean squared difference over the mean square of the reference, of each in the batch, averaged: 0 when equal."""
+    value, reference = value.float().flatten(1), reference.float().flatten(1)
+    each = (value - reference).square().mean(1) / reference.square().mean(1).clamp_min(1e-12)
+    return each.mean()
 
 
 def content_loss(features: Mapping[str, Tensor], source: Mapping[str, Tensor]) -> Tensor:
@@ -109,4 +110,5 @@ def temporal_loss(first: Tensor, second: Tensor, flow: Tensor, valid: Tensor) ->
         valid: (B, 1, H, W) 1 where the flow can be trusted, 0 where it is occluded or leaves the frame.
     """
     squared = (second - warp(first, flow)).square() * valid
-    return squared.sum() / (valid.sum() * first.shape[1]).clamp_min(1.0)
+    each = squared.sum((1, 2, 3)) / (valid.sum((1, 2, 3)) * first.shape[1]).clamp_min(1.0)
+    return each.mean()  # of each pair, so that the mean over processes is that over their joint batch

@@ -152,7 +152,7 @@ class PatchNetwork(nn.Module):
     """The edge network: patches of 4x4 pixels in and out, most of the work at an eighth of the size, no normalization.
 
     Made for 8 bits from end to end (benchmarks/RESULTS.md has the search): nothing is computed at full size, the
-    frame's own bytes are what the first convolution takes, and what the last one gives, clipped, are those of the result.
+    frame's own bytes are what the first convolution takes, and what the last one gives, clipped, are the result's.
     Without normalization it does not find its way to a style alone; it is distilled from a network that has it.
 
     Args:

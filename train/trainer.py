@@ -7,10 +7,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..video.files import InputError, check_writable
+from ..video.flow import FlowPair
 from ..video.images import read_image, write_image
 from ..video.temporal import error_map
 from .checkpoint import (
@@ -39,6 +40,7 @@ from .losses import content_loss, gram, grid_loss, style_loss, temporal_loss, to
 from .networks import build_network, resolve_sizes
 from .pairs import ClipPairs, Pair, PairSampler, PhotoPairs
 from .recipes import Recipe, recipe_from_dict
+from .workers import join_workers
 
 STATE_NAME = "training-state.safetensors"
 _SMOOTHING = 0.98
@@ -95,6 +97,7 @@ def train(
     resume: bool = False,
     start_from: Path | None = None,
     teacher: Path | None = None,
+    minutes: float | None = None,
     device: str = "auto",
     cache: Path | None = None,
     report: Callable[[StepReport], None] | None = None,
@@ -103,8 +106,11 @@ def train(
 ) -> TrainResult:
     """Train a stylizing network.
 
-    Writes into ``out``: ``NAME.safetensors`` (the checkpoint), ``training-state.safetensors`` (for ``resume``),
-    ``previews/``, ``tensorboard/`` and, with clips, ``pairs/`` (the flow cache).
+    Under ``torchrun`` each process draws its own samples, gradients are averaged, and the first process writes.
+
+    Writes into ``out``: ``NAME.safetensors`` (the checkpoint with the least loss on fixed pairs so far),
+    ``training-state.safetensors`` (for ``resume``), ``previews/``, ``tensorboard/`` and, with clips, ``pairs/`` (the
+    flow cache).
 
     Args:
         style: the style image.
@@ -117,6 +123,8 @@ def train(
         resume: go on from the training state in ``out``; bit for bit as an unbroken run on the CPU.
         start_from: checkpoint whose weights to start from.
         teacher: checkpoint of the network to learn from, for a recipe that distils.
+        minutes: time to train, of all sessions of this run, in place of the recipe's steps: the schedule is stretched
+            over it. A run against the clock takes as many steps as it can, so that it is not the same twice.
         device: ``auto`` (CUDA when there is one), ``cpu`` or ``cuda``.
         cache: where the flow cache is kept, when not in ``out``.
         report: called after each step.
@@ -129,112 +137,163 @@ def train(
     Raises:
         InputError: unusable style, data, state or checkpoint; a run that is already in ``out``; divergence.
     """
-    say = message or (lambda text: None)
     name = name or out.name
     checkpoint_path, state_path = out / f"{name}.safetensors", out / STATE_NAME
-    # All that can be refused is refused before anything is written.
-    style_image = read_image(style)
-    loss_network.require({*recipe.content_layers, *recipe.style_layers, *recipe.style_half_layers})
-    check_writable(checkpoint_path)
-    if state_path.exists() and not resume:
-        raise InputError(f"{out} already holds a training run: add --resume to go on with it, or choose another folder")
-    if recipe.needs_teacher and teacher is None:
-        raise InputError(f"the recipe '{recipe.name}' learns from another network: name it with --teacher")
-    if resume and not state_path.exists():
-        raise InputError(f"there is no training state in {out} to resume: leave --resume away to begin")
-
-    torch.manual_seed(recipe.seed)
-    network = build_network(recipe.architecture, recipe.sizes)
-    earlier_steps = 0  # of the checkpoint that this run starts from
-    if start_from is not None and not resume:
-        start = load_checkpoint(start_from)
-        network.load_state_dict(_matching_weights(start.network, network, start_from))
-        earlier_steps = start.header.steps
-    where = _device(device)
-    network, loss_network = network.to(where).train(), loss_network.to(where)
-    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
-
-    sampler, previews = _open_data(recipe, clips, photos, cache or out / "pairs", preparing)
-    if resume:
-        step, earlier_steps, precision, losses = _load_state(state_path, network, optimizer, recipe)
-        say(f"resumed at step {step} of {recipe.steps}")
-    else:
-        step, losses = 0, {}
-        precision = recipe.precision
-        if precision == "auto":
-            precision = _faster_precision(loss_network, recipe, where)
-    say(f"training on {where} with the loss network in {precision}")
-    objective = HybridLoss(loss_network, style_image, recipe, where, precision, int(getattr(network, "grid", 4)))
-    if teacher is not None and recipe.needs_teacher:
-        objective.teacher = load_checkpoint(teacher).network.to(where)
-    forward = torch.compile(network) if where.type == "cuda" else network
-
-    def save() -> None:
-        header = CheckpointHeader(
-            name=name,
-            style=style.name,
-            architecture=recipe.architecture,
-            sizes=resolve_sizes(recipe.architecture, recipe.sizes),
-            recipe=recipe.name,
-            steps=earlier_steps + step,
-            losses={key: round(value, 6) for key, value in losses.items()},
-            recipe_values=recipe.to_dict(),
-        )
-        save_checkpoint(checkpoint_path, network, header)
-        progress = {"step": step, "earlier_steps": earlier_steps, "precision": precision, "losses": losses}
-        _save_state(state_path, network, optimizer, recipe, progress)
-
-    began, pace, skipped = time.monotonic(), 0.0, 0
-    with (
-        _summary_writer(out / "tensorboard", step) as board,
-        ThreadPoolExecutor(1) as loader,
-        _stop_on_signal() as stop,
-    ):
-        save()  # a place that cannot be written to fails now, and a kill in the first steps loses nothing
-        upcoming = loader.submit(_batch, sampler, recipe, step)
-        while step < recipe.steps and not stop.is_set():
-            step_began = time.monotonic()
-            batch = upcoming.result()
-            if step + 1 < recipe.steps:
-                upcoming = loader.submit(_batch, sampler, recipe, step + 1)
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, step)
-
-            terms, total = objective(
-                forward, batch, temporal_weight(recipe, step), pixels_only=step < recipe.pixels_only * recipe.steps
+    with join_workers(_device(device)) as workers:
+        say = message if message and workers.first else lambda text: None
+        # All that can be refused is refused before anything is written.
+        style_image = read_image(style)
+        loss_network.require({*recipe.content_layers, *recipe.style_layers, *recipe.style_half_layers})
+        check_writable(checkpoint_path)
+        if state_path.exists() and not resume:
+            raise InputError(
+                f"{out} already holds a training run: add --resume to go on with it, or choose another folder"
             )
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(total)
-            norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_norm)
-            if torch.isfinite(norm):
-                optimizer.step()
-                skipped = 0
-            else:
-                skipped += 1
-                if skipped > _MOST_SKIPPED_STEPS:
-                    raise InputError(
-                        f"training diverged at step {step}: lower learning_rate and resume from {state_path}"
-                    )
-            step += 1
+        if recipe.needs_teacher and teacher is None:
+            raise InputError(f"the recipe '{recipe.name}' learns from another network: name it with --teacher")
+        if resume and not state_path.exists():
+            raise InputError(f"there is no training state in {out} to resume: leave --resume away to begin")
 
-            for key, term in {**terms, "total": total.detach()}.items():
-                losses[key] = _smooth(losses.get(key), float(term))
-            pace = _smooth(pace or None, time.monotonic() - step_began)
-            if report:
-                report(StepReport(step, recipe.steps, dict(losses), pace, pace * (recipe.steps - step)))
-            if step % 20 == 0:
-                for key, value in losses.items():
-                    board.add_scalar(f"loss/{key}", value, step)
-                board.add_scalar("schedule/learning_rate", learning_rate(recipe, step), step)
-                board.add_scalar("schedule/temporal_weight", temporal_weight(recipe, step), step)
-            if step % recipe.checkpoint_every == 0:
-                save()
-            if step % recipe.preview_every == 0 or step == recipe.steps:
-                sheet = preview_sheet(network, style_image, previews, where)
-                write_image(out / "previews" / f"step-{step:06d}.png", sheet)
-                board.add_image("preview", sheet, step, dataformats="HWC")
-        save()
-    return TrainResult(checkpoint_path, step, time.monotonic() - began, dict(losses), step >= recipe.steps)
+        torch.manual_seed(recipe.seed)
+        network = build_network(recipe.architecture, recipe.sizes)
+        earlier_steps = 0  # of the checkpoint that this run starts from
+        if start_from is not None and not resume:
+            start = load_checkpoint(start_from)
+            network.load_state_dict(_matching_weights(start.network, network, start_from))
+            earlier_steps = start.header.steps
+        where = workers.device
+        network, loss_network = network.to(where).train(), loss_network.to(where)
+        optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
+
+        place = cache or out / "pairs"
+        if workers.first:
+            opened = _open_data(recipe, clips, photos, place, preparing)
+        workers.of_first(None)  # the flow of the clips is computed once, and nothing was written before all had checked
+        sampler, previews = opened if workers.first else _open_data(recipe, clips, photos, place, None)
+        if resume:
+            progress = _load_state(state_path, network, optimizer, recipe)
+            say(f"resumed at step {progress.step}")
+        else:
+            precision = recipe.precision
+            if precision == "auto":
+                precision = workers.of_first(_faster_precision(loss_network, recipe, where))
+            progress = _Progress(earlier_steps, precision)
+        others = f", one of {workers.count} processes" if workers.count > 1 else ""
+        say(f"training on {where}{others}, with the loss network in {progress.precision}")
+        objective = HybridLoss(
+            loss_network, style_image, recipe, where, progress.precision, int(getattr(network, "grid", 4))
+        )
+        if teacher is not None and recipe.needs_teacher:
+            objective.teacher = load_checkpoint(teacher).network.to(where)
+        # The middle of each preview pair, always the same.
+        validation = [_stacked([_middle(pair, recipe.crop)], recipe) for pair in previews]
+        joint = workers.together(network)
+        forward = torch.compile(joint) if where.type == "cuda" else joint
+
+        def done() -> float:
+            """Share of the whole run, 0 to 1."""
+            if minutes is None:
+                return min(1.0, progress.step / recipe.steps)
+            return workers.of_first(min(1.0, progress.seconds / (60.0 * minutes)))
+
+        def save() -> None:
+            """Write the state, and the checkpoint when no better one is there."""
+            if not workers.first:
+                return
+            better = True
+            if progress.step > 0:  # what it started from is no candidate
+                loss = validation_loss(objective, network, validation)
+                better = loss <= progress.least_loss
+                progress.least_loss = min(loss, progress.least_loss)
+            if better or not checkpoint_path.exists():
+                save_checkpoint(checkpoint_path, network, header())
+            _save_state(state_path, network, optimizer, recipe, progress)
+
+        def header() -> CheckpointHeader:
+            return CheckpointHeader(
+                name=name,
+                style=style.name,
+                architecture=recipe.architecture,
+                sizes=resolve_sizes(recipe.architecture, recipe.sizes),
+                recipe=recipe.name,
+                steps=progress.earlier_steps + progress.step,
+                losses={key: round(value, 6) for key, value in progress.losses.items()},
+                recipe_values=recipe.to_dict(),
+            )
+
+        began, seconds_before, pace, skipped = time.monotonic(), progress.seconds, 0.0, 0
+        with (
+            _summary_writer(out / "tensorboard", progress.step) if workers.first else nullcontext() as board,
+            ThreadPoolExecutor(1) as loader,
+            _stop_on_signal() as stop,
+        ):
+            save()  # a place that cannot be written to fails now, and a kill in the first steps loses nothing
+            upcoming = loader.submit(_batch, sampler, recipe, progress.step, workers.rank)
+            share = done()
+            while share < 1.0 and not workers.any(stop.is_set()):
+                step_began = time.monotonic()
+                batch = upcoming.result()
+                upcoming = loader.submit(_batch, sampler, recipe, progress.step + 1, workers.rank)
+                for group in optimizer.param_groups:
+                    group["lr"] = learning_rate(recipe, progress.step, share)
+
+                terms, total = objective(
+                    forward, batch, temporal_weight(recipe, share), pixels_only=share < recipe.pixels_only
+                )
+                optimizer.zero_grad(set_to_none=True)
+                torch.autograd.backward(total)
+                norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_norm)
+                if torch.isfinite(norm):
+                    optimizer.step()
+                    skipped = 0
+                else:
+                    skipped += 1
+                    if skipped > _MOST_SKIPPED_STEPS:
+                        raise InputError(
+                            f"training diverged at step {progress.step}: "
+                            f"lower learning_rate and resume from {state_path}"
+                        )
+                progress.step += 1
+                progress.seconds = seconds_before + time.monotonic() - began
+                losses = progress.losses
+                for key, term in {**terms, "total": total.detach()}.items():
+                    losses[key] = _smooth(losses.get(key), float(term))
+                pace = _smooth(pace or None, time.monotonic() - step_began)
+                share = done()
+                if progress.step % recipe.checkpoint_every == 0:
+                    save()
+                if not workers.first or board is None:
+                    continue
+                steps = recipe.steps if minutes is None else max(progress.step, round(progress.step / share))
+                left = pace * (steps - progress.step) if minutes is None else 60.0 * minutes * (1.0 - share)
+                if report:
+                    report(StepReport(progress.step, steps, dict(losses), pace, left))
+                if progress.step % 20 == 0:
+                    for key, value in losses.items():
+                        board.add_scalar(f"loss/{key}", value, progress.step)
+                    board.add_scalar(
+                        "schedule/learning_rate", learning_rate(recipe, progress.step, share), progress.step
+                    )
+                    board.add_scalar("schedule/temporal_weight", temporal_weight(recipe, share), progress.step)
+                if progress.step % recipe.preview_every == 0 or share >= 1.0:
+                    sheet = preview_sheet(network, style_image, previews, where)
+                    write_image(out / "previews" / f"step-{progress.step:06d}.png", sheet)
+                    board.add_image("preview", sheet, progress.step, dataformats="HWC")
+            save()
+        seconds = time.monotonic() - began
+        return TrainResult(checkpoint_path, progress.step, seconds, dict(progress.losses), share >= 1.0)
+
+
+@dataclass
+class _Progress:
+    """Where a run stands: what the training state holds beside weights and random generators."""
+
+    earlier_steps: int  # of the checkpoint that this run started from
+    precision: str
+    step: int = 0
+    seconds: float = 0.0
+    losses: dict[str, float] = field(default_factory=dict)
+    least_loss: float = math.inf
 
 
 def _summary_writer(folder: Path, step: int) -> Any:
@@ -345,16 +404,23 @@ class HybridLoss:
         return {key: value.detach() for key, (_, value) in terms.items()}, total
 
 
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """Linear warm-up, then half a cosine down to 2 % of the recipe's rate."""
+def learning_rate(recipe: Recipe, step: int, share: float) -> float:
+    """Linear warm-up over steps, then half a cosine over the run (``share`` of it is done) to 2 % of the rate."""
     warm = min(1.0, (step + 1) / max(recipe.warmup_steps, 1))
-    return recipe.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * step / recipe.steps)))
+    return recipe.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * share)))
 
 
-def temporal_weight(recipe: Recipe, step: int) -> float:
-    """Lambda at a step: 0 until ``temporal_start``, then a straight line up over ``temporal_ramp``."""
-    share = (step / recipe.steps - recipe.temporal_start) / max(recipe.temporal_ramp, 1e-9)
-    return recipe.temporal_weight * min(max(share, 0.0), 1.0)
+def temporal_weight(recipe: Recipe, share: float) -> float:
+    """Lambda with ``share`` of the run done: 0 until ``temporal_start``, then a line up over ``temporal_ramp``."""
+    risen = (share - recipe.temporal_start) / max(recipe.temporal_ramp, 1e-9)
+    return recipe.temporal_weight * min(max(risen, 0.0), 1.0)
+
+
+def validation_loss(objective: HybridLoss, network: nn.Module, batches: Sequence[dict[str, NDArray[Any]]]) -> float:
+    """Mean total of fixed batches, with the temporal weight of the end of the run."""
+    with torch.no_grad():
+        totals = [objective(network, batch, objective.recipe.temporal_weight)[1] for batch in batches]
+    return float(torch.stack(totals).mean())
 
 
 def to_tensor(frames: NDArray[np.uint8], device: torch.device) -> Tensor:
@@ -405,8 +471,12 @@ def _open_data(
     return sampler, [sampler.sample(0, index) for index in range(3)]
 
 
-def _batch(sampler: PairSampler, recipe: Recipe, step: int) -> dict[str, NDArray[Any]]:
-    pairs = [sampler.sample(step, index) for index in range(recipe.batch)]
+def _batch(sampler: PairSampler, recipe: Recipe, step: int, rank: int) -> dict[str, NDArray[Any]]:
+    """The samples of a step: each process of several has its own."""
+    return _stacked([sampler.sample(step, rank * recipe.batch + index) for index in range(recipe.batch)], recipe)
+
+
+def _stacked(pairs: Sequence[Pair], recipe: Recipe) -> dict[str, NDArray[Any]]:
     first = np.stack([pair.first for pair in pairs])
     if recipe.temporal_weight <= 0:
         return {"first": first}
@@ -416,6 +486,12 @@ def _batch(sampler: PairSampler, recipe: Recipe, step: int) -> dict[str, NDArray
         "flow": np.stack([pair.motion.flow.transpose(2, 0, 1) for pair in pairs]),
         "valid": np.stack([pair.motion.valid[None] for pair in pairs]).astype(np.float32),
     }
+
+
+def _middle(pair: Pair, size: int) -> Pair:
+    top, left = (pair.first.shape[0] - size) // 2, (pair.first.shape[1] - size) // 2
+    at = (slice(top, top + size), slice(left, left + size))
+    return Pair(pair.first[at], pair.second[at], FlowPair(pair.motion.flow[at], pair.motion.valid[at]))
 
 
 def _smooth(previous: float | None, value: float) -> float:
@@ -458,7 +534,7 @@ def _matching_weights(source: nn.Module, target: nn.Module, path: Path) -> dict[
 
 
 def _save_state(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, progress: dict[str, Any]
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, progress: _Progress
 ) -> None:
     tensors = {f"network.{key}": value for key, value in network.state_dict().items()}
     for index, values in optimizer.state_dict()["state"].items():
@@ -466,14 +542,12 @@ def _save_state(
     tensors["rng.torch"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["rng.cuda"] = torch.cuda.get_rng_state()
-    header = {"format_version": FORMAT_VERSION, "recipe": recipe.to_dict(), **progress}
+    header = {"format_version": FORMAT_VERSION, "recipe": recipe.to_dict(), **asdict(progress)}
     write_tensors(path, tensors, header)
 
 
-def _load_state(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe
-) -> tuple[int, int, str, dict[str, float]]:
-    """Put a training state back; returns step, earlier steps, precision and smoothed losses."""
+def _load_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe) -> _Progress:
+    """Put a training state back."""
     tensors, header = read_tensors(path)
     if "recipe" not in header or "step" not in header:
         raise InputError(f"{path} is a checkpoint, not a training state: give the folder of a run")
@@ -495,7 +569,7 @@ def _load_state(
     torch.set_rng_state(tensors["rng.torch"])
     if "rng.cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["rng.cuda"])
-    return int(header["step"]), int(header["earlier_steps"]), str(header["precision"]), dict(header["losses"])
+    return _Progress(**{entry.name: header[entry.name] for entry in fields(_Progress)})
 
 
 @contextmanager

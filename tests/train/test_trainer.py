@@ -203,10 +203,12 @@ def test_schedules(recipe: Recipe) -> None:
     recipe = dataclasses.replace(
         recipe, steps=1000, warmup_steps=100, temporal_start=0.2, temporal_ramp=0.3, temporal_weight=50.0
     )
-    assert learning_rate(recipe, 0) < 0.02 * recipe.learning_rate
-    assert learning_rate(recipe, 100) > 0.95 * recipe.learning_rate
-    assert learning_rate(recipe, 999) < 0.03 * recipe.learning_rate
-    assert [temporal_weight(recipe, step) for step in (0, 200, 350, 500, 999)] == pytest.approx([0, 0, 25, 50, 50])
+    assert learning_rate(recipe, 0, 0.0) < 0.02 * recipe.learning_rate
+    assert learning_rate(recipe, 100, 0.1) > 0.95 * recipe.learning_rate
+    assert learning_rate(recipe, 999, 0.999) < 0.03 * recipe.learning_rate
+    assert [temporal_weight(recipe, share) for share in (0.0, 0.2, 0.35, 0.5, 0.999)] == pytest.approx(
+        [0, 0, 25, 50, 50]
+    )
 
 
 def test_time_left_shrinks(material: Path, recipe: Recipe, loss_network: LossNetwork, tmp_path: Path) -> None:

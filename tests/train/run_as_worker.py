@@ -1,0 +1,52 @@
+"""Run by ``torchrun`` in `test_workers.py`: one of several processes that train together."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from steadystyle.train.loss_network import load_loss_network
+from steadystyle.train.networks import build_network
+from steadystyle.train.pairs import PairSampler, PhotoPairs
+from steadystyle.train.recipes import recipe_from_dict
+from steadystyle.train.trainer import HybridLoss, _batch, train
+from steadystyle.train.workers import Workers, join_workers
+from steadystyle.video.images import read_image
+
+material, loss, out, values, what = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], sys.argv[5]
+recipe, loss_network = recipe_from_dict(json.loads(values)), load_loss_network(loss)
+torch.set_num_threads(1)
+
+
+def gradients(workers: Workers) -> dict[str, torch.Tensor]:
+    """Of a fresh network, for the samples of step 0."""
+    torch.manual_seed(0)
+    network = build_network(recipe.architecture, recipe.sizes)
+    objective = HybridLoss(loss_network, read_image(material / "style.png"), recipe, workers.device, "float32")
+    batch = _batch(PairSampler(recipe, PhotoPairs(material / "photos", recipe), None), recipe, 0, workers.rank)
+    joint = workers.together(network)  # held, since it is what averages
+    torch.autograd.backward(objective(joint, batch, recipe.temporal_weight)[1])
+    return {name: value.grad for name, value in network.named_parameters() if value.grad is not None}
+
+
+if what == "gradients":
+    with join_workers(torch.device("cpu")) as workers:
+        found = gradients(workers)
+        if workers.first:
+            torch.save(found, out)
+else:
+    result = train(
+        style=material / "style.png",
+        photos=material / "photos",
+        clips=material / "clips",
+        recipe=recipe,
+        out=out,
+        name="tiny",
+        resume=what == "resume",
+        loss_network=loss_network,
+        device="cpu",
+        message=lambda text: print("said", text, flush=True),
+        report=lambda report: print("step", report.step, flush=True),
+    )
+    print("finished" if result.finished else "stopped", result.steps, flush=True)
