@@ -225,6 +225,26 @@ ARCHITECTURES: Mapping[str, tuple[Callable[..., nn.Module], dict[str, int]]] = {
 """Name -> (class, default sizes). A new network is a class above and a line here."""
 
 
+def multiplications(network: nn.Module, size: tuple[int, int]) -> int:
+    """Multiply-accumulates of a network's convolutions for one frame.
+
+    Args:
+        network: maps (1, 3, H, W) to the same.
+        size: width and height of the frame, px.
+    """
+    counts: list[int] = []
+
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        counts.append(output.shape[2] * output.shape[3] * layer.get_parameter("weight").numel())
+
+    hooks = [part.register_forward_hook(count) for part in network.modules() if isinstance(part, nn.Conv2d)]
+    with torch.no_grad():
+        network(torch.zeros(1, 3, size[1], size[0]))
+    for hook in hooks:
+        hook.remove()
+    return sum(counts)
+
+
 def resolve_sizes(architecture: str, sizes: Mapping[str, int] | None = None) -> dict[str, int]:
     """Default sizes of an architecture, overridden by ``sizes``.
 
