@@ -393,7 +393,7 @@ class HybridLoss:
         if teacher:
             terms["teacher_features"] = recipe.teacher_feature_weight, content_loss(features, taught_features)
         terms["variation"] = recipe.variation_weight, total_variation(output)
-        if recipe.grid_weight > 0:
+        if recipe.grid_weight > 0 and not pixels_only:
             terms["grid"] = recipe.grid_weight, grid_loss(output, self.grid)
         if "second" in batch:
             first, second = output.chunk(2)
