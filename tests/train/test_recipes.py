@@ -46,5 +46,8 @@ def test_what_does_not_fit_is_refused(changes: dict[str, str], sentence: str) ->
 
 
 def test_unknown_recipe_names_the_known() -> None:
-    with pytest.raises(InputError, match="unknown recipe 'huang': choose one of edge, huang2017, johnson2016"):
+    with pytest.raises(
+        InputError,
+        match="unknown recipe 'huang': choose one of edge, edge-finetune, huang2017, huang2017-steady, johnson2016",
+    ):
         load_recipe("huang")
