@@ -28,6 +28,8 @@ class Recipe:
         steps: optimizer steps in all.
         batch: pairs (or single frames when ``temporal_weight`` is 0) a step.
         crop: side of the square training crop, px.
+        border: px along each side of a crop that the network sees and no loss does; what it paints there, where padding
+            tells it that it is at a border, would be cheap style.
         learning_rate: Adam's, after a warm-up of ``warmup_steps``; falls along a half cosine to 2 % of it.
         warmup_steps: steps over which the learning rate rises from 0.
         gradient_norm: gradients are scaled down to this norm.
@@ -66,6 +68,7 @@ class Recipe:
     steps: int = 12000
     batch: int = 1
     crop: int = 224
+    border: int = 0
     learning_rate: float = 1.5e-3
     warmup_steps: int = 100
     gradient_norm: float = 1.0
@@ -109,6 +112,8 @@ class Recipe:
                 raise InputError(f"recipe '{self.name}': {name} must be at least 1, not {getattr(self, name)}")
         if self.crop < 32 or self.clip_height < self.crop:
             raise InputError(f"recipe '{self.name}': crop must be at least 32 and at most clip_height")
+        if not 0 <= 2 * self.border <= self.crop - 32:
+            raise InputError(f"recipe '{self.name}': border must leave at least 32 px of the crop")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise InputError(f"recipe '{self.name}': precision must be auto, float32 or bfloat16")
         if not 0.0 <= self.clip_share <= 1.0:

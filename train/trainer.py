@@ -374,13 +374,15 @@ class HybridLoss:
             () if pixels_only else layers
             for layers in (self.content_layers, self.style_layers, self.half_layers, self.teacher_layers)
         )
+        inside = slice(recipe.border, source.shape[-1] - recipe.border)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
-            output = network(source).float()
+            everything = network(source).float()
+            output = everything[..., inside, inside]
             features = self.loss_network(output, {*style, *content, *teacher})
             half_features = self.loss_network(functional.avg_pool2d(output, 2), half)
             with torch.no_grad():
-                source_features = self.loss_network(source, content)
-                taught = self.teacher(source).float() if self.teacher is not None else None
+                source_features = self.loss_network(source[..., inside, inside], content)
+                taught = self.teacher(source).float()[..., inside, inside] if self.teacher is not None else None
                 taught_features = self.loss_network(taught, teacher) if taught is not None else {}
         if content:
             terms["content"] = recipe.content_weight, content_loss(features, source_features)
@@ -396,9 +398,10 @@ class HybridLoss:
         if recipe.grid_weight > 0 and not pixels_only:
             terms["grid"] = recipe.grid_weight, grid_loss(output, self.grid)
         if "second" in batch:
-            first, second = output.chunk(2)
+            first, second = everything.chunk(2)
             flow = torch.from_numpy(batch["flow"]).to(self.device)
-            valid = torch.from_numpy(batch["valid"]).to(self.device)
+            valid = torch.zeros_like(everything[: len(first), :1])
+            valid[..., inside, inside] = torch.from_numpy(batch["valid"]).to(self.device)[..., inside, inside]
             terms["temporal"] = temporal_weight, temporal_loss(first, second, flow, valid)
         total = torch.stack([weight * value for weight, value in terms.values()]).sum()
         return {key: value.detach() for key, (_, value) in terms.items()}, total
