@@ -415,7 +415,11 @@ def benchmark(
     ] = None,
     clips: Annotated[
         list[str] | None,
-        typer.Option("--clip", help="Video to measure on; may be repeated. Without it the bundled scene."),
+        typer.Option("--clip", help="Video to measure on; may be repeated. Without clip and scene, the bundled scene."),
+    ] = None,
+    scenes: Annotated[
+        list[str] | None,
+        typer.Option("--scene", help="Synthetic scene with exact motion, or all; may be repeated."),
     ] = None,
     peers: Annotated[
         list[str] | None,
@@ -448,6 +452,7 @@ def benchmark(
             artifacts or [],
             peers=peers or [],
             clips=clips or [],
+            scenes=scenes or [],
             out_dir=output,
             size=latency_size,
             height=height,

@@ -11,7 +11,8 @@ from typing import Literal
 from .. import __version__
 from ..runtimes.registry import bundled_models, open_stylizer, resolve
 from ..video.files import InputError, made_folder, sha256_of, size_on_disk
-from ..video.scenes import harbour
+from ..video.layers import Scene
+from ..video.motions import SCENES
 from .clips import ClipSource, FileClip, Frame, SceneClip, resize
 from .device import this_device
 from .judging import StyleImages, open_judging, read_style_images
@@ -28,6 +29,7 @@ def benchmark(
     *,
     peers: Sequence[str | Path] = (),
     clips: Sequence[str | Path] = (),
+    scenes: Sequence[str] = (),
     out_dir: str | Path,
     size: tuple[int, int] = (640, 360),
     height: int = 360,
@@ -46,7 +48,9 @@ def benchmark(
     Args:
         artifacts: artifact files or names of bundled models; all bundled models when neither these nor peers are given.
         peers: other people's networks, see `Peer`.
-        clips: videos; the bundled scene with its exact flow when there are none.
+        clips: videos.
+        scenes: names of synthetic scenes with exact flow (`video.motions.SCENES`), or ``all``; the scene ``harbour``
+            when there are neither scenes nor clips.
         out_dir: folder for report.json, report.html, tables.md and the PNGs; created when missing.
         size: (width, height) of the frames for latency, in pixels.
         height: of the frames for everything else, in pixels, width in proportion.
@@ -75,7 +79,7 @@ def benchmark(
     reference = next((subject.name for subject in subjects if subject.kind == "peer"), subjects[0].name)
     images = read_style_images(style_images)
     sources: list[ClipSource] = [FileClip(clip, height=height, max_frames=max_frames) for clip in clips]
-    sources = sources or [SceneClip(harbour(width=2 * round(height * 8 / 9), height=height), max_frames)]
+    sources += [SceneClip(scene, max_frames) for scene in _scenes(scenes or ([] if clips else ["harbour"]), height)]
     device = this_device()
     with ExitStack() as stack:
         opened = [_open(subject, threads) for subject in subjects]
@@ -147,6 +151,15 @@ def benchmark(
             pictures=[],
         )
         return write_report(report, [moment for _, moment in measured], folder)
+
+
+def _scenes(names: Sequence[str], height: int) -> list[Scene]:
+    """Scenes by name, 16:9."""
+    unknown = next((name for name in names if name not in (*SCENES, "all")), None)
+    if unknown is not None:
+        raise InputError(f"unknown scene '{unknown}': choose one of {', '.join(SCENES)}, or all")
+    chosen = list(SCENES) if "all" in names else dict.fromkeys(names)
+    return [SCENES[name](width=2 * round(height * 8 / 9), height=height) for name in chosen]
 
 
 def _require_at_least_one(**values: int | None) -> None:

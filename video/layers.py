@@ -18,6 +18,8 @@ from .flow import FlowPair
 Matrix = NDArray[np.float64]
 Plane = NDArray[np.float32]
 
+_BLUR_STEPS = 9
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -86,7 +88,17 @@ class Scene:
     """
 
     def __init__(
-        self, name: str, width: int, height: int, frames: int, frame_rate: float, layers: list[Layer], noise: float
+        self,
+        name: str,
+        width: int,
+        height: int,
+        frames: int,
+        frame_rate: float,
+        layers: list[Layer],
+        noise: float,
+        *,
+        light: Callable[[float], float] | None = None,
+        shutter: float = 0.0,
     ) -> None:
         """Put a scene together.
 
@@ -98,6 +110,8 @@ class Scene:
             frame_rate: frames per second.
             layers: from back to front; the first covers the whole frame at all times.
             noise: standard deviation of the sensor's noise, of RGB in [0, 1].
+            light: takes a time in seconds to what all colours are multiplied with.
+            shutter: how long it is open for a frame, as a share of the time between two; motion within it is blurred.
         """
         self.name = name
         self.width = width
@@ -106,6 +120,8 @@ class Scene:
         self.frame_rate = frame_rate
         self._layers = layers
         self._noise = noise
+        self._light = light
+        self._shutter = shutter
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         """Give all frames in order."""
@@ -124,6 +140,21 @@ class Scene:
             IndexError: there is no such frame.
         """
         time_s = self._time(t)
+        canvas = self._painted(time_s)
+        if self._shutter > 0:
+            # Around the frame's own time, so that its flow is that of the middle of the blur.
+            open_s = self._shutter / self.frame_rate * np.linspace(-0.5, 0.5, _BLUR_STEPS)
+            total = sum(self._painted(time_s + float(offset)).astype(np.float32) for offset in open_s)
+            canvas = np.asarray(np.rint(np.asarray(total) / _BLUR_STEPS), np.uint8)
+        if self._light is not None:
+            canvas = np.asarray(cv2.convertScaleAbs(canvas, alpha=self._light(time_s)), np.uint8).reshape(canvas.shape)
+        if self._noise == 0:
+            return np.asarray(canvas, np.uint8)
+        grain = np.random.default_rng(t).standard_normal(canvas.shape, np.float32) * np.float32(255 * self._noise)
+        return np.asarray(cv2.add(canvas, grain, dtype=cv2.CV_8U), np.uint8)
+
+    def _painted(self, time_s: float) -> NDArray[np.uint8]:
+        """The layers at a time, without light, blur and noise."""
         canvas = np.zeros((self.height, self.width, 3), np.uint8)
         for layer in self._layers:
             window = layer.window(time_s, self.width, self.height)
@@ -133,10 +164,7 @@ class Scene:
             cover = cv2.cvtColor(255 - picture[..., 3], cv2.COLOR_GRAY2RGB)
             behind = cv2.multiply(canvas[window], cover, scale=1 / 255)
             canvas[window] = cv2.add(behind, np.ascontiguousarray(picture[..., :3]))
-        if self._noise == 0:
-            return canvas
-        grain = np.random.default_rng(t).standard_normal(canvas.shape, np.float32) * np.float32(255 * self._noise)
-        return np.asarray(cv2.add(canvas, grain, dtype=cv2.CV_8U), np.uint8)
+        return canvas
 
     def pair(self, t: int, interval: int) -> FlowPair:
         """The exact motion between frame t and frame t + interval.

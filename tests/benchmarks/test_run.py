@@ -218,3 +218,12 @@ def test_without_matplotlib_the_way_to_get_it_is_told_first(
     with pytest.raises(InputError, match=r"steadystyle\[report\]"):
         benchmark([], peers=[peer_file], out_dir=tmp_path / "report", **QUICK)
     assert not (tmp_path / "report").exists()
+
+
+def test_scenes_by_name(tmp_path: Path, any_size_artifact: Path) -> None:
+    report = benchmark([any_size_artifact], scenes=["turn", "still"], out_dir=tmp_path / "report", **QUICK)
+    assert [clip.name for clip in report.clips] == ["turn (synthetic)", "still (synthetic)"]
+    assert {clip.flow_source for clip in report.clips} == {"ground truth"}
+    with pytest.raises(InputError, match="unknown scene 'sea': choose one of harbour, pan"):
+        benchmark([any_size_artifact], scenes=["sea"], out_dir=tmp_path / "other", **QUICK)
+    assert not (tmp_path / "other").exists()

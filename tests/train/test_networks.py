@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from steadystyle.train.networks import ARCHITECTURES, build_network
+from steadystyle.train.networks import ARCHITECTURES, build_network, multiplications
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 17), (33, 30), (64, 64)])
@@ -50,3 +50,11 @@ def test_unknown_names_are_refused() -> None:
         build_network("huang")
     with pytest.raises(ValueError, match="no size 'width'"):
         build_network("huang2017", {"width": 3})
+
+
+def test_multiplications_are_those_of_the_convolutions() -> None:
+    network = build_network("edge", {"quarter": 8, "eighth": 16, "blocks": 1, "margin": 8})
+    width, height = 48, 32  # with the margin 64 x 48: 16 x 12 at a quarter, 8 x 6 at an eighth
+    quarter = 16 * 12 * (48 * 8 * 9 + 8 * 48 * 9)
+    eighth = 8 * 6 * (8 * 16 * 9 + 2 * 16 * 16 * 9 + 16 * 32)
+    assert multiplications(network, (width, height)) == quarter + eighth

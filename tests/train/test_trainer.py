@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 import torch
 
 from steadystyle.train.checkpoint import load_checkpoint, read_tensors
 from steadystyle.train.loss_network import LossNetwork
 from steadystyle.train.recipes import Recipe
-from steadystyle.train.trainer import STATE_NAME, StepReport, learning_rate, temporal_weight, train
+from steadystyle.train.trainer import STATE_NAME, HybridLoss, StepReport, learning_rate, temporal_weight, train
 from steadystyle.video.files import InputError
+from steadystyle.video.images import read_image
 
 CHILD = """
 import json, sys, torch
@@ -219,3 +221,31 @@ def test_time_left_shrinks(material: Path, recipe: Recipe, loss_network: LossNet
         loss_network=loss_network, device="cpu", report=lambda report: lefts.append(report.seconds_left),
     )  # fmt: skip
     assert lefts[-1] == 0 and 0 < lefts[0] < 20 * (time.monotonic() - began)
+
+
+def test_what_is_painted_in_the_border_counts_nothing(
+    material: Path, recipe: Recipe, loss_network: LossNetwork
+) -> None:
+    recipe = dataclasses.replace(recipe, crop=64, border=8, grid_weight=3.0, teacher_weight=1.0)
+    style = read_image(material / "style.png")
+    objective = HybridLoss(loss_network, style, recipe, torch.device("cpu"), "float32")
+    objective.teacher = torch.nn.Identity()
+    rng = np.random.default_rng(0)
+    batch = {key: rng.integers(0, 256, (1, 64, 64, 3), np.uint8) for key in ("first", "second")}
+    batch |= {"flow": np.zeros((1, 2, 64, 64), np.float32), "valid": np.ones((1, 1, 64, 64), np.float32)}
+
+    def painting(border: float, inside: float) -> dict[str, float]:
+        def network(x: torch.Tensor) -> torch.Tensor:
+            y = x * 0.5
+            y[1:, :, 10:20, 10:20] += inside
+            y[1:, :, :8] += border
+            y[1:, :, :, -8:] += border
+            return y
+
+        return {key: float(value) for key, value in objective(network, batch, 100.0)[0].items()}
+
+    plain = painting(0.0, 0.0)
+    assert painting(0.5, 0.0) == plain
+    assert all(value != plain[key] for key, value in painting(0.0, 0.1).items())
+    with pytest.raises(InputError, match="at least 32 px"):
+        dataclasses.replace(recipe, crop=64, border=20)
