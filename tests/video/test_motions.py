@@ -45,7 +45,7 @@ def test_light_comes_and_goes() -> None:
 
 def test_blur_follows_the_motion() -> None:
     scene = blur(640, 360, 50)
-    # The pan is quickest in the first frame, along the rows: edges across it lose their contrast, those along it do not.
+    # The pan is quickest in the first frame, along the rows: edges across it lose contrast, those along it do not.
     blurred, sharp = scene.frame(0).astype(np.float32), scene._painted(0.0).astype(np.float32)
     along, across = (
         np.square(np.diff(blurred, axis=axis)).mean() / np.square(np.diff(sharp, axis=axis)).mean() for axis in (1, 0)
