@@ -421,6 +421,10 @@ def benchmark(
         list[str] | None,
         typer.Option("--scene", help="Synthetic scene with exact motion, or all; may be repeated."),
     ] = None,
+    sintel: Annotated[
+        list[str] | None,
+        typer.Option("--sintel", metavar="DIR", help="MPI-Sintel as it unpacks: the scenes of papers, exact motion."),
+    ] = None,
     peers: Annotated[
         list[str] | None,
         typer.Option("--peer", help="ONNX file with one NCHW float 0..255 image input; may be repeated."),
@@ -453,6 +457,7 @@ def benchmark(
             peers=peers or [],
             clips=clips or [],
             scenes=scenes or [],
+            sintel=sintel or [],
             out_dir=output,
             size=latency_size,
             height=height,

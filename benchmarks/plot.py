@@ -139,7 +139,8 @@ def plot_timeline(clip: Clip, methods: Sequence[Method], target: Path) -> None:
     highest = max((max(row.short.per_pair) for row in clip.rows if row.short and row.method in made), default=1e-4)
     axes.set_ylim(0, 1.25 * highest**0.5)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(loc="upper right", frameon=False, fontsize=8, ncols=4)
+    if axes.get_legend_handles_labels()[0]:  # where no pair could be measured there is no line
+        axes.legend(loc="upper right", frameon=False, fontsize=8, ncols=4)
     _save(figure, target)
 
 

@@ -21,6 +21,7 @@ from .output import check_folder, now, write_report
 from .peer import open_peer
 from .progress import Progress
 from .report import Method, Report, summarize
+from .sintel import sintel_clips
 from .steadiness import IDENTITY, Stylize, controls_of, measure_clip, measure_drift
 
 
@@ -30,6 +31,7 @@ def benchmark(
     peers: Sequence[str | Path] = (),
     clips: Sequence[str | Path] = (),
     scenes: Sequence[str] = (),
+    sintel: Sequence[str | Path] = (),
     out_dir: str | Path,
     size: tuple[int, int] = (640, 360),
     height: int = 360,
@@ -50,7 +52,8 @@ def benchmark(
         peers: other people's networks, see `Peer`.
         clips: videos.
         scenes: names of synthetic scenes with exact flow (`video.motions.SCENES`), or ``all``; the scene ``harbour``
-            when there are neither scenes nor clips.
+            when nothing is given to measure on.
+        sintel: folders of MPI-Sintel.
         out_dir: folder for report.json, report.html, tables.md and the PNGs; created when missing.
         size: (width, height) of the frames for latency, in pixels.
         height: of the frames for everything else, in pixels, width in proportion.
@@ -79,7 +82,9 @@ def benchmark(
     reference = next((subject.name for subject in subjects if subject.kind == "peer"), subjects[0].name)
     images = read_style_images(style_images)
     sources: list[ClipSource] = [FileClip(clip, height=height, max_frames=max_frames) for clip in clips]
-    sources += [SceneClip(scene, max_frames) for scene in _scenes(scenes or ([] if clips else ["harbour"]), height)]
+    default = () if clips or sintel else ("harbour",)
+    sources += [SceneClip(scene, max_frames) for scene in _scenes(scenes or default, height)]
+    sources += sintel_clips(sintel, height, max_frames)
     device = this_device()
     with ExitStack() as stack:
         opened = [_open(subject, threads) for subject in subjects]

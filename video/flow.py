@@ -179,6 +179,28 @@ def read_flo(path: Path) -> NDArray[np.float32]:
     return flow
 
 
+def read_kitti_flow(path: Path) -> NDArray[np.float32]:
+    """Read a flow file of the KITTI benchmarks: a 16-bit PNG (Geiger et al. 2012, development kit).
+
+    Args:
+        path: the file.
+
+    Returns:
+        (H, W, 2) float32, (dx, dy) in pixels, in steps of 1/64; NaN where the file says unknown.
+
+    Raises:
+        InputError: the file is missing or not a 16-bit PNG of three channels.
+    """
+    if not path.is_file():
+        raise InputError(f"the flow file '{path}' does not exist: check the path")
+    stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)  # blue, green, red: valid, dy, dx
+    if stored is None or stored.dtype != np.uint16 or stored.ndim != 3 or stored.shape[2] != 3:
+        raise InputError(f"'{path}' is not a flow file of KITTI: give a 16-bit PNG of three channels")
+    flow = (stored[..., [2, 1]].astype(np.float32) - 2**15) / 64
+    flow[stored[..., 0] == 0] = np.nan
+    return np.asarray(flow, np.float32)
+
+
 def write_flo(path: Path, flow: NDArray[np.float32]) -> None:
     """Write a Middlebury .flo file.
 

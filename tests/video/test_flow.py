@@ -15,6 +15,7 @@ from steadystyle.video.flow import (
     flow_pair,
     motion_boundary_mask,
     read_flo,
+    read_kitti_flow,
     warp,
     write_flo,
 )
@@ -208,3 +209,18 @@ def test_estimated_flow_agrees_with_middlebury(pair: str, limit: float) -> None:
     flow = estimate_flow(read_image(folder / "frame10.png"), read_image(folder / "frame11.png"))
     error = np.linalg.norm(flow - read_flo(folder / "flow10.flo"), axis=2)
     assert np.nanmean(error) < limit
+
+
+def test_kitti_files(tmp_path: Path) -> None:
+    stored = np.zeros((3, 4, 3), np.uint16)  # blue, green, red: valid, dy, dx
+    stored[..., 2], stored[..., 1], stored[..., 0] = 2**15 + 64 * 5, 2**15 - 32, 1
+    stored[0, 0] = 0
+    cv2.imwrite(str(tmp_path / "flow.png"), stored)
+    flow = read_kitti_flow(tmp_path / "flow.png")
+    assert flow.shape == (3, 4, 2) and flow.dtype == np.float32
+    assert np.isnan(flow[0, 0]).all()
+    assert np.array_equal(flow[1, 2], [5.0, -0.5])
+    cv2.imwrite(str(tmp_path / "eight.png"), stored.astype(np.uint8))
+    for name in ("eight.png", "none.png"):
+        with pytest.raises(InputError, match=name):
+            read_kitti_flow(tmp_path / name)
