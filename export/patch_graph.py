@@ -35,6 +35,10 @@ class PatchGraph(nn.Module):
         self.up: nn.Module = network.up
         self.head: nn.Module = network.head
 
+    def rectified(self) -> list[str]:
+        """Names of the layers whose results go through a ReLU at once: what is below zero needs no steps."""
+        return ["stem", "down", *(f"blocks.{i}.first" for i in range(len(self.blocks)))]
+
     def in_half_precision(self) -> Self:
         """Hold the weights in float16 and compute the convolutions in it; sums stay in float32."""
         self.stem, self.down, self.up, self.head = (

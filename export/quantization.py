@@ -40,6 +40,8 @@ MOST_FLICKER = 1.047
 """Most that 8 bits may multiply the temporal error with, in the simulation; under the floor of `verify`, for margin."""
 LEAST_PSNR_DB = 33.0
 """Least PSNR of the simulation against float; over the floor of `verify`, for margin."""
+OUTLIERS = 1e-4
+"""Share of values at either end for which the edge network's ranges leave no room."""
 _MOST_GAIN = 64.0
 _SCENE_FRAMES = 400
 
@@ -158,6 +160,7 @@ class _Ranges(_Convolutions):
         self.inputs: dict[str, tuple[float, float]] = {}
         self.outputs: dict[str, tuple[float, float]] = {}
         self.peaks: dict[str, Tensor] = {}  # (channels,) largest magnitude of each output channel
+        self.input_peaks: dict[str, Tensor] = {}  # (channels,) of each input channel
         self.variances: dict[str, list[Tensor]] = {}  # (channels,) of each output channel, a frame each
         self.products: dict[str, int] = {}
 
@@ -166,12 +169,24 @@ class _Ranges(_Convolutions):
         y = super().convolve(name, func, x, weight, *rest, **kwargs)
         for ranges, values in ((self.inputs, x), (self.outputs, y)):
             low, high = ranges.get(name, (0.0, 0.0))
-            ranges[name] = (min(low, float(values.min())), max(high, float(values.max())))
+            least, most = self._ends(values)
+            ranges[name] = (min(low, least), max(high, most))
         peaks = y.abs().amax((0, 2, 3))
         self.peaks[name] = torch.maximum(self.peaks.get(name, peaks), peaks)
+        peaks = x.abs().amax((0, 2, 3))
+        self.input_peaks[name] = torch.maximum(self.input_peaks.get(name, peaks), peaks)
         self.variances.setdefault(name, []).append(y.var((0, 2, 3), correction=0))
         self.products[name] = y.shape[2] * y.shape[3] * weight.numel()
         return y
+
+
+    def _ends(self, values: Tensor) -> tuple[float, float]:
+        """The range of a tensor; without its outliers where these are left out in calibration (see `onnx.py`)."""
+        if not isinstance(self.graph, PatchGraph):
+            return float(values.min()), float(values.max())
+        flat = values.flatten()
+        beyond = max(1, round(flat.numel() * OUTLIERS))
+        return float(flat.kthvalue(beyond).values), float(flat.kthvalue(flat.numel() + 1 - beyond).values)
 
 
 class _EightBits(_Convolutions):
@@ -225,6 +240,51 @@ def equal_channels(graph: DeployableGraph, frames: Sequence[Image]) -> Deployabl
     return graph
 
 
+def equalized(graph: DeployableGraph | PatchGraph, frames: Sequence[Image]) -> None:
+    """Bring the ranges of channels that share a tensor together, in place, by what the kind of graph allows."""
+    if isinstance(graph, PatchGraph):
+        equal_patch_channels(graph, frames)
+    else:
+        equal_channels(graph, frames)
+
+
+def equal_patch_channels(graph: PatchGraph, frames: Sequence[Image]) -> PatchGraph:
+    """Scale the channels of the edge network's tensors towards one range; the network computes the same.
+
+    ReLU and sums let any positive gain of a channel pass, so that what goes into a tensor may be multiplied and what
+    reads it divided (Nagel et al. 2019, "Data-free quantization through weight equalization and bias correction",
+    section 4.1). By the root of what would make the ranges equal, because the readers' weights spread as much as the
+    tensors' ranges come together.
+
+    Args:
+        graph: changed in place.
+        frames: to observe the channels on, each (H, W, 3) uint8 RGB.
+
+    Returns:
+        The graph.
+    """
+    seen = _Ranges(graph)
+    for frame in frames:
+        seen.run(frame)
+    inner = [(f"blocks.{i}.first", f"blocks.{i}.second") for i in range(len(graph.blocks))]
+    # What writes a tensor, and what reads it: at a quarter, at an eighth, and inside each block.
+    tensors = [(["stem", "up"], ["down", "head"])]
+    tensors += [(["down", *(second for _, second in inner)], [*(first for first, _ in inner), "up"])]
+    tensors += [([first], [second]) for first, second in inner]
+    for writers, readers in tensors:
+        peaks = torch.stack([seen.input_peaks[name] for name in readers]).amax(0)
+        gain = (peaks.max() / peaks.clamp(min=1e-12)).sqrt().clamp(1.0, _MOST_GAIN)
+        with torch.no_grad():
+            for name in writers:
+                weight, bias = (graph.get_parameter(f"{name}.{part}") for part in ("weight", "bias"))
+                each = gain.repeat(len(weight) // len(gain))  # `up` writes each channel in four places
+                weight.mul_(each[:, None, None, None])
+                bias.mul_(each)
+            for name in readers:
+                graph.get_parameter(f"{name}.weight").div_(gain[None, :, None, None])
+    return graph
+
+
 def _normalized(graph: DeployableGraph, name: str) -> tuple[Tensor, Tensor, float]:
     """Weights of a layer's convolution, the gain of the normalization after it, and that one's epsilon."""
     if name == "tail.up":
@@ -250,11 +310,15 @@ def plan_quantization(
         results: whether the engine rounds what a convolution gives, too, or only what it takes.
     """
     graph = deployable_graph(network)
-    if results and isinstance(graph, DeployableGraph):
-        equal_channels(graph, calibration.frames)
+    if results:
+        equalized(graph, calibration.frames)
     ranges = _Ranges(graph)
     for frame in calibration.frames:
         ranges.run(frame)
+    if isinstance(graph, PatchGraph):
+        for name in graph.rectified():
+            ranges.outputs[name] = (0.0, ranges.outputs[name][1])
+        ranges.inputs["stem"] = ranges.outputs["head"] = (0.0, 255.0)  # the bytes of the frames themselves
     scene = harbour(*size, _SCENE_FRAMES)
     start = _SCENE_FRAMES // 20
     frames = [scene.frame(start + t) for t in range(3)]
