@@ -179,7 +179,6 @@ class _Ranges(_Convolutions):
         self.products[name] = y.shape[2] * y.shape[3] * weight.numel()
         return y
 
-
     def _ends(self, values: Tensor) -> tuple[float, float]:
         """The range of a tensor; without its outliers where these are left out in calibration (see `onnx.py`)."""
         if not isinstance(self.graph, PatchGraph):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from steadystyle.export.graphs import deployable_graph, image_graph
 from steadystyle.export.patch_graph import PatchGraph
 from steadystyle.export.pipeline import ExportResult, export
+from steadystyle.export.quantization import equal_patch_channels
 from steadystyle.export.verify import reference
 from steadystyle.runtimes.registry import open_stylizer
 from steadystyle.train.checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
@@ -122,3 +123,20 @@ def test_any_size_is_any(checkpoint: Path, tmp_path: Path) -> None:
             ours = stylizer(frame)
             assert ours.shape == frame.shape
             assert np.abs(ours.astype(int) - reference(network, frame)).max() <= 1
+
+
+def test_equal_channels_compute_the_same() -> None:
+    network, frames = random_network(), [random_frame(*SIZE, seed=seed).numpy() for seed in range(2)]
+    with torch.no_grad():  # one channel far louder than the others, as trained networks have them
+        network.get_parameter("stem.weight")[3].mul_(20)
+        network.get_parameter("blocks.0.first.weight")[5].mul_(20)
+    plain, equal = deployable_graph(network), deployable_graph(network)
+    assert isinstance(equal, PatchGraph)
+    before = equal.get_parameter("stem.weight").clone()
+    equal_patch_channels(equal, frames)
+    gains = (equal.get_parameter("stem.weight") / before).flatten(1)[:, 0]
+    assert gains.max() > 2 and gains[3] == gains.min()
+    with torch.inference_mode():
+        ours, theirs = (graph(torch.from_numpy(frames[0])).numpy().astype(int) for graph in (equal, plain))
+    assert theirs.std() > 10
+    assert np.abs(ours - theirs).max() <= 1
