@@ -211,6 +211,13 @@ def _rounded(x: Tensor, low: float, high: float) -> Tensor:
     return ((x / scale).round() + zero).clamp(0, 255).sub(zero) * scale
 
 
+def _observed(graph: DeployableGraph | PatchGraph, frames: Sequence[Image]) -> _Ranges:
+    seen = _Ranges(graph)
+    for frame in frames:
+        seen.run(frame)
+    return seen
+
+
 def equal_channels(graph: DeployableGraph, frames: Sequence[Image]) -> DeployableGraph:
     """Scale the output channels of each normalized convolution to one range; the network computes the same.
 
@@ -224,9 +231,7 @@ def equal_channels(graph: DeployableGraph, frames: Sequence[Image]) -> Deployabl
     Returns:
         The graph.
     """
-    seen = _Ranges(graph)
-    for frame in frames:
-        seen.run(frame)
+    seen = _observed(graph, frames)
     for name in graph.layers()[:-1]:  # the head has no normalization
         weight, norm_weight, epsilon = _normalized(graph, name)
         channels = norm_weight.shape[0]  # the enlarging layers compute each in four places
@@ -262,9 +267,7 @@ def equal_patch_channels(graph: PatchGraph, frames: Sequence[Image]) -> PatchGra
     Returns:
         The graph.
     """
-    seen = _Ranges(graph)
-    for frame in frames:
-        seen.run(frame)
+    seen = _observed(graph, frames)
     inner = [(f"blocks.{i}.first", f"blocks.{i}.second") for i in range(len(graph.blocks))]
     # What writes a tensor, and what reads it: at a quarter, at an eighth, and inside each block.
     tensors = [(["stem", "up"], ["down", "head"])]
@@ -311,9 +314,7 @@ def plan_quantization(
     graph = deployable_graph(network)
     if results:
         equalized(graph, calibration.frames)
-    ranges = _Ranges(graph)
-    for frame in calibration.frames:
-        ranges.run(frame)
+    ranges = _observed(graph, calibration.frames)
     if isinstance(graph, PatchGraph):
         for name in graph.rectified():
             ranges.outputs[name] = (0.0, ranges.outputs[name][1])
