@@ -521,6 +521,53 @@ def _print_report(report: "Report", folder: Path, as_json: bool) -> None:
     print(folder / "report.html")
 
 
+@app.command(epilog="Example: steadystyle baseline ruder2016 in.mp4 --style wave.jpg --height 180 --max-frames 20")
+def baseline(
+    method: Annotated[
+        Literal["gatys2016", "ruder2016"], typer.Argument(metavar="METHOD", help="gatys2016, ruder2016.")
+    ],
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Video, image or folder of images.")],
+    style: Annotated[Path, typer.Option(help="The painting: an image file.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Video; without it baselines/SOURCE-METHOD.mp4.")
+    ] = None,
+    iterations: Annotated[int, typer.Option(min=1, help="Evaluations of the loss, for each frame and pass.")] = 100,
+    passes: Annotated[
+        int, typer.Option(min=1, help="ruder2016: passes in turning directions; 1 is one with long-term consistency.")
+    ] = 1,
+    style_weight: Annotated[float, typer.Option(min=0, help="Against a content weight of 1.")] = 60.0,
+    height: Annotated[int | None, typer.Option(min=16, help="Scale frames to this height first.")] = None,
+    max_frames: MaxFrames = None,
+    loss_network: LossNetworkFile = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Stylize a video by an iterative method of the literature, to compare with.
+
+    Each frame is optimized, which takes minutes on a CPU. A run that was cut off goes on when it is given again.
+    """
+    from .benchmarks.baselines.iterative import Settings
+    from .benchmarks.baselines.run import run_baseline
+    from .train.loss_network import load_loss_network
+
+    with progress() as update:
+        result = run_baseline(
+            method,
+            source,
+            output or Path("baselines") / f"{Path(source).stem}-{method}.mp4",
+            style=style,
+            loss_network=load_loss_network(loss_network),
+            settings=Settings(iterations=iterations, passes=passes, style_weight=style_weight),
+            height=height,
+            max_frames=max_frames,
+            progress=lambda done, total: update("painting", done, total),
+        )
+    if as_json:
+        return print_json(result)
+    each = f", {result.seconds_per_frame:.1f} s a frame" if result.seconds_per_frame is not None else ""
+    print(f"{result.output}: {result.frames} frames{each}")
+
+
 @app.command(epilog="Example: steadystyle models --json")
 def models(as_json: Json = False, debug: Debug = False) -> None:
     """List the bundled models, each with its card."""
