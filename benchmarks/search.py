@@ -24,10 +24,24 @@ SIZE = (640, 360)
 CANDIDATES: Mapping[str, tuple[str, dict[str, int]]] = {
     "huang2017": ("huang2017", {}),
     **{
-        f"edge {quarter}/{eighth}, {blocks} blocks": ("edge", {"quarter": quarter, "eighth": eighth, "blocks": blocks})
-        for quarter, eighth, blocks in ((16, 32, 4), (24, 48, 4), (32, 48, 4), (32, 64, 4), (32, 64, 6), (48, 96, 3))
+        f"edge {quarter}/{eighth}, {blocks} blocks, {strokes} strokes": (
+            "edge",
+            {"quarter": quarter, "eighth": eighth, "blocks": blocks, "strokes": strokes},
+        )
+        for quarter, eighth, blocks, strokes in (
+            (24, 48, 4, 0),
+            (32, 64, 4, 0),
+            (32, 64, 3, 0),
+            (32, 64, 3, 1),
+            (32, 64, 3, 2),
+            (32, 64, 2, 2),
+            (48, 64, 3, 0),
+            (48, 64, 2, 2),
+            (48, 64, 3, 2),
+            (64, 64, 2, 1),
+        )
     },
-    "edge 32/64, 4 blocks, no margin": ("edge", {"margin": 0}),
+    "edge, no margin": ("edge", {"margin": 0}),
 }
 """What a row is called -> architecture, and its sizes that are not the default ones."""
 

@@ -33,9 +33,6 @@ class DeployableGraph(nn.Module):
         TypeError: a network that this graph does not know how to rewrite.
     """
 
-    normalized = True
-    """A normalization follows each convolution but the last."""
-
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         if not isinstance(network, EncoderDecoder):
@@ -78,6 +75,10 @@ class DeployableGraph(nn.Module):
             "tail.up",
             "tail.head",
         ]
+
+    def normalized(self) -> list[str]:
+        """Names of the layers whose results are normalized at once: their channels' gains are free."""
+        return self.layers()[:-1]
 
     def forward(self, frame: Tensor) -> Tensor:
         """Stylize one frame.

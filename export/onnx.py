@@ -3,7 +3,7 @@
 import io
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +30,7 @@ from .graph import DeployableGraph
 from .graphs import deployable_graph
 from .patch_graph import PatchGraph
 from .pipeline import Size, check_offer, export_one
-from .quantization import OUTLIERS, Quantization, equalized
+from .quantization import OUTLIERS, Quantization, counting_ranges, equalized
 
 OPSET = 18
 
@@ -62,7 +62,8 @@ class OnnxWriter:
         model = _graph_model(graph, size)
         if quantization is not None:
             bytes_inside = isinstance(graph, PatchGraph)
-            model = _in_eight_bits(model, graph.layers(), quantization, sums=bytes_inside)
+            ranges = counting_ranges(graph, quantization.frames)
+            model = _in_eight_bits(model, graph.layers(), quantization, ranges, sums=bytes_inside)
             if bytes_inside:
                 _on_bytes(model)
         _strip(model)
@@ -128,16 +129,35 @@ class _Frames:
         return None if frame is None else {"frame": frame}
 
 
-def _in_eight_bits(model: Any, layers: Sequence[str], quantization: Quantization, *, sums: bool) -> Any:
-    """The model with its layers quantized, but for those that shall stay in float, and with ``sums`` the sums, too."""
+def _in_eight_bits(
+    model: Any,
+    layers: Sequence[str],
+    quantization: Quantization,
+    ranges: Mapping[str, tuple[float, float]],
+    *,
+    sums: bool,
+) -> Any:
+    """The model with its layers quantized, but for those that shall stay in float, and with ``sums`` the sums, too.
+
+    ``ranges`` are those of the results of some layers, by the layer's name, in place of what is observed.
+    """
     weights = {entry.name for entry in model.graph.initializer}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     # Those of the layers hold weights; the one without normalizes, with factors that depend on the frame.
     own = [node.name for node in convolutions if node.input[1] in weights]
+    given = {}
+    for name, layer in zip(own, layers, strict=False):
+        if layer in ranges and layer not in quantization.float_layers:
+            low, high = (np.float32(end) for end in ranges[layer])
+            for tensor in _laid_out(model, next(node.output[0] for node in convolutions if node.name == name)):
+                given[tensor] = [{"rmin": low, "rmax": high}]
     if len(own) != len(layers):
         raise RuntimeError(f"{len(own)} convolutions were exported for {len(layers)} layers")
     in_float = {node.name for node in convolutions} - set(own)
     in_float |= {name for name, layer in zip(own, layers, strict=True) if layer in quantization.float_layers}
+    # What a normalization gives is rounded after its ReLU, not before it as well, with half of the steps below zero.
+    normalized = {name for node in model.graph.node if node.op_type == "InstanceNormalization" for name in node.output}
+    in_float |= {node.name for node in model.graph.node if node.op_type == "Relu" and node.input[0] in normalized}
     with TemporaryDirectory() as folder, _quiet(), redirect_stdout(io.StringIO()):
         written = Path(folder, "int8.onnx")
         quantize_static(
@@ -153,9 +173,20 @@ def _in_eight_bits(model: Any, layers: Sequence[str], quantization: Quantization
             # Outliers would leave all others fewer steps: without them the edge network flickers 1.03 times as much as
             # in float, with them 1.05 times. With a normalization it makes no difference.
             calibrate_method=CalibrationMethod.Percentile if sums else CalibrationMethod.MinMax,
-            extra_options={"CalibPercentile": 100 * (1 - OUTLIERS)} if sums else {},
+            extra_options={
+                "TensorQuantOverrides": given,
+                **({"CalibPercentile": 100 * (1 - OUTLIERS)} if sums else {}),
+            },
         )
         return onnx.load_model(written)
+
+
+def _laid_out(model: Any, tensor: str) -> Iterator[str]:
+    """A tensor, and those that are the same numbers in another order."""
+    yield tensor
+    for node in model.graph.node:
+        if node.op_type in ("Transpose", "Reshape") and node.input[0] == tensor:
+            yield from _laid_out(model, node.output[0])
 
 
 def _on_bytes(model: Any) -> None:

@@ -22,37 +22,41 @@ class PatchGraph(nn.Module):
         network: as a checkpoint holds it; it is copied, not changed.
     """
 
-    normalized = False
-    """No normalization follows the convolutions, so that their channels' gains are not free."""
-
     def __init__(self, network: PatchNetwork) -> None:
         super().__init__()
         network = in_bytes(copy.deepcopy(network).requires_grad_(False).eval())
         self.margin = network.margin
         self.stem: nn.Module = network.stem
-        self.down: nn.Module = network.down
+        self.down = network.down
         self.blocks = network.blocks
         self.up: nn.Module = network.up
+        self.strokes = network.strokes
         self.head: nn.Module = network.head
 
     def rectified(self) -> list[str]:
         """Names of the layers whose results go through a ReLU at once: what is below zero needs no steps."""
-        return ["stem", "down", *(f"blocks.{i}.first" for i in range(len(self.blocks)))]
+        return ["stem", *(f"strokes.{i}" for i in range(len(self.strokes)))]
+
+    def normalized(self) -> list[str]:
+        """Names of the layers whose results are normalized at once: their channels' gains are free."""
+        return ["down", *(f"blocks.{i}.first" for i in range(len(self.blocks)))]
 
     def in_half_precision(self) -> Self:
         """Hold the weights in float16 and compute the convolutions in it; sums stay in float32."""
-        self.stem, self.down, self.up, self.head = (
-            InHalf(layer) for layer in (self.stem, self.down, self.up, self.head)
-        )
+        self.stem, self.up, self.head = InHalf(self.stem), InHalf(self.up), InHalf(self.head)
         blocks: Any = self.blocks
         for block in blocks:
-            block.first, block.second = InHalf(block.first), InHalf(block.second)
+            block.second = InHalf(block.second)
+        self.strokes = nn.ModuleList(InHalf(stroke) for stroke in self.strokes)
+        normalized: list[Any] = [self.down, *(block.first for block in blocks)]
+        for layer in normalized:
+            layer.conv = InHalf(layer.conv)
         return self
 
     def layers(self) -> list[str]:
         """Names of the convolutions, in the order in which they are computed."""
         blocks = [f"blocks.{i}.{part}" for i in range(len(self.blocks)) for part in ("first", "second")]
-        return ["stem", "down", *blocks, "up", "head"]
+        return ["stem", "down", *blocks, "up", *(f"strokes.{i}" for i in range(len(self.strokes))), "head"]
 
     def forward(self, frame: Tensor) -> Tensor:
         """Stylize one frame.
@@ -73,10 +77,12 @@ class PatchGraph(nn.Module):
         x = x.reshape(rows // 4, 4, columns // 4, 12).permute(0, 2, 1, 3).reshape(1, rows // 4, columns // 4, 48)
         x = x.permute(0, 3, 1, 2).float()  # (1, 48, h, w) in 0..255
         quarter = functional.relu(self.stem(x))
-        eighth = self.blocks(functional.relu(self.down(quarter)))
+        eighth = self.blocks(self.down(quarter))
         x = self.up(eighth).permute(0, 2, 3, 1)  # (1, h / 2, w / 2, 4 C), patches of 2x2
         x = x.reshape(rows // 8, columns // 8, 2, -1).permute(0, 2, 1, 3).reshape(1, rows // 4, columns // 4, -1)
         quarter = functional.relu(quarter + x.permute(0, 3, 1, 2))
+        for stroke in self.strokes:
+            quarter = functional.relu(stroke(quarter))
         x = self.head(quarter).round().clamp(0.0, 255.0).to(torch.uint8).permute(0, 2, 3, 1)
         x = x.reshape(rows // 4, columns // 4, 4, 12).permute(0, 2, 1, 3).reshape(rows, columns, 3)
         result: Tensor = x[margin : margin + height, margin : margin + width]
@@ -111,8 +117,10 @@ class PatchImageGraph(nn.Module):
         (width, height), margin = self.size, network.margin
         x = functional.pad(image, (margin, margin - width % -8, margin, margin - height % -8), mode="replicate")
         quarter = functional.relu(network.stem(functional.pixel_unshuffle(x, 4)))
-        eighth = network.blocks(functional.relu(network.down(quarter)))
+        eighth = network.blocks(network.down(quarter))
         quarter = functional.relu(quarter + functional.pixel_shuffle(network.up(eighth), 2))
+        for stroke in network.strokes:
+            quarter = functional.relu(stroke(quarter))
         x = functional.pixel_shuffle(network.head(quarter), 4)
         return x[:, :, margin : margin + height, margin : margin + width].clamp(0.0, 255.0).round()
 

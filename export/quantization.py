@@ -15,6 +15,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -218,7 +219,7 @@ def _observed(graph: DeployableGraph | PatchGraph, frames: Sequence[Image]) -> _
     return seen
 
 
-def equal_channels(graph: DeployableGraph, frames: Sequence[Image]) -> DeployableGraph:
+def equal_channels(graph: DeployableGraph | PatchGraph, frames: Sequence[Image]) -> None:
     """Scale the output channels of each normalized convolution to one range; the network computes the same.
 
     The normalization's epsilon is the only thing that does not scale along: its effect is put into the gain, for the
@@ -227,12 +228,9 @@ def equal_channels(graph: DeployableGraph, frames: Sequence[Image]) -> Deployabl
     Args:
         graph: changed in place.
         frames: to observe the channels on, each (H, W, 3) uint8 RGB.
-
-    Returns:
-        The graph.
     """
     seen = _observed(graph, frames)
-    for name in graph.layers()[:-1]:  # the head has no normalization
+    for name in graph.normalized():
         weight, norm_weight, epsilon = _normalized(graph, name)
         channels = norm_weight.shape[0]  # the enlarging layers compute each in four places
         peaks = seen.peaks[name].reshape(-1, channels).amax(0)
@@ -241,19 +239,35 @@ def equal_channels(graph: DeployableGraph, frames: Sequence[Image]) -> Deployabl
         with torch.no_grad():
             weight.mul_(gain.repeat(weight.shape[0] // channels)[:, None, None, None])
             norm_weight.mul_(torch.sqrt((variance + epsilon / gain.square()) / (variance + epsilon)))
-    return graph
+
+
+def counting_ranges(graph: DeployableGraph | PatchGraph, frames: Sequence[Image]) -> dict[str, tuple[float, float]]:
+    """Ranges of layers' results, by the layer's name, where less of them counts than there is.
+
+    What the edge network's enlarging layer gives is added to what is not below zero, and what is below zero then is
+    cut: less than the negative of the largest of those is as good as that. A trained network is free to give a hundred
+    times less, which would leave all that counts a few steps.
+
+    Args:
+        graph: as it will be quantized.
+        frames: to observe on, each (H, W, 3) uint8 RGB.
+    """
+    if not isinstance(graph, PatchGraph):
+        return {}
+    seen = _observed(graph, frames)
+    low, high = seen.outputs["up"]
+    return {"up": (max(low, -seen.outputs["stem"][1]), high)}
 
 
 def equalized(graph: DeployableGraph | PatchGraph, frames: Sequence[Image]) -> None:
     """Bring the ranges of channels that share a tensor together, in place, by what the kind of graph allows."""
     if isinstance(graph, PatchGraph):
         equal_patch_channels(graph, frames)
-    else:
-        equal_channels(graph, frames)
+    equal_channels(graph, frames)
 
 
-def equal_patch_channels(graph: PatchGraph, frames: Sequence[Image]) -> PatchGraph:
-    """Scale the channels of the edge network's tensors towards one range; the network computes the same.
+def equal_patch_channels(graph: PatchGraph, frames: Sequence[Image]) -> None:
+    """Scale the channels that the edge network's layers share towards one range; the network computes the same.
 
     ReLU and sums let any positive gain of a channel pass, so that what goes into a tensor may be multiplied and what
     reads it divided (Nagel et al. 2019, "Data-free quantization through weight equalization and bias correction",
@@ -263,33 +277,32 @@ def equal_patch_channels(graph: PatchGraph, frames: Sequence[Image]) -> PatchGra
     Args:
         graph: changed in place.
         frames: to observe the channels on, each (H, W, 3) uint8 RGB.
-
-    Returns:
-        The graph.
     """
     seen = _observed(graph, frames)
     inner = [(f"blocks.{i}.first", f"blocks.{i}.second") for i in range(len(graph.blocks))]
-    # What writes a tensor, and what reads it: at a quarter, at an eighth, and inside each block.
-    tensors = [(["stem", "up"], ["down", "head"])]
+    last = [*(f"strokes.{i}" for i in range(len(graph.strokes))), "head"]
+    # What writes a tensor, and what reads it: at a quarter, at an eighth, inside each block, and at a quarter again.
+    tensors = [(["stem", "up"], ["down", last[0]])]
     tensors += [(["down", *(second for _, second in inner)], [*(first for first, _ in inner), "up"])]
-    tensors += [([first], [second]) for first, second in inner]
+    tensors += [([first], [second]) for first, second in [*inner, *pairwise(last)]]
     for writers, readers in tensors:
         peaks = torch.stack([seen.input_peaks[name] for name in readers]).amax(0)
         gain = (peaks.max() / peaks.clamp(min=1e-12)).sqrt().clamp(1.0, _MOST_GAIN)
         with torch.no_grad():
             for name in writers:
-                weight, bias = (graph.get_parameter(f"{name}.{part}") for part in ("weight", "bias"))
+                place = f"{name}.norm" if name in graph.normalized() else name
+                weight, bias = (graph.get_parameter(f"{place}.{part}") for part in ("weight", "bias"))
                 each = gain.repeat(len(weight) // len(gain))  # `up` writes each channel in four places
-                weight.mul_(each[:, None, None, None])
+                weight.mul_(each.reshape(-1, *[1] * (weight.dim() - 1)))
                 bias.mul_(each)
             for name in readers:
-                graph.get_parameter(f"{name}.weight").div_(gain[None, :, None, None])
-    return graph
+                place = f"{name}.conv" if name in graph.normalized() else name
+                graph.get_parameter(f"{place}.weight").div_(gain[None, :, None, None])
 
 
-def _normalized(graph: DeployableGraph, name: str) -> tuple[Tensor, Tensor, float]:
+def _normalized(graph: DeployableGraph | PatchGraph, name: str) -> tuple[Tensor, Tensor, float]:
     """Weights of a layer's convolution, the gain of the normalization after it, and that one's epsilon."""
-    if name == "tail.up":
+    if name == "tail.up" and isinstance(graph, DeployableGraph):
         return graph.tail.up_weight, graph.tail.norm_weight, graph.tail.epsilon
     layer: Any = graph.get_submodule(name)
     weight = layer.weight if name.startswith("up.") else layer.conv.weight
@@ -315,6 +328,7 @@ def plan_quantization(
     if results:
         equalized(graph, calibration.frames)
     ranges = _observed(graph, calibration.frames)
+    ranges.outputs.update(counting_ranges(graph, calibration.frames))
     if isinstance(graph, PatchGraph):
         for name in graph.rectified():
             ranges.outputs[name] = (0.0, ranges.outputs[name][1])

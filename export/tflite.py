@@ -142,26 +142,37 @@ def _patches_stylized(graph: Any, frame: Any) -> Any:
     x = tf.transpose(tf.reshape(x, [rows, 4, columns, 12]), [0, 2, 1, 3])
     x = tf.cast(tf.reshape(x, [1, rows, columns, 48]), tf.float32)  # in 0..255
     quarter = tf.nn.relu(_same_convolution(x, graph.stem, "stem"))
-    eighth = tf.nn.relu(_same_convolution(quarter, graph.down, "down"))
+    eighth = _same_convolution_and_norm(quarter, graph.down, "down")
     for i, block in enumerate(graph.blocks):
-        y = tf.nn.relu(_same_convolution(eighth, block.first, _scope(f"blocks.{i}.first")))
+        y = _same_convolution_and_norm(eighth, block.first, _scope(f"blocks.{i}.first"))
         eighth = eighth + _same_convolution(y, block.second, _scope(f"blocks.{i}.second"))
     x = tf.nn.depth_to_space(_same_convolution(eighth, graph.up, "up"), 2)
-    x = _same_convolution(tf.nn.relu(quarter + x), graph.head, "head")
+    x = tf.nn.relu(quarter + x)
+    for i, stroke in enumerate(graph.strokes):
+        x = tf.nn.relu(_same_convolution(x, stroke, _scope(f"strokes.{i}")))
+    x = _same_convolution(x, graph.head, "head")
     # Whole and within 0..255, so that no engine's rounding or wrapping at the cast shows.
     x = tf.cast(tf.round(tf.minimum(tf.nn.relu(x), 255.0)), tf.uint8)
     return tf.nn.depth_to_space(x, 4)[0, margin : margin + height, margin : margin + width]
 
 
 def _same_convolution(x: Any, layer: Any, name: str) -> Any:
-    """A convolution with a bias that pads by half its kernel with zeros."""
+    """A convolution that pads by half its kernel with zeros."""
     border = layer.kernel_size[0] // 2
     with tf.name_scope(name):
         if layer.stride[0] > 1:
             # What TensorFlow calls "SAME" would pad an even picture on one side alone.
             x = tf.pad(x, [[0, 0], [border, border], [border, border], [0, 0]])
-            return tf.nn.conv2d(x, _kernel(layer.weight), layer.stride[0], "VALID") + layer.bias.numpy()
-        return tf.nn.conv2d(x, _kernel(layer.weight), 1, "SAME") + layer.bias.numpy()
+            x = tf.nn.conv2d(x, _kernel(layer.weight), layer.stride[0], "VALID")
+        else:
+            x = tf.nn.conv2d(x, _kernel(layer.weight), 1, "SAME")
+        return x if layer.bias is None else x + layer.bias.numpy()
+
+
+def _same_convolution_and_norm(x: Any, layer: Any, name: str) -> Any:
+    """A `ConvNorm` that pads with zeros."""
+    x = _same_convolution(x, layer.conv, name)
+    return _normalized(x, _moments(x), layer.norm.weight, layer.norm.bias, layer.norm.eps, relu=layer.relu)
 
 
 def _framed(x: Any, border: int, axis: int) -> Any:

@@ -45,7 +45,13 @@ OWNERS: dict[str, list[str]] = {
     "ai_edge_quantizer": ["export/tflite.py"],
     "PIL": ["runtimes/coreml.py"],  # the images that Core ML takes and gives
     "coremltools": ["runtimes/coreml.py", "export/coreml.py", "export/mil.py"],
-    "torch": ["train/*.py", "export/*.py", "runtimes/pytorch.py"],
+    "torch": [
+        "train/*.py",
+        "export/*.py",
+        "runtimes/pytorch.py",
+        "benchmarks/baselines/*.py",
+        "benchmarks/ablation.py",
+    ],
     "safetensors": ["train/*.py"],
     "yaml": ["train/recipes.py"],
     "matplotlib": ["benchmarks/plot.py"],

@@ -100,7 +100,44 @@ def warp(frames: Tensor, flow: Tensor) -> Tensor:
     return functional.grid_sample(frames, grid, mode="bilinear", padding_mode="border", align_corners=True)
 
 
-def temporal_loss(first: Tensor, second: Tensor, flow: Tensor, valid: Tensor) -> Tensor:
+def luminance_change(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
+    """Relative luminance (ITU-R BT.709) of the second frame minus that of the warped first.
+
+    Args:
+        first: (B, 3, H, W) earlier frame, RGB in [0, 1].
+        second: (B, 3, H, W) later frame.
+        flow: (B, 2, H, W) px, later to earlier.
+
+    Returns:
+        (B, 1, H, W).
+    """
+    weights = first.new_tensor([0.2126, 0.7152, 0.0722]).view(1, 3, 1, 1)
+    return ((second - warp(first, flow)) * weights).sum(1, keepdim=True)
+
+
+def temporal_feature_loss(features: Tensor, flow: Tensor, valid: Tensor) -> Tensor:
+    """Temporal loss between a network's own features (Gao et al. 2018, "ReCoNet", equation 4), relative.
+
+    Relative to the features' mean square, which is taken as given: the loss cannot be had by making them small.
+
+    Args:
+        features: (2 B, C, h, w), of the B first frames, then of the second ones. The frames' own part is in the middle
+            of it, with the network's margin around.
+        flow: (B, 2, H, W) px, later to earlier; h is at least H over the network's sampling factor, a power of two.
+        valid: (B, 1, H, W) 1 where the flow can be trusted.
+    """
+    factor = 1
+    while flow.shape[2] // factor > features.shape[2]:
+        factor *= 2
+    small, trusted = functional.avg_pool2d(flow, factor) / factor, functional.avg_pool2d(valid, factor)
+    rows, columns = small.shape[2:]
+    top, left = (features.shape[2] - rows) // 2, (features.shape[3] - columns) // 2
+    first, second = features.float()[:, :, top : top + rows, left : left + columns].chunk(2)
+    scale = second.detach().square().mean().clamp_min(1e-12)
+    return temporal_loss(first, second, small, (trusted == 1.0).to(trusted.dtype)) / scale
+
+
+def temporal_loss(first: Tensor, second: Tensor, flow: Tensor, valid: Tensor, change: Tensor | None = None) -> Tensor:
     """Masked mean squared difference of the second output and the warped first (Huang 2017, equation 5).
 
     Args:
@@ -108,7 +145,10 @@ def temporal_loss(first: Tensor, second: Tensor, flow: Tensor, valid: Tensor) ->
         second: (B, 3, H, W) later output, [0, 1].
         flow: (B, 2, H, W) px, later to earlier.
         valid: (B, 1, H, W) 1 where the flow can be trusted, 0 where it is occluded or leaves the frame.
+        change: (B, 1, H, W) how much brighter the second shall be (Gao et al. 2018, "ReCoNet", equation 6); nothing for
+            not at all.
     """
-    squared = (second - warp(first, flow)).square() * valid
+    difference = second - warp(first, flow)
+    squared = (difference if change is None else difference - change).square() * valid
     each = squared.sum((1, 2, 3)) / (valid.sum((1, 2, 3)) * first.shape[1]).clamp_min(1.0)
     return each.mean()  # of each pair, so that the mean over processes is that over their joint batch

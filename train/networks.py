@@ -131,48 +131,52 @@ class EncoderDecoder(nn.Module):
         return (torch.tanh(x) * TANH_GAIN + 0.5).clamp(0.0, 1.0)
 
 
-class PlainResidual(nn.Module):
-    """``x + conv(relu(conv(x)))`` at constant width, without normalization."""
+class HalfNormalizedResidual(nn.Module):
+    """``x + conv(relu(norm(conv(x))))`` at constant width: one normalization a block, half of `Residual`'s."""
 
     def __init__(self, channels: int) -> None:
         """Build a block of two 3x3 convolutions of ``channels`` channels."""
         super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.first = ConvNorm(channels, channels, padding="zeros")
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         with torch.no_grad():  # near the identity at first, in place of a normalization
             self.second.weight.mul_(0.3)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, channels, H, W) to the same shape."""
-        second: Tensor = self.second(functional.relu(self.first(x)))
+        second: Tensor = self.second(self.first(x))
         return x + second
 
 
 class PatchNetwork(nn.Module):
-    """The edge network: patches of 4x4 pixels in and out, most of the work at an eighth of the size, no normalization.
+    """The edge network: patches of 4x4 pixels in and out, most of the work at an eighth of the size.
 
     Made for 8 bits from end to end (benchmarks/RESULTS.md has the search): nothing is computed at full size, the
     frame's own bytes are what the first convolution takes, and what the last one gives, clipped, are the result's.
-    Without normalization it does not find its way to a style alone; it is distilled from a network that has it.
+    Normalization, which engines compute in float, stands at the eighth alone, where it is cheap; without any, the
+    network paints contrast as it finds it and needs a teacher from beginning to end.
 
     Args:
         quarter: channels at a quarter of the size.
         eighth: channels at an eighth, where the residual blocks work.
         blocks: number of residual blocks.
+        strokes: number of convolutions at a quarter of the size before the head: what is finer than a patch of the
+            eighth is painted there.
         margin: pixels added to each side by replication and cropped from the output, a multiple of 8.
 
     Attributes:
         grid: pixels after which a pattern of its own would repeat.
     """
 
-    def __init__(self, *, quarter: int, eighth: int, blocks: int, margin: int) -> None:
+    def __init__(self, *, quarter: int, eighth: int, blocks: int, strokes: int, margin: int) -> None:
         super().__init__()
         self.margin = margin
         self.grid = 8
         self.stem = nn.Conv2d(48, quarter, 3, padding=1)
-        self.down = nn.Conv2d(quarter, eighth, 3, 2, padding=1)
-        self.blocks = nn.Sequential(*(PlainResidual(eighth) for _ in range(blocks)))
+        self.down = ConvNorm(quarter, eighth, stride=2, padding="zeros")
+        self.blocks = nn.Sequential(*(HalfNormalizedResidual(eighth) for _ in range(blocks)))
         self.up = nn.Conv2d(eighth, 4 * quarter, 1)
+        self.strokes = nn.ModuleList(nn.Conv2d(quarter, quarter, 3, padding=1) for _ in range(strokes))
         self.head = nn.Conv2d(quarter, 48, 3, padding=1)
         with torch.no_grad():
             self.head.weight.mul_(0.1)  # grey at first: loud noise would be hushed by killing what makes it
@@ -190,8 +194,10 @@ class PatchNetwork(nn.Module):
         height, width, margin = x.shape[2], x.shape[3], self.margin
         x = functional.pad(x, (margin, margin - width % -8, margin, margin - height % -8), mode="replicate")
         quarter = functional.relu(self.stem(split_patches(x, 4)))
-        eighth = self.blocks(functional.relu(self.down(quarter)))
+        eighth = self.blocks(self.down(quarter))
         quarter = functional.relu(quarter + join_patches(self.up(eighth), 2))
+        for stroke in self.strokes:
+            quarter = functional.relu(stroke(quarter))
         x = join_patches(self.head(quarter), 4)[:, :, margin : margin + height, margin : margin + width]
         inside = x.clamp(0.0, 1.0)
         return inside + 0.1 * (x - inside) if self.training else inside
@@ -220,7 +226,7 @@ ARCHITECTURES: Mapping[str, tuple[Callable[..., nn.Module], dict[str, int]]] = {
     "huang2017": (EncoderDecoder, {"stem": 16, "half": 32, "quarter": 48, "blocks": 5, "kernel": 3, "margin": 4}),
     # Johnson et al. 2016, supplementary table 1; the same substitution.
     "johnson2016": (EncoderDecoder, {"stem": 32, "half": 64, "quarter": 128, "blocks": 5, "kernel": 9, "margin": 8}),
-    "edge": (PatchNetwork, {"quarter": 32, "eighth": 64, "blocks": 4, "margin": 8}),
+    "edge": (PatchNetwork, {"quarter": 48, "eighth": 64, "blocks": 2, "strokes": 2, "margin": 8}),
 }
 """Name -> (class, default sizes). A new network is a class above and a line here."""
 

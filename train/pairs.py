@@ -65,7 +65,7 @@ class PhotoPairs:
         """List the photographs of ``folder``; they are read when needed and the last few hundred kept."""
         self._files = find_files(folder, IMAGE_ENDINGS, "photos")
         self._images: dict[int, NDArray[np.uint8]] = {}
-        self._crop, self._motion, self._noise = recipe.crop, recipe.motion, recipe.noise
+        self._crop, self._recipe = recipe.crop, recipe
         self._load(0)  # an unreadable folder fails before training starts
 
     def __len__(self) -> int:
@@ -87,7 +87,8 @@ class PhotoPairs:
         """Draw a pair of crops."""
         image = self._load(int(rng.integers(len(self._files))))
         size = self._crop
-        flow = smooth_motion(size, self._motion, rng)
+        still = rng.random() < self._recipe.still_share
+        flow = smooth_motion(size, 0.0 if still else self._recipe.motion, rng)
         zoom = rng.uniform(0.8, 1.25)  # photo pixels a crop pixel
         stretch = np.array([zoom * rng.choice((-1.0, 1.0)), zoom])  # half of them mirrored
         height, width = image.shape[:2]
@@ -104,7 +105,11 @@ class PhotoPairs:
                 cv2.INTER_CUBIC,
                 borderMode=cv2.BORDER_REFLECT_101,
             )
-            views.append(_with_noise(np.asarray(view, np.uint8), rng.uniform(0, self._noise), rng))
+            views.append(np.asarray(view, np.uint8))
+        if self._recipe.brightness > 0:
+            brighter = cv2.convertScaleAbs(views[1], alpha=float(np.exp(rng.normal(0, self._recipe.brightness))))
+            views[1] = np.asarray(brighter, np.uint8)
+        views = [_with_noise(view, rng.uniform(0, self._recipe.noise), rng) for view in views]
         landing = grid + flow
         valid = np.all((landing >= 0) & (landing <= size - 1), axis=-1)
         return Pair(views[0], views[1], FlowPair(flow, valid))

@@ -42,9 +42,15 @@ class Recipe:
         teacher_feature_weight: on the relative distance to the teacher's features, at ``teacher_layers``.
         pixels_only: share of ``steps``, at the beginning, that learn without the loss network, from the teacher's
             pixels: several times quicker.
+        both_frames: whether content and style are those of both outputs, as in the paper, or of the first alone: the
+            temporal loss holds the second to it, and a step costs little more than half.
         temporal_weight: lambda of the paper, on the temporal loss; 0 trains on single frames.
         temporal_start: share of ``steps`` before the temporal loss sets in.
         temporal_ramp: share of ``steps`` over which it rises to its weight.
+        luminance: whether the temporal loss lets an output change as much as its source's luminance did (ReCoNet), so
+            that a change of light is no flicker.
+        temporal_feature_weight: on the temporal loss between the network's own features after its residual blocks
+            (ReCoNet), relative.
         content_layers: loss-network layers of the content loss.
         style_layers: of the style loss at full size.
         style_half_layers: of the style loss at half size.
@@ -56,6 +62,8 @@ class Recipe:
         pairs_per_clip: pairs kept (with flow and mask) of each clip.
         motion: standard deviation of the random shift of a photo pair, as a share of the crop.
         noise: largest standard deviation of the Gaussian noise on photo pairs, of 255.
+        still_share: share of photo pairs in which nothing moves, so that noise is all that differs.
+        brightness: standard deviation of the change of brightness within a photo pair, as a share of it.
         checkpoint_every: steps between checkpoints.
         preview_every: steps between preview sheets.
         precision: ``float32``, ``bfloat16``, or ``auto`` for the faster one by a short measurement at the start.
@@ -80,9 +88,12 @@ class Recipe:
     teacher_weight: float = 0.0
     teacher_feature_weight: float = 0.0
     pixels_only: float = 0.0
+    both_frames: bool = True
     temporal_weight: float = 380.0
     temporal_start: float = 0.1
     temporal_ramp: float = 0.2
+    luminance: bool = False
+    temporal_feature_weight: float = 0.0
     content_layers: tuple[str, ...] = ("relu3_2",)
     style_layers: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_2", "relu3_4")
     style_half_layers: tuple[str, ...] = ("relu2_2", "relu3_2", "relu3_4")
@@ -94,6 +105,8 @@ class Recipe:
     pairs_per_clip: int = 40
     motion: float = 0.03
     noise: float = 6.0
+    still_share: float = 0.0
+    brightness: float = 0.0
     checkpoint_every: int = 100
     preview_every: int = 500
     precision: str = "auto"
@@ -149,7 +162,7 @@ def _convert(name: str, value: object, wanted: Any) -> Any:
         return {str(key): _convert(name, entry, int) for key, entry in value.items()}
     if wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
-    if wanted in (int, str) and type(value) is wanted:
+    if wanted in (int, str, bool) and type(value) is wanted:
         return value
     expected = getattr(wanted, "__name__", str(wanted)) if origin is None else str(wanted)
     raise InputError(f"recipe value {name}={value!r} does not fit: {expected} is expected")

@@ -36,7 +36,16 @@ from .checkpoint import (
     write_tensors,
 )
 from .loss_network import LossNetwork
-from .losses import content_loss, gram, grid_loss, style_loss, temporal_loss, total_variation
+from .losses import (
+    content_loss,
+    gram,
+    grid_loss,
+    luminance_change,
+    style_loss,
+    temporal_feature_loss,
+    temporal_loss,
+    total_variation,
+)
 from .networks import build_network, resolve_sizes
 from .pairs import ClipPairs, Pair, PairSampler, PhotoPairs
 from .recipes import Recipe, recipe_from_dict
@@ -188,7 +197,10 @@ def train(
         # The middle of each preview pair, always the same.
         validation = [_stacked([_middle(pair, recipe.crop)], recipe) for pair in previews]
         joint = workers.together(network)
-        forward = torch.compile(joint) if where.type == "cuda" else joint
+        if recipe.temporal_feature_weight > 0:
+            objective.watch(network)
+        compiled = where.type == "cuda" and recipe.temporal_feature_weight == 0  # compiled code calls no hook
+        forward = torch.compile(joint) if compiled else joint
 
         def done() -> float:
             """Share of the whole run, 0 to 1."""
@@ -319,6 +331,7 @@ class HybridLoss:
 
     Attributes:
         teacher: the network to learn from, on ``device``; needed by a recipe with a weight on it.
+        own_features: (2 B, C, h, w) what came out of the network's residual blocks last (see `watch`).
     """
 
     def __init__(
@@ -332,6 +345,7 @@ class HybridLoss:
     ) -> None:
         self.loss_network, self.recipe, self.device, self.grid = loss_network, recipe, device, grid
         self.teacher: nn.Module | None = None
+        self.own_features = torch.empty(0)
         self.mixed = precision == "bfloat16"
         # A term without weight costs nothing: its layers are not computed.
         self.content_layers = recipe.content_layers if recipe.content_weight > 0 else ()
@@ -345,6 +359,14 @@ class HybridLoss:
             self.style_grams = {k: gram(v) for k, v in loss_network(frame, self.style_layers).items()}
             half = functional.avg_pool2d(frame, 2)
             self.half_grams = {k: gram(v) for k, v in loss_network(half, self.half_layers).items()}
+
+    def watch(self, network: nn.Module) -> None:
+        """Keep what comes out of a network's residual blocks, for the temporal loss between its own features."""
+
+        def keep(module: nn.Module, inputs: object, output: Tensor) -> None:
+            self.own_features = output
+
+        network.get_submodule("blocks").register_forward_hook(keep)
 
     def __call__(
         self,
@@ -377,12 +399,14 @@ class HybridLoss:
         inside = slice(recipe.border, source.shape[-1] - recipe.border)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             everything = network(source).float()
-            output = everything[..., inside, inside]
+            # All that the loss network sees: the first frames come before all second ones.
+            seen = slice(None if recipe.both_frames else len(batch["first"]))
+            output = everything[seen, :, inside, inside]
             features = self.loss_network(output, {*style, *content, *teacher})
             half_features = self.loss_network(functional.avg_pool2d(output, 2), half)
             with torch.no_grad():
-                source_features = self.loss_network(source[..., inside, inside], content)
-                taught = self.teacher(source).float()[..., inside, inside] if self.teacher is not None else None
+                source_features = self.loss_network(source[seen, :, inside, inside], content)
+                taught = self.teacher(source[seen]).float()[..., inside, inside] if self.teacher is not None else None
                 taught_features = self.loss_network(taught, teacher) if taught is not None else {}
         if content:
             terms["content"] = recipe.content_weight, content_loss(features, source_features)
@@ -402,7 +426,12 @@ class HybridLoss:
             flow = torch.from_numpy(batch["flow"]).to(self.device)
             valid = torch.zeros_like(everything[: len(first), :1])
             valid[..., inside, inside] = torch.from_numpy(batch["valid"]).to(self.device)[..., inside, inside]
-            terms["temporal"] = temporal_weight, temporal_loss(first, second, flow, valid)
+            change = luminance_change(source[: len(first)], source[len(first) :], flow) if recipe.luminance else None
+            terms["temporal"] = temporal_weight, temporal_loss(first, second, flow, valid, change)
+            if recipe.temporal_feature_weight > 0 and temporal_weight > 0:
+                # It rises with the temporal weight.
+                weight = recipe.temporal_feature_weight * temporal_weight / recipe.temporal_weight
+                terms["temporal_features"] = weight, temporal_feature_loss(self.own_features, flow, valid)
         total = torch.stack([weight * value for weight, value in terms.values()]).sum()
         return {key: value.detach() for key, (_, value) in terms.items()}, total
 

@@ -1,11 +1,16 @@
-"""What the tests of this room share: small peers written on the spot."""
+"""What the tests of this room share: small peers, pictures and a loss network, made on the spot."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import cv2
+import numpy as np
 import onnx
 import pytest
+import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from safetensors.torch import save_file
 
 WritePeer = Callable[..., Path]
 
@@ -60,3 +65,29 @@ def write_peer() -> WritePeer:
 def peer_file(tmp_path: Path) -> Path:
     """A peer that inverts its image."""
     return _write_peer(tmp_path / "inverts.onnx")
+
+
+def _texture(height: int, width: int, seed: int) -> NDArray[np.uint8]:
+    noise = cv2.GaussianBlur(np.random.default_rng(seed).random((height, width, 3), np.float32), (0, 0), 3)
+    return np.asarray(255 * (noise - noise.min()) / np.ptp(noise), np.uint8)
+
+
+@pytest.fixture(scope="session")
+def texture() -> Callable[[int, int, int], NDArray[np.uint8]]:
+    """Makes smooth coloured noise of a height, a width and a seed, (height, width, 3) uint8."""
+    return _texture
+
+
+@pytest.fixture(scope="session")
+def loss_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """VGG-19 up to relu3_4 with random weights of sensible scale."""
+    random = torch.Generator().manual_seed(5)
+    weights = {}
+    widths = {0: 64, 2: 64, 5: 128, 7: 128, 10: 256, 12: 256, 14: 256, 16: 256}
+    for inputs, (index, outputs) in zip([3, *widths.values()], widths.items(), strict=False):
+        scale = (2 / 9 / inputs) ** 0.5
+        weights[f"features.{index}.weight"] = torch.randn(outputs, inputs, 3, 3, generator=random) * scale
+        weights[f"features.{index}.bias"] = torch.zeros(outputs)
+    path = tmp_path_factory.mktemp("loss") / "vgg19_relu3_4.safetensors"
+    save_file(weights, path, {"input": "torchvision: mean and std"})
+    return path

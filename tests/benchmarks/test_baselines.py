@@ -1,14 +1,13 @@
 """The iterative methods: what they are known for shows, on a small video and a small loss network."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 
 from steadystyle.benchmarks.baselines import ruder2016
 from steadystyle.benchmarks.baselines.iterative import Finished, Painter, Settings
@@ -22,33 +21,20 @@ from steadystyle.video.frames import read_frames, write_video
 from steadystyle.video.images import read_image, write_image
 from steadystyle.video.temporal import flow_pairs, temporal_error
 
+Texture = Callable[[int, int, int], NDArray[np.uint8]]
+
 SHIFT = 2
 """Pixels that the small video moves in a frame."""
 
 
-def texture(height: int, width: int, seed: int) -> NDArray[np.uint8]:
-    noise = cv2.GaussianBlur(np.random.default_rng(seed).random((height, width, 3), np.float32), (0, 0), 3)
-    return np.asarray(255 * (noise - noise.min()) / np.ptp(noise), np.uint8)
-
-
 @pytest.fixture(scope="module")
-def loss_network(tmp_path_factory: pytest.TempPathFactory) -> LossNetwork:
+def loss_network(loss_file: Path) -> LossNetwork:
     torch.set_num_threads(1)
-    random = torch.Generator().manual_seed(5)
-    weights = {}
-    layers = ((0, 3, 64), (2, 64, 64), (5, 64, 128), (7, 128, 128), (10, 128, 256), (12, 256, 256))
-    for index, inputs, outputs in layers:  # to relu3_2
-        weights[f"features.{index}.weight"] = (
-            torch.randn(outputs, inputs, 3, 3, generator=random) * (2 / 9 / inputs) ** 0.5
-        )
-        weights[f"features.{index}.bias"] = torch.zeros(outputs)
-    path = tmp_path_factory.mktemp("loss") / "vgg19_relu3_2.safetensors"
-    save_file(weights, path, {"input": "torchvision: mean and std"})
-    return load_loss_network(path)
+    return load_loss_network(loss_file)
 
 
 @pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def material(tmp_path_factory: pytest.TempPathFactory, texture: Texture) -> Path:
     folder = tmp_path_factory.mktemp("material")
     stripes = np.zeros((64, 64, 3), np.uint8)
     stripes[:, ::8], stripes[:, 1::8] = (250, 40, 40), (240, 200, 40)
@@ -81,7 +67,9 @@ def test_ruder_is_steadier_than_gatys(material: Path, loss_network: LossNetwork,
     assert results["passes"] < 0.8 * results["gatys"]
 
 
-def test_a_painted_image_has_the_style_and_keeps_the_content(material: Path, loss_network: LossNetwork) -> None:
+def test_a_painted_image_has_the_style_and_keeps_the_content(
+    material: Path, loss_network: LossNetwork, texture: Texture
+) -> None:
     style, frame = read_image(material / "style.png"), texture(48, 64, 3)
     layers = ("relu1_1", "relu2_1", "relu3_1")
 
@@ -125,7 +113,9 @@ def test_a_run_that_was_cut_off_goes_on(
         assert np.array_equal(ours, theirs)
 
 
-def test_a_frame_is_held_to_the_nearest_that_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frame_is_held_to_the_nearest_that_shows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, texture: Texture
+) -> None:
     frames = [texture(16, 16, 7)] * 6
     finished = Finished(tmp_path / "frames", Settings(), {})
     for index in range(5):

@@ -74,7 +74,8 @@ def test_a_clip_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def test_equal_channels_change_nothing_but_the_ranges() -> None:
     network = network_with({"down.1.conv": 30.0, "blocks.0.first.conv": 20.0, "up.0.conv": 10.0, "up.1.conv": 25.0})
-    plain, equal = DeployableGraph(network), equal_channels(DeployableGraph(network), frames())
+    plain, equal = DeployableGraph(network), DeployableGraph(network)
+    equal_channels(equal, frames())
     for frame in frames(4):
         with torch.inference_mode():
             one, other = (graph(torch.from_numpy(frame)).numpy().astype(int) for graph in (plain, equal))

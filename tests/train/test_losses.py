@@ -1,7 +1,18 @@
 import numpy as np
+import pytest
 import torch
 
-from steadystyle.train.losses import content_loss, gram, grid_loss, style_loss, temporal_loss, total_variation, warp
+from steadystyle.train.losses import (
+    content_loss,
+    gram,
+    grid_loss,
+    luminance_change,
+    style_loss,
+    temporal_feature_loss,
+    temporal_loss,
+    total_variation,
+    warp,
+)
 from steadystyle.video.flow import warp as warp_frame
 
 
@@ -68,3 +79,28 @@ def test_temporal_loss_follows_the_motion_and_the_mask() -> None:
     offset = temporal_loss(first, second + 0.1, flow, valid)
     torch.testing.assert_close(offset, torch.tensor(0.01))
     assert temporal_loss(first, second, flow, torch.zeros_like(valid)) == 0
+
+
+def test_a_change_of_light_is_no_flicker_when_it_is_allowed_for() -> None:
+    source, output, flow = torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 8), torch.zeros(1, 2, 8, 8)
+    everywhere = torch.ones(1, 1, 8, 8)
+    change = luminance_change(source, source + 0.2, flow)
+    torch.testing.assert_close(change, torch.full((1, 1, 8, 8), 0.2))
+    assert temporal_loss(output, output + 0.2, flow, everywhere, change) < 1e-10
+    torch.testing.assert_close(temporal_loss(output, output + 0.2, flow, everywhere), torch.tensor(0.04))
+    torch.testing.assert_close(temporal_loss(output, output, flow, everywhere, change), torch.tensor(0.04))
+
+
+@pytest.mark.parametrize("margin", [0, 2])
+def test_features_are_held_to_those_that_moved_along(margin: int) -> None:
+    wide = torch.rand(1, 5, 6 + 2 * margin, 12 + 2 * margin)
+    first, second = wide[..., 2:], wide[..., :-2]  # what is at x in the second was at x - 2 in the first
+    flow = torch.zeros(1, 2, 24, 40)
+    flow[:, 0] = -8.0  # 2 features are 8 px
+    valid = torch.zeros(1, 1, 24, 40)
+    valid[..., 8:] = 1.0
+    features = torch.cat([first, second])
+    assert temporal_feature_loss(features, flow, valid) < 1e-10
+    still = temporal_feature_loss(features, torch.zeros_like(flow), valid)
+    assert still > 0.1
+    torch.testing.assert_close(temporal_feature_loss(50 * features, torch.zeros_like(flow), valid), still)

@@ -35,6 +35,20 @@ def test_photo_noise_is_fresh_on_each_view(material: Path, recipe: Recipe) -> No
     assert 1 < (pair.first.astype(float) - pair.second).std() < 30
 
 
+def test_photos_stand_still_and_change_their_light_as_the_recipe_says(material: Path, recipe: Recipe) -> None:
+    plain = dataclasses.replace(recipe, noise=0.0)
+    still = PhotoPairs(material / "photos", dataclasses.replace(plain, still_share=0.5))
+    pairs = [still.sample(np.random.default_rng(seed)) for seed in range(40)]
+    unmoved = [pair for pair in pairs if np.abs(pair.motion.flow).max() == 0]
+    assert 10 < len(unmoved) < 30
+    assert all(np.array_equal(pair.first, pair.second) and pair.motion.valid.all() for pair in unmoved)
+
+    lit = PhotoPairs(material / "photos", dataclasses.replace(plain, still_share=1.0, brightness=0.1))
+    pairs = [lit.sample(np.random.default_rng(seed)) for seed in range(40)]
+    gains = [np.log(pair.second.mean() / pair.first.mean()) for pair in pairs]
+    assert 0.05 < np.std(gains) < 0.15
+
+
 def test_smooth_motion_scales_with_the_crop() -> None:
     flows = [smooth_motion(64, 0.03, np.random.default_rng(seed)) for seed in range(200)]
     assert 1.2 < np.std([flow.mean(axis=(0, 1)) for flow in flows]) < 2.6  # 0.03 of 64 px

@@ -78,6 +78,23 @@ def test_single_frames_train_without_a_temporal_term(
     assert "temporal" not in result.losses and result.checkpoint == tmp_path / "run" / "run.safetensors"
 
 
+def test_later_terms_are_weighed_and_one_frame_of_two_is_enough(
+    material: Path, recipe: Recipe, loss_network: LossNetwork, tmp_path: Path
+) -> None:
+    recipe = dataclasses.replace(
+        recipe, steps=3, temporal_start=0.0, temporal_ramp=0.01, both_frames=False, luminance=True,
+        temporal_feature_weight=2.0, still_share=0.5, brightness=0.1,
+    )  # fmt: skip
+    seen: list[int] = []
+    loss_network.register_forward_pre_hook(lambda module, inputs: seen.append(len(inputs[0])))
+    result = train(
+        style=material / "style.png", photos=material / "photos", recipe=recipe, out=tmp_path / "run",
+        loss_network=loss_network, device="cpu",
+    )  # fmt: skip
+    assert result.losses["temporal_features"] > 0 and result.losses["temporal"] > 0
+    assert set(seen) == {1}, "the loss network saw the second frames"
+
+
 def distilling(recipe: Recipe, **values: Any) -> Recipe:
     sizes = {"quarter": 8, "eighth": 8, "blocks": 1}
     return dataclasses.replace(
