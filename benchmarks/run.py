@@ -16,7 +16,7 @@ from ..video.motions import SCENES
 from .clips import ClipSource, FileClip, Frame, SceneClip, resize
 from .device import this_device
 from .judging import StyleImages, open_judging, read_style_images
-from .latency import Subject, measure_latency
+from .latency import Subject, measure_latency, noise_notes
 from .output import check_folder, now, write_report
 from .peer import open_peer
 from .progress import Progress
@@ -152,7 +152,8 @@ def benchmark(
             latency=latency,
             summary=summarize(results, drift),
             absent=judging.absent,
-            notes=[f"Latency of {one.method.name}: {note}." for one in opened if (note := one.note(*size))],
+            notes=[f"Latency of {one.method.name}: {note}." for one in opened if (note := one.note(*size))]
+            + noise_notes(latency),
             pictures=[],
         )
         return write_report(report, [moment for _, moment in measured], folder)

@@ -150,21 +150,24 @@ def latency_tables(report: Report) -> list[Table]:
         ("method", lambda row: row.method),
         ("frames", lambda row: str(row.frames)),
         ("median ms", lambda row: figure(row.median_ms, 2)),
+        ("spread", lambda row: _share(row.spread)),
         ("p90", lambda row: figure(row.p90_ms, 2)),
         ("p99", lambda row: figure(row.p99_ms, 2)),
         (f"> {first.deadline_ms:.1f} ms", lambda row: _share(row.over_deadline)),
         (f"x {first.reference}", lambda row: f"{row.ratio:.3f} ({row.ratio_low:.3f} to {row.ratio_high:.3f})"),
         ("end to end, fps", lambda row: figure(row.end_to_end.fps, 1)),
         ("of inference alone", lambda row: _share(row.end_to_end.share_of_inference)),
+        ("inference's share", lambda row: _share(row.end_to_end.inference_share)),
         ("peak memory, MiB", lambda row: f"{row.peak_memory_mib:.0f} ({row.memory_before_mib:.0f} before loading)"),
     ]
     engines = "; ".join(f"{row.method}: {row.engine}" for row in report.latency)
     caption = (
         f"{first.width}x{first.height}, {first.threads} threads, each method in a process of its own, in "
         f"{len(first.rounds_ms)} alternating rounds; {first.warm_up_frames} frames of warm-up not counted. The ratio "
-        "is the median over the rounds (smallest to largest). End to end: decode, stylize and encode "
-        f"{first.end_to_end.frames} frames. Memory after at least {min(row.memory_frames for row in report.latency)} "
-        f"frames. Engines: {engines}."
+        "is the median over the rounds (smallest to largest). Spread: the rounds' medians, 90th minus 10th percentile, "
+        f"over their median. End to end: decode, stylize and encode {first.end_to_end.frames} frames; inference's "
+        "share is how much of that time the stylizer was at work, decoding and encoding went on beside it. Memory after "
+        f"at least {min(row.memory_frames for row in report.latency)} frames. Engines: {engines}."
     )
     rows = [(False, [text(row) for _, text in columns]) for row in report.latency]
     return [Table("Latency and memory", caption, [name for name, _ in columns], rows)]
