@@ -203,8 +203,8 @@ def noise_notes(latency: Sequence[Latency]) -> list[str]:
     """A warning where the reference's rounds spread by more than `MOST_SPREAD`, otherwise nothing."""
     return [
         "The machine was too noisy for its ratios of latency to be trusted: the medians of "
-        f"{row.method}'s rounds spread by {100 * row.spread:.0f} % (90th minus 10th percentile, over their median), and "
-        f"{100 * MOST_SPREAD:.0f} % is the most that can be: measure again with nothing else running."
+        f"{row.method}'s rounds spread by {100 * row.spread:.0f} % (90th minus 10th percentile, over their median), "
+        f"and {100 * MOST_SPREAD:.0f} % is the most that can be: measure again with nothing else running."
         for row in latency
         if row.method == row.reference and row.spread > MOST_SPREAD
     ]

@@ -164,3 +164,54 @@ def plot_latency(report: Report, target: Path) -> None:
     axes.set_yticks(range(len(report.latency)), [row.method for row in reversed(report.latency)])
     _scale_time(axes)
     _save(figure, target)
+
+
+def plot_growth(report: Report, target: Path) -> None:
+    """Latency and memory against the number of pixels, both axes logarithmic, with the exponents.
+
+    Args:
+        report: the figures.
+        target: the PNG to write.
+    """
+    figure = Figure(figsize=(12.4, 4.2), layout="constrained")
+    time, memory = figure.subplots(1, 2)
+    _tidy(time, "pixels of a frame", "latency, ms a frame")
+    _tidy(memory, "pixels of a frame", "peak memory less that before loading, MiB")
+    colours = method_colours(report.methods)
+    for row in report.growth:
+        pixels = [point.width * point.height for point in row.points]
+        taken = [point.peak_memory_mib - point.memory_before_mib for point in row.points]
+        panels = (
+            (time, [point.median_ms for point in row.points], row.latency_exponent),
+            (memory, taken, row.memory_exponent),
+        )
+        for axes, figures, exponent in panels:
+            label = row.method if exponent is None else f"{row.method}: pixels to the power of {exponent:.2f}"
+            axes.plot(pixels, figures, "o-", color=colours[row.method], linewidth=1.3, markersize=5, label=label)
+    for axes in (time, memory):
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        axes.legend(loc="upper left", frameon=False, fontsize=8)
+    _save(figure, target)
+
+
+def plot_sustained(report: Report, target: Path) -> None:
+    """Median latency of each second of the sustained runs, over time.
+
+    Args:
+        report: the figures.
+        target: the PNG to write.
+    """
+    figure = Figure(figsize=(12.4, 3.2), layout="constrained")
+    axes = figure.subplots()
+    _tidy(axes, "minutes", "latency, ms a frame (median of a second)")
+    colours = method_colours(report.methods)
+    for row in report.sustained:
+        minutes = [second / 60 for second in row.at_s]
+        label = f"{row.method}: {row.slope_ms_per_minute:+.3f} ms a minute"
+        axes.plot(minutes, row.medians_ms, color=colours[row.method], linewidth=1.3, label=label)
+    axes.axhline(_DEADLINE_MS, color=_SOFT, linestyle=":", linewidth=1)
+    axes.set_ylim(0, 1.3 * max(_DEADLINE_MS, *(max(row.medians_ms) for row in report.sustained)))
+    axes.legend(loc="upper right", frameon=False, fontsize=8, ncols=3)
+    _save(figure, target)

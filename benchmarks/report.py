@@ -10,7 +10,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..video.files import InputError, atomic_path
 
@@ -482,6 +483,28 @@ def read_report(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"'{path}' is not a report that can be read ({error}): make it again") from error
     return dict(record)
+
+
+def restored(kind: Any, value: Any) -> Any:
+    """A record from its plain JSON values.
+
+    Args:
+        kind: a dataclass of this file, a list or dict of them, or what their fields are annotated with.
+        value: what `dataclasses.asdict` and JSON made of it.
+    """
+    if value is None:
+        return None
+    inner = get_args(kind)
+    if get_origin(kind) in (Union, UnionType):  # in this file always with None
+        return restored(next(choice for choice in inner if choice is not NoneType), value)
+    if get_origin(kind) is list:
+        return [restored(inner[0], item) for item in value]
+    if get_origin(kind) is dict:
+        return {name: restored(inner[1], item) for name, item in value.items()}
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        hints = get_type_hints(kind)
+        return kind(**{name: restored(hints[name], item) for name, item in value.items()})
+    return value
 
 
 @functools.cache
