@@ -202,6 +202,8 @@ def roofline_tables(report: Report) -> list[Table]:
             "* An 8-bit artifact is held against the float32 peak, which 8-bit arithmetic may exceed: its share "
             "compares methods and is no share of a limit. "
         )
+    if any(row.share is not None and row.share > 1 and row.precision != "int8" for row in peak.rows):
+        caption += "More than 100 % in float says that the peak was disturbed: measure again with nothing else running. "
     caption += " ".join(f"{row.method} has no share: {row.absent}." for row in peak.rows if row.absent)
     rows = [(False, [text(row) for _, text in columns]) for row in peak.rows]
     return [Table("Roofline", caption.strip(), [name for name, _ in columns], rows)]
