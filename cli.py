@@ -446,10 +446,13 @@ def benchmark(
     seconds: Annotated[float, typer.Option(min=0, help="Least time of inference for each artifact.")] = 10,
     sizes: Annotated[
         str | None,
-        typer.Option(help="How cost grows: latency and memory at each of WIDTHxHEIGHT,WIDTHxHEIGHT,... and exponents."),
+        typer.Option(
+            metavar="WxH,WxH,...",
+            help="How cost grows: latency and memory at each size, for example 320x180,640x360,1280x720; slow.",
+        ),
     ] = None,
     minutes: Annotated[
-        float, typer.Option(min=0, help="Sustained run: each method alone for so long, second by second; 0 is none.")
+        float, typer.Option(min=0, help="Sustained run: each method alone for so many minutes, second by second.")
     ] = 0,
     styles: Styles = None,
     loss_network: LossNetworkFile = None,
@@ -458,8 +461,8 @@ def benchmark(
 ) -> None:
     """Measure latency, temporal error and style of what ships, in one table.
 
-    Writes report.html (tables, plots, error maps, zooms), report.json (every raw figure) and the pictures. The same
-    command after an interruption goes on where it was.
+    Writes report.html (tables, plots, error maps, zooms), report.json (every raw figure) and the pictures.
+    Interrupted, it keeps what is finished in the output folder; the same command goes on from there.
     """
     from .benchmarks.judging import parse_style_options
     from .benchmarks.run import benchmark as run_benchmark

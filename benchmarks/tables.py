@@ -161,7 +161,7 @@ def latency_tables(report: Report) -> list[Table]:
         ("end to end, fps", lambda row: figure(row.end_to_end.fps, 1)),
         ("of inference alone", lambda row: _share(row.end_to_end.share_of_inference)),
         ("inference's share", lambda row: _share(row.end_to_end.inference_share)),
-        ("peak memory, MiB", lambda row: f"{row.peak_memory_mib:.0f} ({row.memory_before_mib:.0f} before loading)"),
+        ("peak memory, MiB (before)", lambda row: f"{row.peak_memory_mib:.0f} ({row.memory_before_mib:.0f})"),
     ]
     engines = "; ".join(f"{row.method}: {row.engine}" for row in report.latency)
     caption = (
@@ -170,7 +170,7 @@ def latency_tables(report: Report) -> list[Table]:
         "is the median over the rounds (smallest to largest). Spread: the rounds' medians, 90th minus 10th percentile, "
         f"over their median. End to end: decode, stylize and encode {first.end_to_end.frames} frames; inference's "
         "share is how much of that time the stylizer was at work, decoding and encoding went on beside it. Memory "
-        f"after at least {min(row.memory_frames for row in report.latency)} frames. Engines: {engines}."
+        f"after at least {min(row.memory_frames for row in report.latency)} frames (before loading). Engines: {engines}."
     )
     rows = [(False, [text(row) for _, text in columns]) for row in report.latency]
     return [Table("Latency and memory", caption, [name for name, _ in columns], rows)]
@@ -203,7 +203,7 @@ def roofline_tables(report: Report) -> list[Table]:
             "compares methods and is no share of a limit. "
         )
     if any(row.share is not None and row.share > 1 and row.precision != "int8" for row in peak.rows):
-        caption += "More than 100 % in float says that the peak was disturbed: measure again with nothing else running. "
+        caption += "More than 100 % in float: the peak was disturbed, measure again with nothing else running. "
     caption += " ".join(f"{row.method} has no share: {row.absent}." for row in peak.rows if row.absent)
     rows = [(False, [text(row) for _, text in columns]) for row in peak.rows]
     return [Table("Roofline", caption.strip(), [name for name, _ in columns], rows)]
