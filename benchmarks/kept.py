@@ -111,7 +111,7 @@ class Kept:
     def _write(self, path: Path, value: object) -> None:
         record = {"date": now(), "value": value}
         with atomic_path(path) as temporary:
-            text = json.dumps(record, default=lambda one: dataclasses.asdict(one), allow_nan=False)
+            text = json.dumps(record, default=dataclasses.asdict, allow_nan=False)
             temporary.write_text(text, encoding="utf-8")
 
 

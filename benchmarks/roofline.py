@@ -24,6 +24,9 @@ _THREAD_VARIABLES = (
     "BLIS_NUM_THREADS",
     "VECLIB_MAXIMUM_THREADS",
 )
+_ELSEWHERE = ("CUDA", "Tensorrt", "CoreML", "Core ML", "Dml")
+"""In the name of an engine: it computes on another processor than the one whose peak is measured."""
+
 _WEIGHT_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
 
 
@@ -81,6 +84,8 @@ def roofline_row(peak: Mapping[str, float], latency: Latency, method: Method) ->
     size = (metadata.get("width") or latency.width, metadata.get("height") or latency.height)
     count, reason = _multiplications(method, size)
     precision = metadata.get("precision")
+    if not _on_this_processor(latency.engine):
+        count, reason = None, f"it ran on another processor than the one measured ({latency.engine})"
     if count is None:
         return RooflineRow(latency.method, precision, None, None, None, None, None, reason)
     # Nobody can do with less: the frame comes in, the result goes out, and the weights are read once.
@@ -97,6 +102,11 @@ def roofline_row(peak: Mapping[str, float], latency: Latency, method: Method) ->
         share=max(arithmetic_ms, traffic_ms) / latency.median_ms,
         absent=None,
     )
+
+
+def _on_this_processor(engine: str) -> bool:
+    # PyTorch's engine names the GPU, or says CPU.
+    return not any(word in engine for word in _ELSEWHERE) and (not engine.startswith("torch") or " CPU" in engine)
 
 
 def _multiplications(method: Method, size: tuple[int, int]) -> tuple[int | None, str | None]:

@@ -170,7 +170,8 @@ def latency_tables(report: Report) -> list[Table]:
         "is the median over the rounds (smallest to largest). Spread: the rounds' medians, 90th minus 10th percentile, "
         f"over their median. End to end: decode, stylize and encode {first.end_to_end.frames} frames; inference's "
         "share is how much of that time the stylizer was at work, decoding and encoding went on beside it. Memory "
-        f"after at least {min(row.memory_frames for row in report.latency)} frames (before loading). Engines: {engines}."
+        f"after at least {min(row.memory_frames for row in report.latency)} frames (and before loading). "
+        f"Engines: {engines}."
     )
     rows = [(False, [text(row) for _, text in columns]) for row in report.latency]
     return [Table("Latency and memory", caption, [name for name, _ in columns], rows)]

@@ -67,6 +67,24 @@ def test_what_is_not_known_is_said() -> None:
     assert roofline_row(PEAK, latency("ours", 10.0), artifact("int8", bytes=300_000)).absent is None
 
 
+@pytest.mark.parametrize(
+    ("engine", "known"),
+    [
+        ("onnxruntime 1.32.0 CPUExecutionProvider, 2 threads", True),
+        ("onnxruntime 1.32.0 CUDAExecutionProvider, 2 threads", False),
+        ("torch 2.13.0 CPU, 2 threads", True),
+        ("torch 2.13.0 NVIDIA H100 80GB HBM3", False),
+        ("Core ML, macOS 26.1, CPU_AND_NE, coremltools 9.0", False),
+        ("openvino 2026.4.1 CPU, 2 threads", True),
+        ("LiteRT 2.3.0 XNNPACK, 2 threads", True),
+    ],
+)
+def test_another_processor_is_not_held_against_this_ones_peak(engine: str, known: bool) -> None:
+    row = roofline_row(PEAK, dataclasses.replace(latency("ours", 10.0), engine=engine), artifact())
+    assert (row.share is not None) == known
+    assert known or (row.absent is not None and "another processor" in row.absent)
+
+
 def test_the_peak_of_this_machine_is_plausible() -> None:
     peak = measure_peak(1)
     assert 0.5 < peak["gflops"] < 10_000
