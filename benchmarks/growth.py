@@ -38,8 +38,8 @@ def measure_growth(
     """Measure one method at several sizes.
 
     At each size at least `at_least` frames and at least `seconds` are timed, a fifth of both in each of five rounds.
-    A size that the method cannot do, or breaks off at, is a hole with a sentence; the others go on. The processes of all
-    sizes are in memory at the same time.
+    A size that the method cannot do, or breaks off at, is a hole with a sentence; the others go on. The processes of
+    all sizes are in memory at the same time.
 
     Args:
         subject: the method.

@@ -234,7 +234,7 @@ def test_scenes_by_name(tmp_path: Path, any_size_artifact: Path) -> None:
 
 
 def test_an_interrupted_run_goes_on_and_gives_the_same(
-    any_size_artifact: Path, fixed_size_artifact: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    peer_file: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
     told: list[str] = []
@@ -246,7 +246,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same(
                 raise KeyboardInterrupt
 
         return benchmark(
-            [any_size_artifact, fixed_size_artifact],
+            peers=[peer_file],
             clips=[clip],
             scenes=["pan"],
             out_dir=tmp_path / "report",
@@ -260,7 +260,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same(
         measure(interrupt="steadiness and style on pan (synthetic)")
     assert [path.name for path in (tmp_path / "report").iterdir()] == [".working"]
     records = [json.loads(path.read_text())["value"] for path in (tmp_path / "report").rglob("*.json")]
-    (timed,) = (one for one in records if isinstance(one, list) and one[0]["method"] == "tiny-any-fp32")
+    (timed,) = (one for one in records if isinstance(one, list) and one[0]["method"] == "inverts")
     told.clear()
 
     resumed = measure()
@@ -279,7 +279,7 @@ def test_an_interrupted_run_goes_on_and_gives_the_same(
 
     told.clear()
     whole = measure()
-    assert "latency of tiny-any-fp32" in told  # a finished report leaves nothing to go on from
+    assert "latency of inverts" in told  # a finished report leaves nothing to go on from
     assert (resumed.clips, resumed.drift, resumed.summary) == (whole.clips, whole.drift, whole.summary)
     assert not [note for note in whole.notes if "interrupted" in note]
 
