@@ -45,5 +45,5 @@ def test_a_method_runs_as_long_as_asked(peer_file: Path, tmp_path: Path) -> None
     )
     assert len(found.at_s) == len(found.medians_ms) == 3  # the least that has a slope
     assert [later - earlier >= 1 for earlier, later in zip(found.at_s, found.at_s[1:], strict=False)] == [True, True]
-    assert found.frames > 30 and 0 < found.median_ms <= found.p99_ms <= found.worst_ms
+    assert found.frames >= 3 and 0 < found.median_ms <= found.p99_ms <= found.worst_ms
     assert told[0] == (0, 3)
