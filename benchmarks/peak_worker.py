@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-PRODUCT_SIDE = 2048
+PRODUCT_SIDE = 1024  # large, and short enough for a run of it to fall between two disturbances
 COPY_MIB = 128
 _REPEATS = 5
 _SECONDS = 2.0
