@@ -330,6 +330,14 @@ def _parse_size(text: str) -> tuple[int, int] | None:
     return int(width), int(height)
 
 
+def _parse_sizes(text: str) -> list[tuple[int, int]]:
+    """`320x180,640x360` as pairs of (width, height)."""
+    sizes = [_parse_size(one.strip()) for one in text.split(",")]
+    if None in sizes:
+        raise InputError(f"sizes '{text}' are not understood: give WIDTHxHEIGHT,WIDTHxHEIGHT, each with its numbers")
+    return [size for size in sizes if size is not None]
+
+
 @app.command(epilog="Example: steadystyle export --target all --precision all --size 640x360 -o exports/")
 def export(
     model: Annotated[
@@ -436,6 +444,16 @@ def benchmark(
     max_frames: MaxFrames = None,
     every: Every = 1,
     seconds: Annotated[float, typer.Option(min=0, help="Least time of inference for each artifact.")] = 10,
+    sizes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WxH,WxH,...",
+            help="How cost grows: latency and memory at each size, for example 320x180,640x360,1280x720; slow.",
+        ),
+    ] = None,
+    minutes: Annotated[
+        float, typer.Option(min=0, help="Sustained run: each method alone for so many minutes, second by second.")
+    ] = 0,
     styles: Styles = None,
     loss_network: LossNetworkFile = None,
     as_json: Json = False,
@@ -444,6 +462,7 @@ def benchmark(
     """Measure latency, temporal error and style of what ships, in one table.
 
     Writes report.html (tables, plots, error maps, zooms), report.json (every raw figure) and the pictures.
+    Interrupted, it keeps what is finished in the output folder; the same command goes on from there.
     """
     from .benchmarks.judging import parse_style_options
     from .benchmarks.run import benchmark as run_benchmark
@@ -451,6 +470,7 @@ def benchmark(
     latency_size = _parse_size(size)
     if latency_size is None:
         raise InputError("latency needs a size: give --size WIDTHxHEIGHT, for example 640x360")
+    growth_sizes = _parse_sizes(sizes) if sizes else []
     with progress() as update:
         report = run_benchmark(
             artifacts or [],
@@ -465,6 +485,8 @@ def benchmark(
             max_frames=max_frames,
             every=every,
             latency_seconds=seconds,
+            sizes=growth_sizes,
+            minutes=minutes,
             style_images=parse_style_options(styles or []),
             loss_network=loss_network,
             command=shlex.join(["steadystyle", *context.obj]),

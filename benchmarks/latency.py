@@ -28,10 +28,17 @@ from .report import EndToEnd, Latency
 
 DEADLINE_MS = 1000 / 30
 ROUNDS = 10
-_WARM_UP_AT_START = 5
-_WARM_UP_EACH_ROUND = 1
-_FRAMES_IN_MEMORY = 8
-_SETTLE_S = 0.1
+MOST_SPREAD = 0.2
+"""Ratios to a reference whose rounds spread more than this are not to be trusted.
+
+Were the rounds independent and normal, the median of ten of them would have a standard error of 0.15 times the spread
+(see `spread_of`), and a ratio of two such medians one of 0.22 times it: with 0.2, nineteen ratios of twenty are within
+9 % of the true one.
+"""
+WARM_UP_AT_START = 5
+WARM_UP_EACH_ROUND = 1
+FRAMES_IN_MEMORY = 8
+SETTLE_S = 0.1
 """An engine's threads keep spinning for a moment after a run; the next process waits for that."""
 
 
@@ -50,7 +57,7 @@ class Subject:
     file: str
 
 
-class _Process:
+class MethodProcess:
     """A fresh process with one method, see `latency_worker`."""
 
     def __init__(self, subject: Subject) -> None:
@@ -63,7 +70,7 @@ class _Process:
             encoding="utf-8",
         )
 
-    def __enter__(self) -> "_Process":
+    def __enter__(self) -> "MethodProcess":
         return self
 
     def __exit__(
@@ -135,13 +142,13 @@ def measure_latency(
     """
     clip, stills = folder / "latency.mp4", folder / "latency.npy"
     coming = iter(frames)
-    first = list(islice(coming, _FRAMES_IN_MEMORY))
+    first = list(islice(coming, FRAMES_IN_MEMORY))
     height, width = first[0].shape[:2]
     np.save(stills, np.stack(first))
     write_video(clip, chain(first, coming), frame_rate)
     tell = progress or (lambda stage, done, total: None)
     with ExitStack() as stack:
-        processes = {subject.name: stack.enter_context(_Process(subject)) for subject in subjects}
+        processes = {subject.name: stack.enter_context(MethodProcess(subject)) for subject in subjects}
         engines = {}
         for subject in subjects:
             answer = processes[subject.name].ask(
@@ -153,14 +160,14 @@ def measure_latency(
         for number in range(ROUNDS):
             for name, process in processes.items():
                 tell(f"latency of {name}", number, ROUNDS)
-                time.sleep(_SETTLE_S)
-                warm_up = _WARM_UP_EACH_ROUND + (_WARM_UP_AT_START if number == 0 else 0)
+                time.sleep(SETTLE_S)
+                warm_up = WARM_UP_EACH_ROUND + (WARM_UP_AT_START if number == 0 else 0)
                 rounds[name].append(process.ask("time", warm_up=warm_up, **chunk)["ms"])
         memory = {name: process.ask("memory") for name, process in processes.items()}
         end_to_end = {}
         for name, process in processes.items():
             tell(f"end to end with {name}", 0, None)
-            time.sleep(_SETTLE_S)
+            time.sleep(SETTLE_S)
             end_to_end[name] = process.ask("end_to_end", clip=str(clip), target=str(folder / "latency-stylized.mp4"))
     return [
         _latency(
@@ -176,6 +183,30 @@ def measure_latency(
             threads=threads,
         )
         for name in processes
+    ]
+
+
+def spread_of(rounds: Sequence[Sequence[float]]) -> float:
+    """How much the rounds differ: the 90th minus the 10th percentile of their medians, over the median of these.
+
+    Args:
+        rounds: samples, round by round, in any unit.
+
+    Returns:
+        0 where all rounds have one median; 0.2 where they spread over a fifth of it.
+    """
+    low, middle, high = np.percentile([median(samples) for samples in rounds], (10, 50, 90))
+    return float((high - low) / middle)
+
+
+def noise_notes(latency: Sequence[Latency]) -> list[str]:
+    """A warning where the reference's rounds spread by more than `MOST_SPREAD`, otherwise nothing."""
+    return [
+        "The machine was too noisy for its ratios of latency to be trusted: the medians of "
+        f"{row.method}'s rounds spread by {100 * row.spread:.0f} % (90th minus 10th percentile, over their median), "
+        f"and {100 * MOST_SPREAD:.0f} % is the most that can be: measure again with nothing else running."
+        for row in latency
+        if row.method == row.reference and row.spread > MOST_SPREAD
     ]
 
 
@@ -202,7 +233,7 @@ def _latency(
         width=width,
         height=height,
         threads=threads,
-        warm_up_frames=_WARM_UP_AT_START + ROUNDS * _WARM_UP_EACH_ROUND,
+        warm_up_frames=WARM_UP_AT_START + ROUNDS * WARM_UP_EACH_ROUND,
         frames=len(samples),
         median_ms=p50,
         p90_ms=p90,
@@ -214,11 +245,13 @@ def _latency(
         ratio_low=min(ratios),
         ratio_high=max(ratios),
         rounds_ms=rounds,
+        spread=spread_of(rounds),
         end_to_end=EndToEnd(
             frames=end_to_end["frames"],
             seconds=end_to_end["seconds"],
             fps=fps,
             share_of_inference=fps * p50 / 1000,
+            inference_share=end_to_end["inference_seconds"] / end_to_end["seconds"],
         ),
         peak_memory_mib=memory["peak_mib"],
         memory_before_mib=memory["before_mib"],

@@ -74,7 +74,7 @@ class _Worker:
             report = run(source, self.stylize, sink)
         # Leaving the block finishes the file; the pipeline's clock may have stopped before.
         seconds = time.perf_counter() - begun
-        return {"frames": report.frames, "seconds": seconds}
+        return {"frames": report.frames, "seconds": seconds, "inference_seconds": sum(report.stylize_ms) / 1000}
 
 
 def serve(requests: TextIO, answers: TextIO) -> None:

@@ -52,14 +52,21 @@ def write_report(report: Report, moments: Sequence[Moment | None], folder: Path)
         InputError: the folder cannot be written.
         OSError: writing fails.
     """
-    from .plot import plot_latency, plot_timeline, plot_trade_offs  # matplotlib is an extra, and takes a second to load
+    # matplotlib is an extra, and takes a second to load
+    from .plot import plot_growth, plot_latency, plot_sustained, plot_timeline, plot_trade_offs
 
-    plots, latency = [folder / "trade-offs.png"], None
+    plots = [folder / "trade-offs.png"]
     plot_trade_offs(report, plots[0])
-    if report.latency:
-        latency = folder / "latency.png"
-        plot_latency(report, latency)
-    written = [*plots, *([latency] if latency else [])]
+    of_sections = {}
+    for section, figures, draw in (
+        ("latency", report.latency, plot_latency),
+        ("growth", report.growth, plot_growth),
+        ("sustained", report.sustained, plot_sustained),
+    ):
+        if figures:
+            of_sections[section] = folder / f"{section}.png"
+            draw(report, of_sections[section])
+    written = [*plots, *of_sections.values()]
     clips = []
     for index, (clip, moment) in enumerate(zip(report.clips, moments, strict=True), start=1):
         stem = f"{index}-{re.sub(r'[^a-z0-9]+', '-', Path(clip.name).stem.lower()).strip('-') or 'clip'}"
@@ -74,6 +81,6 @@ def write_report(report: Report, moments: Sequence[Moment | None], folder: Path)
     with atomic_path(folder / "tables.md") as temporary:
         text = "\n".join(table.to_markdown() for table in tables(report))
         temporary.write_text(f"{_FOREWORD}\n\n{text}", encoding="utf-8")
-    write_page(report, folder / "report.html", plots=plots, clips=clips, latency=latency)
+    write_page(report, folder / "report.html", plots=plots, clips=clips, sections=of_sections)
     report.write(folder / "report.json")
     return report

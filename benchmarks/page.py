@@ -1,7 +1,7 @@
 """The report as one HTML page that carries everything in itself: no script, no request."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -12,7 +12,15 @@ import numpy as np
 from ..video.files import atomic_path
 from .pictures import Grid, Image
 from .report import Report
-from .tables import Table, clip_table, latency_tables, summary_table
+from .tables import (
+    Table,
+    clip_table,
+    growth_tables,
+    latency_tables,
+    roofline_tables,
+    summary_table,
+    sustained_tables,
+)
 
 _STYLE = """
 :root { color-scheme: light; --ink: #20242b; --soft: #68707c; --line: #e2e5ea; --wash: #f6f7f9; --accent: #1f5fa8; }
@@ -78,6 +86,16 @@ _DEFINITIONS = (
         "Inference alone, median, after a warm-up, in a process of its own, in rounds that alternate between the "
         "methods.",
     ),
+    (
+        "inference's share",
+        "How much of the time from the first frame decoded to the last one encoded the stylizer was at work; decoding "
+        "and encoding go on beside it. Near 100 % it sets the pace.",
+    ),
+    (
+        "of what the processor can do",
+        "The least time that the network's multiplications, or its frames and weights, take at the peak measured in "
+        "this run, over the measured latency.",
+    ),
 )
 
 
@@ -95,7 +113,12 @@ class ClipPictures:
 
 
 def write_page(
-    report: Report, target: Path, *, plots: Sequence[Path], clips: Sequence[ClipPictures], latency: Path | None
+    report: Report,
+    target: Path,
+    *,
+    plots: Sequence[Path],
+    clips: Sequence[ClipPictures],
+    sections: Mapping[str, Path],
 ) -> None:
     """Write the page.
 
@@ -104,7 +127,7 @@ def write_page(
         target: the .html file to write.
         plots: PNGs for below the first table.
         clips: pictures of each clip, in the report's order.
-        latency: PNG of the latencies' spread, None for a comparison.
+        sections: PNGs of the sections behind the clips, by the section's anchor; a section may have none.
 
     Raises:
         InputError: `target` cannot be written.
@@ -112,7 +135,8 @@ def write_page(
     title = "Benchmark" if report.kind == "benchmark" else "Comparison"
     made = ", ".join(method.name for method in report.methods if method.control is None)
     links = [("All clips", "summary"), *((clip.name, f"clip-{index}") for index, clip in enumerate(report.clips))]
-    links += [("Latency and memory", "latency")] if report.latency else []
+    behind = _sections_behind(report)
+    links += [(table.title, anchor) for anchor, table in behind.items()]
     links += [("What the figures mean", "definitions"), ("Machine", "machine")]
     parts = [
         f"<h1>{title}: {escape(made)}</h1>",
@@ -125,9 +149,10 @@ def write_page(
     for index, (clip, pictures) in enumerate(zip(report.clips, clips, strict=True)):
         parts += [_table(clip_table(clip, report), f"clip-{index}"), "<h3>Temporal error over time</h3>"]
         parts += [_plot(pictures.timeline, f"temporal error over time of {clip.name}"), *map(_grid, pictures.grids)]
-    parts += [_table(table, "latency") for table in latency_tables(report)]
-    if latency is not None:
-        parts.append(_plot(latency, "spread of the latencies"))
+    for anchor, table in behind.items():
+        parts.append(_table(table, anchor))
+        if anchor in sections:
+            parts.append(_plot(sections[anchor], table.title))
     parts += ['<h2 id="definitions">What the figures mean</h2>', _pairs(_DEFINITIONS), _machine(report)]
     html = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -138,6 +163,17 @@ def write_page(
     )
     with atomic_path(target) as temporary:
         temporary.write_text(html, encoding="utf-8")
+
+
+def _sections_behind(report: Report) -> dict[str, Table]:
+    """The tables behind the clips, by their anchors."""
+    found = {
+        "latency": latency_tables(report),
+        "roofline": roofline_tables(report),
+        "growth": growth_tables(report),
+        "sustained": sustained_tables(report),
+    }
+    return {anchor: table for anchor, tables in found.items() for table in tables}
 
 
 def _link(text: str, anchor: str) -> str:

@@ -1,5 +1,6 @@
 """The report's plots (needs matplotlib, the `report` extra)."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullF
 
 from ..video.files import atomic_path
 from .report import Clip, Method, Report
+from .tables import growth_sizes
 
 _COLOURS = ("#1f5fa8", "#c8552b", "#3b8a5a", "#7a4fa3", "#b08900", "#4a4a4a")
 _SOFT = "#808080"
@@ -163,4 +165,62 @@ def plot_latency(report: Report, target: Path) -> None:
         axes.plot([row.median_ms] * 2, [level - 0.38, level + 0.38], color=colours[row.method], linewidth=2)
     axes.set_yticks(range(len(report.latency)), [row.method for row in reversed(report.latency)])
     _scale_time(axes)
+    _save(figure, target)
+
+
+def plot_growth(report: Report, target: Path) -> None:
+    """Latency and memory against the number of pixels, both axes logarithmic, with the exponents.
+
+    Args:
+        report: the figures.
+        target: the PNG to write.
+    """
+    figure = Figure(figsize=(12.4, 4.2), layout="constrained")
+    time, memory = figure.subplots(1, 2)
+    _tidy(time, "frame", "latency, ms a frame")
+    _tidy(memory, "frame", "peak memory less that before loading, MiB")
+    sizes = growth_sizes(report.growth)
+    colours = method_colours(report.methods)
+    for row in report.growth:
+        pixels = [point.width * point.height for point in row.points]
+        taken = [point.peak_memory_mib - point.memory_before_mib for point in row.points]
+        panels = (
+            (time, [point.median_ms for point in row.points], row.latency_exponent),
+            (memory, taken, row.memory_exponent),
+        )
+        for axes, figures, exponent in panels:
+            label = row.method if exponent is None else f"{row.method}: pixels to the power of {exponent:.2f}"
+            axes.plot(pixels, figures, "o-", color=colours[row.method], linewidth=1.3, markersize=5, label=label)
+    for axes in (time, memory):
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xticks([math.prod(map(int, size.split("x"))) for size in sizes], sizes)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
+        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_minor_formatter(NullFormatter())
+        axes.margins(y=0.25)
+        axes.legend(loc="upper left", frameon=False, fontsize=8)
+    _save(figure, target)
+
+
+def plot_sustained(report: Report, target: Path) -> None:
+    """Median latency of each second of the sustained runs, over time.
+
+    Args:
+        report: the figures.
+        target: the PNG to write.
+    """
+    figure = Figure(figsize=(12.4, 3.2), layout="constrained")
+    axes = figure.subplots()
+    _tidy(axes, "minutes", "ms a frame, median of a second")
+    colours = method_colours(report.methods)
+    for row in report.sustained:
+        minutes = [second / 60 for second in row.at_s]
+        label = f"{row.method}: {row.slope_ms_per_minute:+.3f} ms a minute"
+        axes.plot(minutes, row.medians_ms, color=colours[row.method], linewidth=1.3, label=label)
+    axes.axhline(_DEADLINE_MS, color=_SOFT, linestyle=":", linewidth=1)
+    # The deadline shows where a method comes near it; for much quicker ones it would flatten what is to be seen.
+    axes.set_ylim(0, 1.3 * max(max(row.medians_ms) for row in report.sustained))
+    axes.legend(loc="upper right", frameon=False, fontsize=8, ncols=3)
     _save(figure, target)

@@ -8,9 +8,10 @@ import dataclasses
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..video.files import InputError, atomic_path
 
@@ -169,12 +170,15 @@ class EndToEnd:
         seconds: wall time of the whole.
         fps: frames a second.
         share_of_inference: fps over the fps that inference alone reaches (1000 / median_ms).
+        inference_share: share of the wall time that the stylizer was at work, measured in this very run. Decoding and
+            encoding work beside it, so that near 1 inference sets the pace, and the lower it is, the more they do.
     """
 
     frames: int
     seconds: float
     fps: float
     share_of_inference: float
+    inference_share: float
 
 
 @dataclass(frozen=True)
@@ -199,6 +203,7 @@ class Latency:
         ratio_low: smallest of those ratios.
         ratio_high: largest of those ratios.
         rounds_ms: every sample, round by round.
+        spread: 90th minus 10th percentile of the rounds' medians, over the median of these.
         end_to_end: decode, stylize and encode.
         peak_memory_mib: largest resident memory of the process after `memory_frames` frames.
         memory_before_mib: the same before the method was loaded (Python and its libraries).
@@ -222,10 +227,140 @@ class Latency:
     ratio_low: float
     ratio_high: float
     rounds_ms: list[list[float]]
+    spread: float
     end_to_end: EndToEnd
     peak_memory_mib: float
     memory_before_mib: float
     memory_frames: int
+
+
+@dataclass(frozen=True)
+class CostPoint:
+    """What one method costs at one size of the frame, in a process of its own.
+
+    Attributes:
+        width: of the frames, in pixels.
+        height: of the frames, in pixels.
+        frames: frames timed.
+        median_ms: median latency.
+        rounds_ms: every sample, round by round; the sizes take turns.
+        spread: 90th minus 10th percentile of the rounds' medians, over the median of these.
+        peak_memory_mib: largest resident memory of the process after `memory_frames` frames.
+        memory_before_mib: the same before the method was loaded (Python, its libraries and the frames).
+        memory_frames: frames that had been run by then.
+    """
+
+    width: int
+    height: int
+    frames: int
+    median_ms: float
+    rounds_ms: list[list[float]]
+    spread: float
+    peak_memory_mib: float
+    memory_before_mib: float
+    memory_frames: int
+
+
+@dataclass(frozen=True)
+class CostGrowth:
+    """How one method's cost grows with the number of pixels.
+
+    Attributes:
+        method: name of the method.
+        points: one for each size that it can do.
+        latency_exponent: slope of the least-squares line of log latency over log pixels; 1 = in proportion.
+        memory_exponent: the same of peak memory less the memory before loading.
+        absent: why a size is missing, by the size ("640x360"), or the exponents are ("exponents").
+    """
+
+    method: str
+    points: list[CostPoint]
+    latency_exponent: float | None
+    memory_exponent: float | None
+    absent: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Sustained:
+    """One method run for minutes, alone, frame after frame without a pause.
+
+    Attributes:
+        method: name of the method.
+        width: of the frames, in pixels.
+        height: of the frames, in pixels.
+        threads: threads that the engine was given.
+        frames: frames timed.
+        at_s: when each second began, in seconds.
+        medians_ms: median latency of each second.
+        median_ms: of all frames.
+        p99_ms: 99th percentile of all frames.
+        worst_ms: the slowest frame.
+        slope_ms_per_minute: of the least-squares line through `medians_ms`; above 0 it gets slower.
+        jitter_ms: 90th minus 10th percentile of all frames' latencies.
+        deadline_ms: the deadline, 33.3 for 30 frames a second.
+        over_deadline: share of frames that took longer than the deadline.
+    """
+
+    method: str
+    width: int
+    height: int
+    threads: int
+    frames: int
+    at_s: list[float]
+    medians_ms: list[float]
+    median_ms: float
+    p99_ms: float
+    worst_ms: float
+    slope_ms_per_minute: float
+    jitter_ms: float
+    deadline_ms: float
+    over_deadline: float
+
+
+@dataclass(frozen=True)
+class RooflineRow:
+    """How much of the machine's peak one method makes use of.
+
+    Attributes:
+        method: name of the method.
+        precision: of the artifact; the peak is that of float32, which 8 bits may exceed. None for a peer.
+        multiplications: multiply-accumulates of the convolutions for one frame, for the architecture's own sizes.
+        least_bytes: frame in, frame out, and the file's bytes once; between the layers more is moved.
+        bound_ms: nobody is quicker than this at the measured peak.
+        bound_by: "arithmetic" or "memory", whichever takes longer.
+        share: bound over measured median latency, in [0, 1] but for 8 bits or a peak that was disturbed.
+        absent: why there is none, None where there is.
+    """
+
+    method: str
+    precision: str | None
+    multiplications: int | None
+    least_bytes: int | None
+    bound_ms: float | None
+    bound_by: Literal["arithmetic", "memory"] | None
+    share: float | None
+    absent: str | None
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """The machine's peak, measured in the same run with numpy, and what of it each method makes use of.
+
+    Attributes:
+        threads: of the matrix product and the copy.
+        product_side: rows and columns of the float32 matrices.
+        copy_mib: size of the array that was copied, in MiB.
+        gflops: 10⁹ operations a second of the quickest product, a multiply-accumulate counted as two.
+        gb_per_s: 10⁹ bytes read and written a second by the quickest copy.
+        rows: one for each method.
+    """
+
+    threads: int
+    product_side: int
+    copy_mib: int
+    gflops: float
+    gb_per_s: float
+    rows: list[RooflineRow]
 
 
 @dataclass(frozen=True)
@@ -262,6 +397,9 @@ class Report:
         notes: what a reader should know, one sentence each.
         pictures: names of the PNG files beside the report.
         format_version: of this record.
+        growth: cost growth of each method, empty where it was not asked for.
+        sustained: sustained run of each method, empty where it was not asked for.
+        roofline: None for a comparison.
     """
 
     kind: Literal["benchmark", "compare"]
@@ -279,6 +417,9 @@ class Report:
     notes: list[str]
     pictures: list[str]
     format_version: int = FORMAT_VERSION
+    growth: list[CostGrowth] = field(default_factory=list)
+    sustained: list[Sustained] = field(default_factory=list)
+    roofline: Roofline | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values."""
@@ -342,6 +483,28 @@ def read_report(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"'{path}' is not a report that can be read ({error}): make it again") from error
     return dict(record)
+
+
+def restored(kind: Any, value: Any) -> Any:
+    """A record from its plain JSON values.
+
+    Args:
+        kind: a dataclass of this file, a list or dict of them, or what their fields are annotated with.
+        value: what `dataclasses.asdict` and JSON made of it.
+    """
+    if value is None:
+        return None
+    inner = get_args(kind)
+    if get_origin(kind) in (Union, UnionType):  # in this file always with None
+        return restored(next(choice for choice in inner if choice is not NoneType), value)
+    if get_origin(kind) is list:
+        return [restored(inner[0], item) for item in value]
+    if get_origin(kind) is dict:
+        return {name: restored(inner[1], item) for name, item in value.items()}
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        hints = get_type_hints(kind)
+        return kind(**{name: restored(hints[name], item) for name, item in value.items()})
+    return value
 
 
 @functools.cache

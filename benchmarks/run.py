@@ -1,28 +1,33 @@
 """`benchmark`: artifacts and peers on clips, and a folder with the report."""
 
 import dataclasses
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from .. import __version__
 from ..runtimes.registry import bundled_models, open_stylizer, resolve
-from ..video.files import InputError, made_folder, sha256_of, size_on_disk
+from ..video.files import InputError, sha256_of, size_on_disk
 from ..video.layers import Scene
 from ..video.motions import SCENES
 from .clips import ClipSource, FileClip, Frame, SceneClip, resize
 from .device import this_device
-from .judging import StyleImages, open_judging, read_style_images
-from .latency import Subject, measure_latency
+from .growth import Size, measure_growth
+from .judging import Judging, StyleImages, open_judging, read_style_images
+from .kept import Kept, fingerprint, keeping
+from .latency import FRAMES_IN_MEMORY, Subject, measure_latency, noise_notes
 from .output import check_folder, now, write_report
 from .peer import open_peer
 from .progress import Progress
-from .report import Method, Report, summarize
+from .report import Clip, CostGrowth, Latency, Method, Report, Sustained, summarize
+from .roofline import measure_peak, roofline
 from .sintel import sintel_clips
-from .steadiness import IDENTITY, Stylize, controls_of, measure_clip, measure_drift
+from .steadiness import IDENTITY, Moment, Stylize, controls_of, measure_clip, measure_drift
+from .sustained import measure_sustained
 
 
 def benchmark(
@@ -40,12 +45,16 @@ def benchmark(
     every: int = 1,
     latency_seconds: float = 10,
     latency_frames: int = 100,
+    sizes: Sequence[Size] = (),
+    minutes: float = 0,
     style_images: StyleImages = None,
     loss_network: str | Path | None = None,
     command: str = "",
     progress: Progress | None = None,
 ) -> Report:
     """Measure latency, temporal error, style and content of what ships, and write the report.
+
+    What is finished is kept in `out_dir` until the report is there: an interrupted call that is made again goes on.
 
     Args:
         artifacts: artifact files or names of bundled models; all bundled models when neither these nor peers are given.
@@ -62,6 +71,8 @@ def benchmark(
         every: measure temporal error on every so many-th frame only.
         latency_seconds: least time of inference for each method.
         latency_frames: least number of frames timed for each method, and number of frames of the end-to-end run.
+        sizes: (width, height) of the frames, in pixels, for the growth of cost, two or more; none leaves it out.
+        minutes: of the sustained run of each method; 0 leaves it out.
         style_images: for the style score, see `StyleImages`.
         loss_network: VGG-19 weights; None takes the environment variable STEADYSTYLE_LOSS_NETWORK.
         command: the command line, for the record.
@@ -71,12 +82,13 @@ def benchmark(
         The report as written.
 
     Raises:
-        InputError: bad input; nothing is written then.
+        InputError: bad input; no report is written then.
         OSError: writing fails.
     """
     _require_at_least_one(
         height=height, threads=threads, max_frames=max_frames, every=every, latency_frames=latency_frames
     )
+    _check_sizes_and_minutes(sizes, minutes)
     folder = check_folder(out_dir)
     subjects = _subjects(artifacts, peers)
     reference = next((subject.name for subject in subjects if subject.kind == "peer"), subjects[0].name)
@@ -86,6 +98,7 @@ def benchmark(
     sources += [SceneClip(scene, max_frames) for scene in _scenes(scenes or default, height)]
     sources += sintel_clips(sintel, height, max_frames)
     device = this_device()
+    tell = progress or (lambda stage, done, total: None)
     with ExitStack() as stack:
         opened = [_open(subject, threads) for subject in subjects]
         for one in opened:
@@ -99,35 +112,6 @@ def benchmark(
         for source in sources:
             source.notes += [f"{one.method.name}: {note}" for one in opened if (note := one.note(*source.size))]
 
-        stack.enter_context(made_folder(folder))
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix=".working-")))
-        latency = measure_latency(
-            subjects,
-            _repeated(sources[0], size, latency_frames),
-            scratch,
-            reference=reference,
-            threads=threads,
-            seconds=latency_seconds,
-            at_least=latency_frames,
-            frame_rate=sources[0].frame_rate or 25,
-            progress=progress,
-        )
-        measured = []
-        for source in sources:
-            measured.append(
-                measure_clip(
-                    source,
-                    stylizers,
-                    judge=judging.judge,
-                    style_absent=judging.absent.get("content", ""),
-                    every=every,
-                    progress=progress,
-                )
-            )
-        if progress is not None:
-            progress("drift", 0, None)
-        drift = measure_drift(next(iter(sources[0])), stylizers)
-        results = [clip for clip, _ in measured]
         settings = {
             "reference": reference,
             "latency size": f"{size[0]}x{size[1]}",
@@ -137,8 +121,43 @@ def benchmark(
             "temporal error on every": every,
             "least seconds of latency": latency_seconds,
             "least frames of latency": latency_frames,
+            "sizes": [f"{width}x{height}" for width, height in sizes],
+            "minutes": minutes,
             **judging.settings,
         }
+        inputs = {
+            "version": __version__,
+            "device": dataclasses.asdict(dataclasses.replace(device, load_average=None)),
+            "settings": settings,
+            "methods": [dataclasses.asdict(method) for method in methods],
+            "files": [fingerprint(file) for file in (*clips, *sintel)],
+            "clips": [[source.name, *source.size, source.expected_frames] for source in sources],
+        }
+        kept = stack.enter_context(keeping(folder, inputs))
+        latency = kept.take(
+            "latency",
+            list[Latency],
+            lambda: measure_latency(
+                subjects,
+                _repeated(sources[0], size, latency_frames),
+                kept.scratch,
+                reference=reference,
+                threads=threads,
+                seconds=latency_seconds,
+                at_least=latency_frames,
+                frame_rate=sources[0].frame_rate or 25,
+                progress=progress,
+            ),
+        )
+        tell("peak of this machine", 0, None)
+        peak = kept.take("peak of this machine", dict[str, float], lambda: measure_peak(threads))
+        growth = _growth(kept, subjects, methods, sources[0], sizes, threads, progress) if sizes else []
+        sustained = _sustained(kept, subjects, sources[0], size, minutes, threads, progress) if minutes else []
+        measured = _clips(kept, sources, stylizers, judging, every, progress)
+        tell("drift", 0, None)
+        drift = kept.take("drift", dict[str, float], lambda: measure_drift(next(iter(sources[0])), stylizers))
+        results = [clip for clip, _ in measured]
+        notes = [f"Latency of {one.method.name}: {note}." for one in opened if (note := one.note(*size))]
         report = Report(
             kind="benchmark",
             command=command,
@@ -152,10 +171,88 @@ def benchmark(
             latency=latency,
             summary=summarize(results, drift),
             absent=judging.absent,
-            notes=[f"Latency of {one.method.name}: {note}." for one in opened if (note := one.note(*size))],
+            notes=[*notes, *noise_notes(latency), *kept.note()],
             pictures=[],
+            growth=growth,
+            sustained=sustained,
+            roofline=roofline(peak, latency, methods),
         )
         return write_report(report, [moment for _, moment in measured], folder)
+
+
+def _clips(
+    kept: Kept,
+    sources: Sequence[ClipSource],
+    stylizers: Mapping[str, Stylize],
+    judging: Judging,
+    every: int,
+    progress: Progress | None,
+) -> list[tuple[Clip, Moment | None]]:
+    """Figures and moment of each clip."""
+
+    def measure(source: ClipSource) -> tuple[Clip, Moment | None]:
+        return measure_clip(
+            source,
+            stylizers,
+            judge=judging.judge,
+            style_absent=judging.absent.get("content", ""),
+            every=every,
+            progress=progress,
+        )
+
+    return [
+        kept.take_clip(f"clip {number}, {source.name}", partial(measure, source))
+        for number, source in enumerate(sources, start=1)
+    ]
+
+
+def _growth(
+    kept: Kept,
+    subjects: Sequence[Subject],
+    methods: Sequence[Method],
+    source: ClipSource,
+    sizes: Sequence[Size],
+    threads: int,
+    progress: Progress | None,
+) -> list[CostGrowth]:
+    """Cost growth of each method, on the first frames of a clip."""
+    first = list(islice(source, FRAMES_IN_MEMORY))
+    frames = {size: [resize(frame, size) for frame in first] for size in sizes}
+    metadata = {method.name: method.metadata or {} for method in methods}
+
+    def measure(subject: Subject) -> CostGrowth:
+        own = metadata[subject.name]
+        own_size = (own["width"], own["height"]) if own.get("width") else None
+        return measure_growth(subject, frames, kept.scratch, own_size=own_size, threads=threads, progress=progress)
+
+    return [kept.take(f"cost growth of {subject.name}", CostGrowth, partial(measure, subject)) for subject in subjects]
+
+
+def _sustained(
+    kept: Kept,
+    subjects: Sequence[Subject],
+    source: ClipSource,
+    size: Size,
+    minutes: float,
+    threads: int,
+    progress: Progress | None,
+) -> list[Sustained]:
+    """Sustained run of each method, one after the other, on the first frames of a clip."""
+    frames = [resize(frame, size) for frame in islice(source, FRAMES_IN_MEMORY)]
+
+    def measure(subject: Subject) -> Sustained:
+        return measure_sustained(subject, frames, kept.scratch, minutes=minutes, threads=threads, progress=progress)
+
+    return [kept.take(f"sustained run of {subject.name}", Sustained, partial(measure, subject)) for subject in subjects]
+
+
+def _check_sizes_and_minutes(sizes: Sequence[Size], minutes: float) -> None:
+    if sizes and len({width * height for width, height in sizes}) < 2:
+        raise InputError("growth of cost needs two sizes or more: give --sizes 320x180,640x360, for example")
+    if len(set(sizes)) < len(sizes):
+        raise InputError("a size was given twice for the growth of cost: give each once")
+    if not 0 <= minutes < float("inf"):
+        raise InputError(f"minutes must be 0 or more, but is {minutes}")
 
 
 def _scenes(names: Sequence[str], height: int) -> list[Scene]:

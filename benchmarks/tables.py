@@ -1,9 +1,10 @@
 """The report's tables, for the page and for Markdown."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .report import Clip, Latency, Report, Style
+from .report import Clip, CostGrowth, Latency, Report, RooflineRow, Style, Sustained
 
 ABSENT = "—"
 
@@ -44,8 +45,10 @@ def _share(value: float) -> str:
 
 
 def tables(report: Report) -> list[Table]:
-    """All tables of a report: the summary, one for each clip, and latency."""
-    return [summary_table(report), *(clip_table(clip, report) for clip in report.clips), *latency_tables(report)]
+    """All tables of a report: the summary, one for each clip, latency, and what else was asked for."""
+    clips = [clip_table(clip, report) for clip in report.clips]
+    more = (*roofline_tables(report), *growth_tables(report), *sustained_tables(report))
+    return [summary_table(report), *clips, *latency_tables(report), *more]
 
 
 def summary_table(report: Report) -> Table:
@@ -150,21 +153,129 @@ def latency_tables(report: Report) -> list[Table]:
         ("method", lambda row: row.method),
         ("frames", lambda row: str(row.frames)),
         ("median ms", lambda row: figure(row.median_ms, 2)),
+        ("spread", lambda row: _share(row.spread)),
         ("p90", lambda row: figure(row.p90_ms, 2)),
         ("p99", lambda row: figure(row.p99_ms, 2)),
         (f"> {first.deadline_ms:.1f} ms", lambda row: _share(row.over_deadline)),
         (f"x {first.reference}", lambda row: f"{row.ratio:.3f} ({row.ratio_low:.3f} to {row.ratio_high:.3f})"),
         ("end to end, fps", lambda row: figure(row.end_to_end.fps, 1)),
         ("of inference alone", lambda row: _share(row.end_to_end.share_of_inference)),
-        ("peak memory, MiB", lambda row: f"{row.peak_memory_mib:.0f} ({row.memory_before_mib:.0f} before loading)"),
+        ("inference's share", lambda row: _share(row.end_to_end.inference_share)),
+        ("peak memory, MiB (before)", lambda row: f"{row.peak_memory_mib:.0f} ({row.memory_before_mib:.0f})"),
     ]
     engines = "; ".join(f"{row.method}: {row.engine}" for row in report.latency)
     caption = (
         f"{first.width}x{first.height}, {first.threads} threads, each method in a process of its own, in "
         f"{len(first.rounds_ms)} alternating rounds; {first.warm_up_frames} frames of warm-up not counted. The ratio "
-        "is the median over the rounds (smallest to largest). End to end: decode, stylize and encode "
-        f"{first.end_to_end.frames} frames. Memory after at least {min(row.memory_frames for row in report.latency)} "
-        f"frames. Engines: {engines}."
+        "is the median over the rounds (smallest to largest). Spread: the rounds' medians, 90th minus 10th percentile, "
+        f"over their median. End to end: decode, stylize and encode {first.end_to_end.frames} frames; inference's "
+        "share is how much of that time the stylizer was at work, decoding and encoding went on beside it. Memory "
+        f"after at least {min(row.memory_frames for row in report.latency)} frames (and before loading). "
+        f"Engines: {engines}."
     )
     rows = [(False, [text(row) for _, text in columns]) for row in report.latency]
     return [Table("Latency and memory", caption, [name for name, _ in columns], rows)]
+
+
+def roofline_tables(report: Report) -> list[Table]:
+    """Each method's share of the machine's peak; empty for a comparison."""
+    peak = report.roofline
+    if peak is None:
+        return []
+    medians = {row.method: row.median_ms for row in report.latency}
+    columns: list[tuple[str, Callable[[RooflineRow], str]]] = [
+        ("method", lambda row: row.method),
+        ("precision", lambda row: row.precision or ABSENT),
+        ("GMAC a frame", lambda row: _scaled(row.multiplications, 1e9, 3)),
+        ("least MB moved", lambda row: _scaled(row.least_bytes, 1e6, 2)),
+        ("bound, ms", lambda row: f"{row.bound_ms:.2f} ({row.bound_by})" if row.bound_ms is not None else ABSENT),
+        ("measured, ms", lambda row: figure(medians[row.method], 2)),
+        ("of what the processor can do", _share_of_peak),
+    ]
+    caption = (
+        f"Peak measured in this run with numpy on {peak.threads} threads: {peak.gflops:.1f} GFLOP/s, a float32 matrix "
+        f"product of side {peak.product_side}, and {peak.gb_per_s:.1f} GB/s read and written, a copy of "
+        f"{peak.copy_mib} MiB. Bound: no method is quicker than its multiplications at the one, or frame in, frame out "
+        "and weights at the other. Multiplications are those of the architecture's convolutions at its own sizes. "
+    )
+    if any(row.precision == "int8" for row in peak.rows):
+        caption += (
+            "* An 8-bit artifact is held against the float32 peak, which 8-bit arithmetic may exceed: its share "
+            "compares methods and is no share of a limit. "
+        )
+    if any(row.share is not None and row.share > 1 and row.precision != "int8" for row in peak.rows):
+        caption += "More than 100 % in float: the peak was disturbed, measure again with nothing else running. "
+    caption += " ".join(f"{row.method} has no share: {row.absent}." for row in peak.rows if row.absent)
+    rows = [(False, [text(row) for _, text in columns]) for row in peak.rows]
+    return [Table("Roofline", caption.strip(), [name for name, _ in columns], rows)]
+
+
+def _scaled(value: int | None, unit: float, digits: int) -> str:
+    return figure(None if value is None else value / unit, digits)
+
+
+def _share_of_peak(row: RooflineRow) -> str:
+    if row.share is None:
+        return ABSENT
+    return f"{100 * row.share:.0f} %{' *' if row.precision == 'int8' else ''}"
+
+
+def growth_tables(report: Report) -> list[Table]:
+    """Cost at each size and how it grows; empty where it was not asked for."""
+    if not report.growth:
+        return []
+    sizes = growth_sizes(report.growth)
+    rows = []
+    for growth in report.growth:
+        cost = {f"{point.width}x{point.height}": point for point in growth.points}
+        cells = [
+            f"{cost[size].median_ms:.2f} ms, {cost[size].peak_memory_mib:.0f} MiB" if size in cost else ABSENT
+            for size in sizes
+        ]
+        exponents = [figure(growth.latency_exponent, 2), figure(growth.memory_exponent, 2)]
+        rows.append((False, [growth.method, *cells, *exponents]))
+    points = [point for growth in report.growth for point in growth.points]
+    caption = (
+        "Median latency and peak memory, each size in a process of its own, the sizes of a method in alternating rounds"
+        + (f" whose medians spread by up to {_share(max(point.spread for point in points))}. " if points else ". ")
+        + "Exponents: slope of the least-squares line of the logarithms over that of the number of pixels; 1 = in "
+        "proportion. That of memory is of the peak less what the process had before the method was loaded. "
+        + _growth_holes(report.growth)
+    )
+    columns = ["method", *sizes, "exponent of latency", "exponent of memory"]
+    return [Table("Cost growth", caption.strip(), columns, rows)]
+
+
+def growth_sizes(growth: Sequence[CostGrowth]) -> list[str]:
+    """All sizes of a cost growth, measured or not, from few pixels to many."""
+    found = {f"{point.width}x{point.height}" for one in growth for point in one.points}
+    found |= {size for one in growth for size in one.absent if size != "exponents"}
+    return sorted(found, key=lambda size: math.prod(map(int, size.split("x"))))
+
+
+def _growth_holes(growth: Sequence[CostGrowth]) -> str:
+    return " ".join(f"{one.method}, {what}: {reason}." for one in growth for what, reason in one.absent.items())
+
+
+def sustained_tables(report: Report) -> list[Table]:
+    """The sustained runs; empty where they were not asked for."""
+    if not report.sustained:
+        return []
+    first = report.sustained[0]
+    columns: list[tuple[str, Callable[[Sustained], str]]] = [
+        ("method", lambda row: row.method),
+        ("frames", lambda row: str(row.frames)),
+        ("median ms", lambda row: figure(row.median_ms, 2)),
+        ("jitter ms", lambda row: figure(row.jitter_ms, 2)),
+        ("p99", lambda row: figure(row.p99_ms, 2)),
+        ("slowest", lambda row: figure(row.worst_ms, 2)),
+        ("ms a minute", lambda row: figure(row.slope_ms_per_minute, 3, sign=True)),
+        (f"> {first.deadline_ms:.1f} ms", lambda row: _share(row.over_deadline)),
+    ]
+    caption = (
+        f"{first.width}x{first.height}, {first.threads} threads, {report.settings.get('minutes')} minutes of each "
+        "method alone, frame after frame without a pause. Jitter: 90th minus 10th percentile of all frames. Ms a "
+        "minute: slope of the least-squares line through the medians of each second; above 0 it gets slower."
+    )
+    rows = [(False, [text(row) for _, text in columns]) for row in report.sustained]
+    return [Table("Sustained run", caption, [name for name, _ in columns], rows)]

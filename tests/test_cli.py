@@ -195,6 +195,9 @@ def test_nothing_to_train_on(refused: Cli, training: list[object]) -> None:
         (["stylize", "CLIP", "--fast"], "--fast"),
         (["info", "nowhere.safetensors"], "nowhere.safetensors"),
         (["benchmark", "nowhere.onnx", "-o", "report"], "nowhere.onnx"),
+        (["benchmark", "--sizes", "320x180", "-o", "report"], "needs two sizes or more"),
+        (["benchmark", "--sizes", "320x180,any", "-o", "report"], "sizes '320x180,any' are not understood"),
+        (["benchmark", "--sizes", "320x180,,640x360", "-o", "report"], "size '' is not understood"),
         (["compare", "nowhere.mp4", "CLIP", "-o", "report"], "nowhere.mp4"),
     ],
 )

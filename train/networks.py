@@ -251,6 +251,23 @@ def multiplications(network: nn.Module, size: tuple[int, int]) -> int:
     return sum(counts)
 
 
+def cost(architecture: str, size: tuple[int, int]) -> tuple[int, int]:
+    """Multiply-accumulates for one frame, and number of weights, of an architecture at its own sizes.
+
+    Nothing is computed: the network is built of shapes alone.
+
+    Args:
+        architecture: a key of :data:`ARCHITECTURES`.
+        size: width and height of the frame, px.
+
+    Raises:
+        ValueError: unknown architecture.
+    """
+    with torch.device("meta"):
+        network = build_network(architecture)
+        return multiplications(network, size), sum(value.numel() for value in network.parameters())
+
+
 def resolve_sizes(architecture: str, sizes: Mapping[str, int] | None = None) -> dict[str, int]:
     """Default sizes of an architecture, overridden by ``sizes``.
 

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from steadystyle.benchmarks.latency import ROUNDS, Subject, measure_latency
+from steadystyle.benchmarks.latency import MOST_SPREAD, ROUNDS, Subject, measure_latency, noise_notes, spread_of
 from steadystyle.benchmarks.report import Latency
 from steadystyle.video.files import InputError
 
@@ -66,7 +67,25 @@ def check_latency(row: Latency) -> None:
     assert row.end_to_end.frames == 12
     assert row.end_to_end.fps == pytest.approx(12 / row.end_to_end.seconds)
     assert row.end_to_end.share_of_inference == pytest.approx(row.end_to_end.fps / (1000 / row.median_ms))
+    assert row.spread == spread_of(row.rounds_ms) > 0
+    assert 0 < row.end_to_end.inference_share < 1  # decoding the first frame and encoding the last are not inference
     assert 20 < row.memory_before_mib < row.peak_memory_mib < 280
+
+
+def test_the_spread_is_that_of_the_rounds_medians() -> None:
+    assert spread_of([[5, 5, 900], [5, 5, 5]]) == 0  # a slow frame is no slow round
+    # Medians 10, 11 ... 20: the 10th percentile is 11, the 90th 19, the median 15.
+    assert spread_of([[x - 1, x, x + 30] for x in range(10, 21)]) == pytest.approx(8 / 15)
+
+
+def test_a_noisy_machine_is_told_and_a_quiet_one_not(two_peers: list[Subject], tmp_path: Path) -> None:
+    rows = measure_latency(two_peers, frames(2), tmp_path, reference="one", threads=1, seconds=0, at_least=10)
+    one, other = (dataclasses.replace(row, spread=0.5 * MOST_SPREAD) for row in rows)
+    noisy = 2 * MOST_SPREAD
+    assert noise_notes([one, other]) == []
+    assert noise_notes([one, dataclasses.replace(other, spread=noisy)]) == []  # the ratios are to the other one
+    (sentence,) = noise_notes([dataclasses.replace(one, spread=noisy), other])
+    assert "too noisy" in sentence and "one's rounds spread by 40 %" in sentence
 
 
 def test_enough_seconds_are_measured_even_of_a_fast_method(two_peers: list[Subject], tmp_path: Path) -> None:

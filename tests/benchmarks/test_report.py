@@ -48,7 +48,8 @@ def latency(method: str, median_ms: float) -> Latency:
         ratio_low=0.1,
         ratio_high=0.3,
         rounds_ms=[[median_ms] * 10] * 10,
-        end_to_end=EndToEnd(100, 9.0, 11.1, 0.9),
+        spread=0.05,
+        end_to_end=EndToEnd(100, 9.0, 11.1, 0.9, 0.8),
         peak_memory_mib=150,
         memory_before_mib=60,
         memory_frames=115,
@@ -189,7 +190,9 @@ def test_tables_show_every_row_and_a_dash_for_what_is_absent(whole: Report) -> N
     assert first.rows[1][1] == ["ours", "0.0300", "+0.0200", "0.50", "0.0500", "+0.0300", "0.50", "0.100", "0.90"]
     assert "resized from 852x480" in first.caption and "90 % of the pixels valid" in first.caption
     assert second.rows[1][1][4] == "—" and "too short" in second.caption and "1 scene cut" in second.caption
-    assert speed.rows[0][1][2] == "80.00" and "2 threads" in speed.caption
+    found = dict(zip(speed.columns, speed.rows[0][1], strict=True))
+    assert (found["median ms"], found["spread"], found["inference's share"]) == ("80.00", "5 %", "80 %")
+    assert "2 threads" in speed.caption
     text = first.to_markdown()
     assert "| *identity* | 0.0100 |" in text
     assert "| ours | 0.0300 | +0.0200 | 0.50 |" in text

@@ -186,6 +186,10 @@ def test_two_files_of_one_name_are_told_apart(write_peer: WritePeer, clip: Path,
         ({"style_images": "nothing.png"}, "nothing.png"),
         ({"max_frames": 0}, "max frames must be at least 1"),
         ({"every": 0}, "every must be at least 1"),
+        ({"sizes": [(64, 48)]}, "needs two sizes or more"),
+        ({"sizes": [(64, 48), (48, 64)]}, "needs two sizes or more"),
+        ({"sizes": [(64, 48), (32, 24), (64, 48)]}, "given twice"),
+        ({"minutes": float("nan")}, "minutes must be 0 or more"),
     ],
 )
 def test_bad_input_is_refused_and_nothing_is_written(
@@ -227,3 +231,82 @@ def test_scenes_by_name(tmp_path: Path, any_size_artifact: Path) -> None:
     with pytest.raises(InputError, match="unknown scene 'sea': choose one of harbour, pan"):
         benchmark([any_size_artifact], scenes=["sea"], out_dir=tmp_path / "other", **QUICK)
     assert not (tmp_path / "other").exists()
+
+
+def test_an_interrupted_run_goes_on_and_gives_the_same(
+    peer_file: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
+    told: list[str] = []
+
+    def measure(interrupt: str | None = None) -> Report:
+        def progress(stage: str, done: int, total: int | None) -> None:
+            told.append(stage)
+            if stage == interrupt:
+                raise KeyboardInterrupt
+
+        return benchmark(
+            peers=[peer_file],
+            clips=[clip],
+            scenes=["pan"],
+            out_dir=tmp_path / "report",
+            sizes=[(32, 24), (64, 48)],
+            max_frames=6,
+            progress=progress,
+            **QUICK,
+        )
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(interrupt="steadiness and style on pan (synthetic)")
+    assert [path.name for path in (tmp_path / "report").iterdir()] == [".working"]
+    records = [json.loads(path.read_text())["value"] for path in (tmp_path / "report").rglob("*.json")]
+    (timed,) = (one for one in records if isinstance(one, list) and one[0]["method"] == "inverts")
+    told.clear()
+
+    resumed = measure()
+    # What was finished is not measured again, to the last digit; the rest is.
+    assert not [stage for stage in told if "latency" in stage or "growth" in stage or "clip.mp4" in stage]
+    assert "steadiness and style on pan (synthetic)" in told and "drift" in told
+    assert [row.rounds_ms for row in resumed.latency] == [row["rounds_ms"] for row in timed]
+    (sentence,) = (note for note in resumed.notes if "interrupted" in note)
+    assert "latency" in sentence and "clip 1, clip.mp4" in sentence and "pan" not in sentence
+    assert {path.name for path in (tmp_path / "report").iterdir()} == {
+        *resumed.pictures,
+        "report.json",
+        "report.html",
+        "tables.md",
+    }
+
+    told.clear()
+    whole = measure()
+    assert "latency of inverts" in told  # a finished report leaves nothing to go on from
+    assert (resumed.clips, resumed.drift, resumed.summary) == (whole.clips, whole.drift, whole.summary)
+    assert not [note for note in whole.notes if "interrupted" in note]
+
+
+def test_growth_and_sustained_run_are_on_the_page(
+    any_size_artifact: Path, fixed_size_artifact: Path, clip: Path, tmp_path: Path
+) -> None:
+    report = benchmark(
+        [any_size_artifact, fixed_size_artifact],
+        clips=[clip],
+        out_dir=tmp_path,
+        max_frames=3,
+        sizes=[(32, 24), (64, 48)],
+        minutes=0.01,
+        **QUICK,
+    )
+    names = ["tiny-any-fp32", "tiny-64x48-fp32"]
+    assert [row.method for row in report.growth] == [row.method for row in report.sustained] == names
+    assert report.growth[0].latency_exponent is not None and report.growth[1].latency_exponent is None
+    assert report.roofline is not None and [row.method for row in report.roofline.rows] == names
+    assert read_report(tmp_path / "report.json") == json.loads(report.to_json())
+    assert {"growth.png", "sustained.png"} <= set(report.pictures)
+    for text in (tmp_path / "tables.md", tmp_path / "report.html"):
+        content = text.read_text(encoding="utf-8")
+        for title in ("Roofline", "Cost growth", "Sustained run", "it is made for 64x48 only", "GFLOP/s"):
+            assert title in content, (text, title)
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert all(page.cells.count(name) == 6 for name in names)  # a row in each of the six tables
+    assert len(page.images) == 5 + 3 * 3 + 3 * 4  # trade-offs, timeline, latency, growth, sustained run, and grids
+    assert all(address.startswith(("data:image/", "#")) for address in page.addresses)
