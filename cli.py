@@ -29,6 +29,7 @@ from .terminal import EXTRA_OF, complain, explain, note, print_json, print_table
 from .video.files import InputError
 
 if TYPE_CHECKING:
+    from .benchmarks.floors import Floor
     from .benchmarks.report import Report
 
 app = typer.Typer(
@@ -52,6 +53,14 @@ Styles = Annotated[
     list[str] | None,
     typer.Option(
         "--style", metavar="[NAME=]IMAGE", help="Style image, of all or of one method or style; may be repeated."
+    ),
+]
+FailIf = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="EXPRESSION",
+        help="Exit with 1 where it holds: [METHOD:]FIGURE>LIMIT, the limit a number or [FACTOR*]REPORT.json, for "
+        "example e_temporal>1.1*old/report.json; may be repeated.",
     ),
 ]
 LossNetworkFile = Annotated[
@@ -438,6 +447,7 @@ def benchmark(
     seconds: Annotated[float, typer.Option(min=0, help="Least time of inference for each artifact.")] = 10,
     styles: Styles = None,
     loss_network: LossNetworkFile = None,
+    fail_if: FailIf = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
@@ -445,9 +455,11 @@ def benchmark(
 
     Writes report.html (tables, plots, error maps, zooms), report.json (every raw figure) and the pictures.
     """
+    from .benchmarks.floors import parse_floor
     from .benchmarks.judging import parse_style_options
     from .benchmarks.run import benchmark as run_benchmark
 
+    floors = [parse_floor(text) for text in fail_if or []]
     latency_size = _parse_size(size)
     if latency_size is None:
         raise InputError("latency needs a size: give --size WIDTHxHEIGHT, for example 640x360")
@@ -470,7 +482,7 @@ def benchmark(
             command=shlex.join(["steadystyle", *context.obj]),
             progress=update,
         )
-    _print_report(report, output, as_json)
+    _print_report(report, output, floors, as_json)
 
 
 @app.command(epilog="Example: steadystyle compare in.mp4 wave.mp4 other-app.mp4 --style wave.jpg -o reports/apps")
@@ -483,16 +495,20 @@ def compare(
     every: Every = 1,
     styles: Styles = None,
     loss_network: LossNetworkFile = None,
+    fail_if: FailIf = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Measure any stylized video against its source: another app's output too.
 
-    The same figures and pictures as `benchmark`, without latency.
+    The same figures and pictures as `benchmark`, without latency. A video with a frame or two more or less at an end,
+    or with one frame in two or three of the source's, is aligned; one that cannot be is left out, with exit code 1.
     """
     from .benchmarks.compare import compare as run_compare
+    from .benchmarks.floors import parse_floor
     from .benchmarks.judging import parse_style_options
 
+    floors = [parse_floor(text) for text in fail_if or []]
     with progress() as update:
         report = run_compare(
             source,
@@ -505,20 +521,28 @@ def compare(
             command=shlex.join(["steadystyle", *context.obj]),
             progress=update,
         )
-    _print_report(report, output, as_json)
+    _print_report(report, output, floors, as_json)
 
 
-def _print_report(report: "Report", folder: Path, as_json: bool) -> None:
+def _print_report(report: "Report", folder: Path, floors: "Sequence[Floor]", as_json: bool) -> None:
+    """Print a report; leaves with 1 where something could not be measured or a floor is broken."""
+    from .benchmarks.floors import broken_floors
     from .benchmarks.tables import tables
 
     if as_json:
-        return print_json(report)
-    for table in tables(report):
-        print_table(table.columns, [cells for _, cells in table.rows], table.title)
-        print(table.caption, end="\n\n")
-    for sentence in report.notes:
-        note(sentence)
-    print(folder / "report.html")
+        print_json(report)
+    else:
+        for table in tables(report):
+            print_table(table.columns, [cells for _, cells in table.rows], table.title)
+            print(table.caption, end="\n\n")
+        for sentence in report.notes:
+            note(sentence)
+        print(folder / "report.html")
+    failures = [*(f"not measured: {hole}" for hole in report.holes), *broken_floors(floors, report)]
+    for failure in failures:
+        complain(failure)
+    if failures:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: steadystyle baseline ruder2016 in.mp4 --style wave.jpg --height 180 --max-frames 20")

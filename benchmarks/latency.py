@@ -104,6 +104,7 @@ def measure_latency(
     folder: Path,
     *,
     reference: str,
+    device: str = "local",
     threads: int = 2,
     seconds: float = 10,
     at_least: int = 100,
@@ -121,6 +122,7 @@ def measure_latency(
             end to end takes all, as an H.264 clip.
         folder: an existing folder for temporary files.
         reference: name of the subject that ratios are to.
+        device: what the report calls this machine.
         threads: threads for each engine.
         seconds: least time of inference for each method.
         at_least: least number of frames for each method.
@@ -165,6 +167,7 @@ def measure_latency(
     return [
         _latency(
             name,
+            device=device,
             rounds=rounds[name],
             reference=reference,
             reference_rounds=rounds[reference],
@@ -182,6 +185,7 @@ def measure_latency(
 def _latency(
     name: str,
     *,
+    device: str,
     rounds: list[list[float]],
     reference: str,
     reference_rounds: list[list[float]],
@@ -198,6 +202,7 @@ def _latency(
     fps = end_to_end["frames"] / end_to_end["seconds"]
     return Latency(
         method=name,
+        device=device,
         engine=engine,
         width=width,
         height=height,

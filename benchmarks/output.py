@@ -73,7 +73,8 @@ def write_report(report: Report, moments: Sequence[Moment | None], folder: Path)
     report = replace(report, pictures=[path.name for path in written])
     with atomic_path(folder / "tables.md") as temporary:
         text = "\n".join(table.to_markdown() for table in tables(report))
-        temporary.write_text(f"{_FOREWORD}\n\n{text}", encoding="utf-8")
+        holes = "".join(f"Not measured: {hole}\n\n" for hole in report.holes)
+        temporary.write_text(f"{_FOREWORD}\n\n{holes}{text}", encoding="utf-8")
     write_page(report, folder / "report.html", plots=plots, clips=clips, latency=latency)
     report.write(folder / "report.json")
     return report

@@ -7,6 +7,7 @@ Schema, so that other programs can rely on it. A figure that could not be taken 
 import dataclasses
 import functools
 import json
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Literal
 
 from ..video.files import InputError, atomic_path
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 Kind = Literal["artifact", "peer", "video", "control"]
 Control = Literal["identity", "blur", "still"]
@@ -25,21 +26,23 @@ class Device:
     """The machine and the software that the figures were taken with.
 
     Attributes:
+        name: what the report calls it: ``local``, ``cuda``, ``ssh://user@host``, ``adb:SERIAL``.
         system: operating system and its version.
         processor: the processor's name.
         cores: number of logical cores that this process may use.
         memory_gib: the machine's memory, None where it is not known.
-        python: Python's version.
+        python: Python's version, None where none was needed.
         versions: installed version of each package that matters here.
         commit: the source checkout's commit, None for an installed package; ends in "+" where files were changed since.
         load_average: how busy the machine was at the start (one-minute average), None where it is not known.
     """
 
+    name: str
     system: str
     processor: str
     cores: int
     memory_gib: float | None
-    python: str
+    python: str | None
     versions: dict[str, str]
     commit: str | None
     load_average: float | None
@@ -181,8 +184,11 @@ class EndToEnd:
 class Latency:
     """Latency and memory of one method in a process of its own, in milliseconds a frame.
 
+    What a device's own tool does not tell is None.
+
     Attributes:
         method: name of the method.
+        device: name of the device that it ran on.
         engine: what ran it.
         width: of the frames, in pixels.
         height: of the frames, in pixels.
@@ -194,11 +200,11 @@ class Latency:
         p99_ms: 99th percentile.
         deadline_ms: the deadline, 33.3 for 30 frames a second.
         over_deadline: share of frames that took longer than the deadline.
-        reference: method that the ratio is to.
+        reference: method on the same device that the ratio is to.
         ratio: median over the rounds of (this method's median of the round / the reference's).
         ratio_low: smallest of those ratios.
         ratio_high: largest of those ratios.
-        rounds_ms: every sample, round by round.
+        rounds_ms: every sample, round by round; empty where only the summary is known.
         end_to_end: decode, stylize and encode.
         peak_memory_mib: largest resident memory of the process after `memory_frames` frames.
         memory_before_mib: the same before the method was loaded (Python and its libraries).
@@ -206,6 +212,7 @@ class Latency:
     """
 
     method: str
+    device: str
     engine: str
     width: int
     height: int
@@ -213,18 +220,18 @@ class Latency:
     warm_up_frames: int
     frames: int
     median_ms: float
-    p90_ms: float
-    p99_ms: float
+    p90_ms: float | None
+    p99_ms: float | None
     deadline_ms: float
-    over_deadline: float
+    over_deadline: float | None
     reference: str
     ratio: float
     ratio_low: float
     ratio_high: float
     rounds_ms: list[list[float]]
-    end_to_end: EndToEnd
-    peak_memory_mib: float
-    memory_before_mib: float
+    end_to_end: EndToEnd | None
+    peak_memory_mib: float | None
+    memory_before_mib: float | None
     memory_frames: int
 
 
@@ -252,6 +259,7 @@ class Report:
         date: UTC, ISO 8601.
         version: of this package.
         device: machine and software.
+        other_devices: further ones that rows of latency are from.
         settings: the arguments that shape the figures.
         methods: the rows' methods.
         clips: figures clip by clip.
@@ -259,6 +267,7 @@ class Report:
         latency: empty for a comparison.
         summary: means over the clips.
         absent: reason for each kind of figure that is missing throughout ("latency", "drift", "score", "content").
+        holes: what was asked for and could not be measured, and why, one sentence each.
         notes: what a reader should know, one sentence each.
         pictures: names of the PNG files beside the report.
         format_version: of this record.
@@ -269,6 +278,7 @@ class Report:
     date: str
     version: str
     device: Device
+    other_devices: list[Device]
     settings: dict[str, Any]
     methods: list[Method]
     clips: list[Clip]
@@ -276,6 +286,7 @@ class Report:
     latency: list[Latency]
     summary: list[Summary]
     absent: dict[str, str]
+    holes: list[str]
     notes: list[str]
     pictures: list[str]
     format_version: int = FORMAT_VERSION
@@ -338,10 +349,35 @@ def read_report(path: Path) -> dict[str, Any]:
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
+        version = record.get("format_version") if isinstance(record, dict) else None
+        if version not in (None, FORMAT_VERSION):
+            raise ValueError(f"it is of format {version}, and this version reads {FORMAT_VERSION}")
         check(record)
     except (OSError, ValueError) as error:
         raise InputError(f"'{path}' is not a report that can be read ({error}): make it again") from error
     return dict(record)
+
+
+def load_report(path: Path) -> Report:
+    """Read a `report.json` back.
+
+    Raises:
+        InputError: missing, not JSON, or not a report of this version.
+    """
+    report: Report = _rebuilt(Report, read_report(path))
+    return report
+
+
+def _rebuilt(kind: Any, value: Any) -> Any:
+    """The inverse of `dataclasses.asdict`, for a value that fits the schema."""
+    if type(None) in typing.get_args(kind):  # X | None
+        return None if value is None else _rebuilt(typing.get_args(kind)[0], value)
+    if typing.get_origin(kind) is list:
+        return [_rebuilt(typing.get_args(kind)[0], item) for item in value]
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        return kind(**{name: _rebuilt(hints[name], item) for name, item in value.items()})
+    return value
 
 
 @functools.cache

@@ -145,6 +145,7 @@ def benchmark(
             date=now(),
             version=__version__,
             device=device,
+            other_devices=[],
             settings=settings,
             methods=methods,
             clips=results,
@@ -152,6 +153,7 @@ def benchmark(
             latency=latency,
             summary=summarize(results, drift),
             absent=judging.absent,
+            holes=[],
             notes=[f"Latency of {one.method.name}: {note}." for one in opened if (note := one.note(*size))],
             pictures=[],
         )
