@@ -524,6 +524,27 @@ def compare(
     _print_report(report, output, floors, as_json)
 
 
+@app.command(epilog="Example: steadystyle merge laptop/report.json jetson/report.json -o reports/both")
+def merge(
+    context: typer.Context,
+    reports: Annotated[list[str], typer.Argument(metavar="REPORT", help="report.json files, or their folders.")],
+    output: Output = Path("reports/merged"),
+    fail_if: FailIf = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Merge reports of several devices or days into one.
+
+    Latency keeps every row, with its device. A file that is no report is left out and named, with exit code 1.
+    """
+    from .benchmarks.floors import parse_floor
+    from .benchmarks.merge import merge as merge_files
+
+    floors = [parse_floor(text) for text in fail_if or []]
+    report = merge_files(reports, out_dir=output, command=shlex.join(["steadystyle", *context.obj]))
+    _print_report(report, output, floors, as_json)
+
+
 def _print_report(report: "Report", folder: Path, floors: "Sequence[Floor]", as_json: bool) -> None:
     """Print a report; leaves with 1 where something could not be measured or a floor is broken."""
     from .benchmarks.floors import broken_floors

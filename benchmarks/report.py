@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import json
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -315,9 +315,15 @@ class Report:
             temporary.write_text(self.to_json() + "\n", encoding="utf-8")
 
 
-def summarize(rows_by_clip: list[Clip], drift: Mapping[str, float]) -> list[Summary]:
-    """Average each method's figures over the clips, each clip with the same weight."""
-    names = list(dict.fromkeys(row.method for clip in rows_by_clip for row in clip.rows))
+def summarize(rows_by_clip: list[Clip], drift: Mapping[str, float], methods: Sequence[str] = ()) -> list[Summary]:
+    """Average each method's figures over the clips, each clip with the same weight.
+
+    Args:
+        rows_by_clip: the clips.
+        drift: of the methods that have it.
+        methods: names of methods that get a row of their own without a clip too.
+    """
+    names = list(dict.fromkeys([*(row.method for clip in rows_by_clip for row in clip.rows), *methods]))
     summary = []
     for name in names:
         rows = [row for clip in rows_by_clip for row in clip.rows if row.method == name]
