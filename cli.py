@@ -17,7 +17,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -31,6 +32,9 @@ from .video.files import InputError
 if TYPE_CHECKING:
     from .benchmarks.floors import Floor
     from .benchmarks.report import Report
+    from .benchmarks.ssh import Word
+
+    Completed = Callable[[Report], Report]
 
 app = typer.Typer(
     name="steadystyle",
@@ -447,42 +451,108 @@ def benchmark(
     seconds: Annotated[float, typer.Option(min=0, help="Least time of inference for each artifact.")] = 10,
     styles: Styles = None,
     loss_network: LossNetworkFile = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(help="local, cuda, ssh://user@host[:port], adb[:SERIAL]; may be repeated, for one report of all."),
+    ] = None,
+    remote_python: Annotated[str, typer.Option(help="ssh: the Python there, with what the package needs.")] = "python3",
+    install: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EXTRA", help="ssh: install the package with this extra there first, in a venv of its own."
+        ),
+    ] = None,
+    ssh_option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="ssh: an option as in ssh_config; may be repeated.")
+    ] = None,
     fail_if: FailIf = None,
+    pictures: Annotated[
+        bool, typer.Option("--pictures/--no-pictures", help="Without them, report.json is all: needs no matplotlib.")
+    ] = True,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Measure latency, temporal error and style of what ships, in one table.
 
-    Writes report.html (tables, plots, error maps, zooms), report.json (every raw figure) and the pictures.
+    Writes report.html (tables, plots, error maps, zooms), report.json (every raw figure) and the pictures. With several
+    devices, one that fails is left out and named in the report, and the exit code is 1.
     """
+    from .benchmarks.devices import CUDA, LOCAL, benchmark_on, on_cuda, parse_devices
     from .benchmarks.floors import parse_floor
     from .benchmarks.judging import parse_style_options
     from .benchmarks.run import benchmark as run_benchmark
+    from .benchmarks.ssh import Remote, benchmark_over_ssh
 
     floors = [parse_floor(text) for text in fail_if or []]
     latency_size = _parse_size(size)
     if latency_size is None:
         raise InputError("latency needs a size: give --size WIDTHxHEIGHT, for example 640x360")
+    devices = parse_devices(device or [])
+    own = LOCAL if LOCAL in devices else CUDA
+    remote = Remote(remote_python, install, ssh_option or [])
+    words = _words_elsewhere(context)
+    command = shlex.join(["steadystyle", *context.obj])
     with progress() as update:
-        report = run_benchmark(
-            artifacts or [],
-            peers=peers or [],
-            clips=clips or [],
-            scenes=scenes or [],
-            sintel=sintel or [],
-            out_dir=output,
-            size=latency_size,
-            height=height,
-            threads=threads,
-            max_frames=max_frames,
-            every=every,
-            latency_seconds=seconds,
-            style_images=parse_style_options(styles or []),
-            loss_network=loss_network,
-            command=shlex.join(["steadystyle", *context.obj]),
-            progress=update,
+
+        def run_here(on: str, folder: Path, whole: bool, completed: "Completed | None" = None) -> "Report":
+            return run_benchmark(
+                on_cuda(artifacts or []) if on == CUDA else artifacts or [],
+                peers=peers or [],
+                clips=clips or [],
+                scenes=scenes or [],
+                sintel=sintel or [],
+                out_dir=folder,
+                size=latency_size,
+                height=height,
+                threads=threads,
+                max_frames=max_frames,
+                every=every,
+                latency_seconds=seconds,
+                style_images=parse_style_options(styles or []),
+                loss_network=loss_network,
+                device=on,
+                pictures=whole,
+                completed=completed,
+                command=command,
+                progress=update,
+            )
+
+        def run_cuda_too() -> "Report":
+            with tempfile.TemporaryDirectory() as folder:
+                return run_here(CUDA, Path(folder), whole=False)
+
+        def run_far(far: str) -> "Report":
+            return benchmark_over_ssh(far, words, remote, lambda what: update(what, 0, None))
+
+        elsewhere: dict[str, Callable[[], Report]] = {
+            far: partial(run_far, far) for far in devices if far.startswith("ssh:")
+        }
+        if LOCAL in devices:
+            elsewhere[CUDA] = run_cuda_too
+        report = benchmark_on(
+            devices, partial(run_here, own, output, pictures), elsewhere, out_dir=output, command=command
         )
     _print_report(report, output, floors, as_json)
+
+
+def _words_elsewhere(context: typer.Context) -> "list[Word]":
+    """What was asked for on the command line, for the same command on another machine."""
+    from .benchmarks.ssh import Word, word_of
+
+    stays = {"output", "device", "remote_python", "install", "ssh_option", "fail_if", "pictures", "as_json", "debug"}
+    files = {"artifacts", "peers", "clips", "sintel", "styles", "loss_network"}
+    words = []
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        source = context.get_parameter_source(name)
+        if name in stays or source is None or source.name != "COMMANDLINE":
+            continue
+        value = context.params[name]
+        for one in value if isinstance(value, list | tuple) else [value]:
+            if parameter.param_type_name == "option":
+                words.append(Word(parameter.opts[0]))
+            words.append(word_of(str(one)) if name in files else Word(str(one)))
+    return words
 
 
 @app.command(epilog="Example: steadystyle compare in.mp4 wave.mp4 other-app.mp4 --style wave.jpg -o reports/apps")

@@ -20,14 +20,18 @@ _FOREWORD = (
 )
 
 
-def check_folder(folder: str | Path) -> Path:
+def check_folder(folder: str | Path, *, pictures: bool = True) -> Path:
     """Check that a report can be made and written into a folder, before the long work begins.
+
+    Args:
+        folder: where to.
+        pictures: whether there will be more than report.json.
 
     Raises:
         InputError: nothing can be written there, or matplotlib is not installed.
     """
     check_writable(Path(folder) / "report.json")
-    if importlib.util.find_spec("matplotlib") is None:
+    if pictures and importlib.util.find_spec("matplotlib") is None:
         raise InputError("the report's plots need matplotlib: pip install 'steadystyle[report]'")
     return Path(folder)
 

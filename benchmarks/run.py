@@ -42,6 +42,9 @@ def benchmark(
     latency_frames: int = 100,
     style_images: StyleImages = None,
     loss_network: str | Path | None = None,
+    device: str = "local",
+    pictures: bool = True,
+    completed: Callable[[Report], Report] | None = None,
     command: str = "",
     progress: Progress | None = None,
 ) -> Report:
@@ -64,6 +67,9 @@ def benchmark(
         latency_frames: least number of frames timed for each method, and number of frames of the end-to-end run.
         style_images: for the style score, see `StyleImages`.
         loss_network: VGG-19 weights; None takes the environment variable STEADYSTYLE_LOSS_NETWORK.
+        device: what the report calls this machine.
+        pictures: False writes report.json only, which needs no matplotlib.
+        completed: adds what was measured on other devices, before the report is written.
         command: the command line, for the record.
         progress: see `Progress`.
 
@@ -77,7 +83,7 @@ def benchmark(
     _require_at_least_one(
         height=height, threads=threads, max_frames=max_frames, every=every, latency_frames=latency_frames
     )
-    folder = check_folder(out_dir)
+    folder = check_folder(out_dir, pictures=pictures)
     subjects = _subjects(artifacts, peers)
     reference = next((subject.name for subject in subjects if subject.kind == "peer"), subjects[0].name)
     images = read_style_images(style_images)
@@ -85,7 +91,7 @@ def benchmark(
     default = () if clips or sintel else ("harbour",)
     sources += [SceneClip(scene, max_frames) for scene in _scenes(scenes or default, height)]
     sources += sintel_clips(sintel, height, max_frames)
-    device = this_device()
+    machine = this_device(device)
     with ExitStack() as stack:
         opened = [_open(subject, threads) for subject in subjects]
         for one in opened:
@@ -106,6 +112,7 @@ def benchmark(
             _repeated(sources[0], size, latency_frames),
             scratch,
             reference=reference,
+            device=device,
             threads=threads,
             seconds=latency_seconds,
             at_least=latency_frames,
@@ -144,7 +151,7 @@ def benchmark(
             command=command,
             date=now(),
             version=__version__,
-            device=device,
+            device=machine,
             other_devices=[],
             settings=settings,
             methods=methods,
@@ -157,7 +164,15 @@ def benchmark(
             notes=[f"Latency of {one.method.name}: {note}." for one in opened if (note := one.note(*size))],
             pictures=[],
         )
-        return write_report(report, [moment for _, moment in measured], folder)
+        if completed is not None:
+            report = completed(report)
+        moments = [moment for _, moment in measured]
+        # Clips of other devices come behind, and have no pictures.
+        moments += [None] * (len(report.clips) - len(moments))
+        if not pictures:
+            report.write(folder / "report.json")
+            return report
+        return write_report(report, moments, folder)
 
 
 def _scenes(names: Sequence[str], height: int) -> list[Scene]:
