@@ -120,7 +120,13 @@ class _Machine:
         found = re.fullmatch(r"ssh://(.*?)(?::(\d+))?", device)
         assert found is not None
         self._host, port = found[1], found[2]
-        options = ["BatchMode=yes", "ConnectTimeout=15", *([f"Port={port}"] if port else []), *remote.options]
+        options = [
+            "BatchMode=yes",
+            "ConnectTimeout=15",
+            "ServerAliveInterval=30",
+            *([f"Port={port}"] if port else []),
+            *remote.options,
+        ]
         self._options = [part for option in options for part in ("-o", option)]
 
     def run(self, script: str, *, check: bool = True) -> str:

@@ -7,7 +7,6 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from .. import __version__
-from ..video.files import InputError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 _ROOMS = ("benchmarks", "demo", "export", "runtimes", "train", "video")
@@ -21,15 +20,14 @@ def write_wheel(folder: Path) -> Path:
         folder: where to; it exists.
 
     Returns:
-        The file.
-
-    Raises:
-        InputError: the package runs without being installed, so that its dependencies are not known.
+        The file. Its dependencies are those that this installation names; a package that is run without being
+        installed names none.
     """
     try:
-        metadata = distribution("steadystyle").read_text("METADATA") or ""
-    except PackageNotFoundError as error:
-        raise InputError("the package is not installed here: pip install it (or pip install -e .) first") from error
+        metadata = distribution("steadystyle").read_text("METADATA")
+    except PackageNotFoundError:
+        metadata = None
+    metadata = metadata or f"Metadata-Version: 2.1\nName: steadystyle\nVersion: {__version__}\n"
     about = f"steadystyle-{__version__}.dist-info"
     wheel = folder / f"steadystyle-{__version__}-py3-none-any.whl"
     record = []
