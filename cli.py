@@ -465,6 +465,9 @@ def benchmark(
     ssh_option: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="ssh: an option as in ssh_config; may be repeated.")
     ] = None,
+    benchmark_model: Annotated[
+        Path | None, typer.Option(help="adb: LiteRT's benchmark_model for the phone, which times .tflite artifacts.")
+    ] = None,
     fail_if: FailIf = None,
     pictures: Annotated[
         bool, typer.Option("--pictures/--no-pictures", help="Without them, report.json is all: needs no matplotlib.")
@@ -477,6 +480,7 @@ def benchmark(
     Writes report.html (tables, plots, error maps, zooms), report.json (every raw figure) and the pictures. With several
     devices, one that fails is left out and named in the report, and the exit code is 1.
     """
+    from .benchmarks.adb import benchmark_over_adb
     from .benchmarks.devices import CUDA, LOCAL, benchmark_on, on_cuda, parse_devices
     from .benchmarks.floors import parse_floor
     from .benchmarks.judging import parse_style_options
@@ -522,10 +526,17 @@ def benchmark(
                 return run_here(CUDA, Path(folder), whole=False)
 
         def run_far(far: str) -> "Report":
-            return benchmark_over_ssh(far, words, remote, lambda what: update(what, 0, None))
+            def tell(what: str) -> None:
+                update(what, 0, None)
+
+            if far.startswith("ssh:"):
+                return benchmark_over_ssh(far, words, remote, tell)
+            return benchmark_over_adb(
+                far, artifacts or [], benchmark_model, threads=threads, seconds=seconds, command=command, tell=tell
+            )
 
         elsewhere: dict[str, Callable[[], Report]] = {
-            far: partial(run_far, far) for far in devices if far.startswith("ssh:")
+            far: partial(run_far, far) for far in devices if far not in (LOCAL, CUDA)
         }
         if LOCAL in devices:
             elsewhere[CUDA] = run_cuda_too
@@ -539,7 +550,18 @@ def _words_elsewhere(context: typer.Context) -> "list[Word]":
     """What was asked for on the command line, for the same command on another machine."""
     from .benchmarks.ssh import Word, word_of
 
-    stays = {"output", "device", "remote_python", "install", "ssh_option", "fail_if", "pictures", "as_json", "debug"}
+    stays = {
+        "output",
+        "device",
+        "remote_python",
+        "install",
+        "ssh_option",
+        "benchmark_model",
+        "fail_if",
+        "pictures",
+        "as_json",
+        "debug",
+    }
     files = {"artifacts", "peers", "clips", "sintel", "styles", "loss_network"}
     words = []
     for parameter in context.command.params:
