@@ -39,7 +39,7 @@ def parse_devices(texts: Sequence[str]) -> list[str]:
 
 
 def on_cuda(artifacts: Sequence[str]) -> list[str]:
-    """The artifacts as they run on a CUDA GPU: each with that provider, a bundled model's checkpoint with PyTorch too.
+    """The artifacts as they run on a CUDA GPU: each with that provider, of a bundled model the checkpoint.
 
     One that names its provider itself keeps it.
     """

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 import steadystyle
-from steadystyle.benchmarks.devices import parse_devices
 from steadystyle.benchmarks.report import Report
 from steadystyle.benchmarks.ssh import Remote, Word, benchmark_over_ssh, word_of
 from steadystyle.benchmarks.wheel import write_wheel
@@ -115,17 +114,6 @@ def test_words_know_their_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert word_of("wave.onnx@openvino") == Word("", Path("wave.onnx"), "@openvino")
     assert word_of("udnie=wave.onnx") == Word("udnie=", Path("wave.onnx"))
     assert word_of("none.onnx") == Word("none.onnx")
-
-
-def test_devices_have_one_of_four_forms() -> None:
-    assert parse_devices([]) == ["local"]
-    fine = ["local", "cuda", "adb", "adb:R5CT10", "ssh://pi@raspberrypi", "ssh://10.0.0.7:2222"]
-    assert parse_devices(fine) == fine
-    for text in ("gpu", "ssh://", "ssh:host", "ssh://-oProxyCommand=x", "ssh://a b", "ssh://h;reboot", "adb:$(x)"):
-        with pytest.raises(InputError, match="unknown device"):
-            parse_devices([text])
-    with pytest.raises(InputError, match="twice"):
-        parse_devices(["adb", "adb"])
 
 
 def test_the_wheel_runs_from_its_folder(tmp_path: Path) -> None:
