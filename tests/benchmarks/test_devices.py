@@ -58,7 +58,11 @@ def test_without_this_machine_the_report_is_written_here_all_the_same(whole: Rep
 
 def test_cuda_takes_the_checkpoint_of_a_bundled_model() -> None:
     checkpoint = find_checkpoint("great-wave")
-    assert on_cuda(["great-wave", "a.onnx", "b.onnx@tensorrt"]) == [f"{checkpoint}@cuda", "a.onnx@cuda", "b.onnx@tensorrt"]
+    assert on_cuda(["great-wave", "a.onnx", "b.onnx@tensorrt"]) == [
+        f"{checkpoint}@cuda",
+        "a.onnx@cuda",
+        "b.onnx@tensorrt",
+    ]
     assert f"{checkpoint}@cuda" in on_cuda([])
 
 
