@@ -17,7 +17,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -29,7 +30,11 @@ from .terminal import EXTRA_OF, complain, explain, note, print_json, print_table
 from .video.files import InputError
 
 if TYPE_CHECKING:
+    from .benchmarks.floors import Floor
     from .benchmarks.report import Report
+    from .benchmarks.ssh import Word
+
+    Completed = Callable[[Report], Report]
 
 app = typer.Typer(
     name="steadystyle",
@@ -52,6 +57,14 @@ Styles = Annotated[
     list[str] | None,
     typer.Option(
         "--style", metavar="[NAME=]IMAGE", help="Style image, of all or of one method or style; may be repeated."
+    ),
+]
+FailIf = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="EXPRESSION",
+        help="Exit with 1 where it holds: [METHOD:]FIGURE>LIMIT, the limit a number or [FACTOR*]REPORT.json, for "
+        "example e_temporal>1.1*old/report.json; may be repeated.",
     ),
 ]
 LossNetworkFile = Annotated[
@@ -456,43 +469,134 @@ def benchmark(
     ] = 0,
     styles: Styles = None,
     loss_network: LossNetworkFile = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(help="local, cuda, ssh://user@host[:port], adb[:SERIAL]; may be repeated, for one report of all."),
+    ] = None,
+    remote_python: Annotated[str, typer.Option(help="ssh: the Python there, with what the package needs.")] = "python3",
+    install: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EXTRA", help="ssh: install the package with this extra there first, in a venv of its own."
+        ),
+    ] = None,
+    ssh_option: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="ssh: an option as in ssh_config; may be repeated.")
+    ] = None,
+    benchmark_model: Annotated[
+        Path | None, typer.Option(help="adb: LiteRT's benchmark_model for the phone, which times .tflite artifacts.")
+    ] = None,
+    fail_if: FailIf = None,
+    pictures: Annotated[
+        bool, typer.Option("--pictures/--no-pictures", help="Without them, report.json is all: needs no matplotlib.")
+    ] = True,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Measure latency, temporal error and style of what ships, in one table.
 
-    Writes report.html (tables, plots, error maps, zooms), report.json (every raw figure) and the pictures.
-    Interrupted, it keeps what is finished in the output folder; the same command goes on from there.
+    Writes report.html (tables, plots, error maps, zooms), report.json (every raw figure) and the pictures. With several
+    devices, one that fails is left out and named in the report, and the exit code is 1. Interrupted, it keeps what is
+    finished in the output folder; the same command goes on from there.
     """
+    from .benchmarks.adb import benchmark_over_adb
+    from .benchmarks.devices import CUDA, LOCAL, benchmark_on, on_cuda, parse_devices
+    from .benchmarks.floors import parse_floor
     from .benchmarks.judging import parse_style_options
     from .benchmarks.run import benchmark as run_benchmark
+    from .benchmarks.ssh import Remote, benchmark_over_ssh
 
+    floors = [parse_floor(text) for text in fail_if or []]
     latency_size = _parse_size(size)
     if latency_size is None:
         raise InputError("latency needs a size: give --size WIDTHxHEIGHT, for example 640x360")
     growth_sizes = _parse_sizes(sizes) if sizes else []
+    devices = parse_devices(device or [])
+    own = LOCAL if LOCAL in devices else CUDA
+    remote = Remote(remote_python, install, ssh_option or [])
+    words = _words_elsewhere(context)
+    command = shlex.join(["steadystyle", *context.obj])
     with progress() as update:
-        report = run_benchmark(
-            artifacts or [],
-            peers=peers or [],
-            clips=clips or [],
-            scenes=scenes or [],
-            sintel=sintel or [],
-            out_dir=output,
-            size=latency_size,
-            height=height,
-            threads=threads,
-            max_frames=max_frames,
-            every=every,
-            latency_seconds=seconds,
-            sizes=growth_sizes,
-            minutes=minutes,
-            style_images=parse_style_options(styles or []),
-            loss_network=loss_network,
-            command=shlex.join(["steadystyle", *context.obj]),
-            progress=update,
+
+        def run_here(on: str, folder: Path, whole: bool, completed: "Completed | None" = None) -> "Report":
+            return run_benchmark(
+                on_cuda(artifacts or []) if on == CUDA else artifacts or [],
+                peers=peers or [],
+                clips=clips or [],
+                scenes=scenes or [],
+                sintel=sintel or [],
+                out_dir=folder,
+                size=latency_size,
+                height=height,
+                threads=threads,
+                max_frames=max_frames,
+                every=every,
+                latency_seconds=seconds,
+                sizes=growth_sizes,
+                minutes=minutes,
+                style_images=parse_style_options(styles or []),
+                loss_network=loss_network,
+                device=on,
+                pictures=whole,
+                completed=completed,
+                command=command,
+                progress=update,
+            )
+
+        def run_cuda_too() -> "Report":
+            with tempfile.TemporaryDirectory() as folder:
+                return run_here(CUDA, Path(folder), whole=False)
+
+        def run_far(far: str) -> "Report":
+            def tell(what: str) -> None:
+                update(what, 0, None)
+
+            if far.startswith("ssh:"):
+                return benchmark_over_ssh(far, words, remote, tell)
+            return benchmark_over_adb(
+                far, artifacts or [], benchmark_model, threads=threads, seconds=seconds, command=command, tell=tell
+            )
+
+        elsewhere: dict[str, Callable[[], Report]] = {
+            far: partial(run_far, far) for far in devices if far not in (LOCAL, CUDA)
+        }
+        if LOCAL in devices:
+            elsewhere[CUDA] = run_cuda_too
+        report = benchmark_on(
+            devices, partial(run_here, own, output, pictures), elsewhere, out_dir=output, command=command
         )
-    _print_report(report, output, as_json)
+    _print_report(report, output, floors, as_json)
+
+
+def _words_elsewhere(context: typer.Context) -> "list[Word]":
+    """What was asked for on the command line, for the same command on another machine."""
+    from .benchmarks.ssh import Word, word_of
+
+    stays = {
+        "output",
+        "device",
+        "remote_python",
+        "install",
+        "ssh_option",
+        "benchmark_model",
+        "fail_if",
+        "pictures",
+        "as_json",
+        "debug",
+    }
+    files = {"artifacts", "peers", "clips", "sintel", "styles", "loss_network"}
+    words = []
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        source = context.get_parameter_source(name)
+        if name in stays or source is None or source.name != "COMMANDLINE":
+            continue
+        value = context.params[name]
+        for one in value if isinstance(value, list | tuple) else [value]:
+            if parameter.param_type_name == "option":
+                words.append(Word(parameter.opts[0]))
+            words.append(word_of(str(one)) if name in files else Word(str(one)))
+    return words
 
 
 @app.command(epilog="Example: steadystyle compare in.mp4 wave.mp4 other-app.mp4 --style wave.jpg -o reports/apps")
@@ -505,16 +609,20 @@ def compare(
     every: Every = 1,
     styles: Styles = None,
     loss_network: LossNetworkFile = None,
+    fail_if: FailIf = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Measure any stylized video against its source: another app's output too.
 
-    The same figures and pictures as `benchmark`, without latency.
+    The same figures and pictures as `benchmark`, without latency. A video with a frame or two more or less at an end,
+    or with one frame in two or three of the source's, is aligned; one that cannot be is left out, with exit code 1.
     """
     from .benchmarks.compare import compare as run_compare
+    from .benchmarks.floors import parse_floor
     from .benchmarks.judging import parse_style_options
 
+    floors = [parse_floor(text) for text in fail_if or []]
     with progress() as update:
         report = run_compare(
             source,
@@ -527,20 +635,49 @@ def compare(
             command=shlex.join(["steadystyle", *context.obj]),
             progress=update,
         )
-    _print_report(report, output, as_json)
+    _print_report(report, output, floors, as_json)
 
 
-def _print_report(report: "Report", folder: Path, as_json: bool) -> None:
+@app.command(epilog="Example: steadystyle merge laptop/report.json jetson/report.json -o reports/both")
+def merge(
+    context: typer.Context,
+    reports: Annotated[list[str], typer.Argument(metavar="REPORT", help="report.json files, or their folders.")],
+    output: Output = Path("reports/merged"),
+    fail_if: FailIf = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Merge reports of several devices or days into one.
+
+    Latency keeps every row, with its device. A file that is no report is left out and named, with exit code 1.
+    """
+    from .benchmarks.floors import parse_floor
+    from .benchmarks.merge import merge as merge_files
+
+    floors = [parse_floor(text) for text in fail_if or []]
+    report = merge_files(reports, out_dir=output, command=shlex.join(["steadystyle", *context.obj]))
+    _print_report(report, output, floors, as_json)
+
+
+def _print_report(report: "Report", folder: Path, floors: "Sequence[Floor]", as_json: bool) -> None:
+    """Print a report; leaves with 1 where something could not be measured or a floor is broken."""
+    from .benchmarks.floors import broken_floors
     from .benchmarks.tables import tables
 
     if as_json:
-        return print_json(report)
-    for table in tables(report):
-        print_table(table.columns, [cells for _, cells in table.rows], table.title)
-        print(table.caption, end="\n\n")
-    for sentence in report.notes:
-        note(sentence)
-    print(folder / "report.html")
+        print_json(report)
+    else:
+        for table in tables(report):
+            print_table(table.columns, [cells for _, cells in table.rows], table.title)
+            print(table.caption, end="\n\n")
+        for sentence in report.notes:
+            note(sentence)
+        print(folder / "report.html")
+    failures = [*(f"not measured: {hole}" for hole in report.holes), *broken_floors(floors, report)]
+    for failure in failures:
+        complain(failure)
+    if failures:
+        raise typer.Exit(1)
 
 
 @app.command(epilog="Example: steadystyle baseline ruder2016 in.mp4 --style wave.jpg --height 180 --max-frames 20")

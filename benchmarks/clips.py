@@ -1,6 +1,7 @@
 """The clips that figures are taken on: video files, whose flow is estimated, and scenes, whose flow is exact."""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -58,6 +59,8 @@ class FileClip:
         height: int | None = None,
         size: tuple[int, int] | None = None,
         max_frames: int | None = None,
+        start: int = 0,
+        step: int = 1,
     ) -> None:
         """Open the file once, to see what it is.
 
@@ -66,6 +69,8 @@ class FileClip:
             height: resize to this height, width in proportion and even; None keeps the size.
             size: resize to exactly (width, height) instead.
             max_frames: stop after so many frames.
+            start: index of the first frame to take.
+            step: take one frame in so many.
 
         Raises:
             InputError: missing, not a video, empty.
@@ -76,10 +81,12 @@ class FileClip:
         if info.kind not in ("video", "folder"):
             raise InputError(f"'{path}' is no clip: give a video or a folder of images")
         self.name = self.path.name
-        self.frame_rate = float(info.frame_rate) if info.frame_rate else None
+        self.frame_rate = float(info.frame_rate) / step if info.frame_rate else None
         self.size = size or _in_proportion(info.width, info.height, height or info.height)
         self.max_frames = max_frames
-        known = [count for count in (info.frames, max_frames) if count is not None]
+        self._start, self._step = start, step
+        taken = None if info.frames is None else max(0, -(-(info.frames - start) // step))
+        known = [count for count in (taken, max_frames) if count is not None]
         self.expected_frames = min(known) if known else None
         self.notes: list[str] = []
         if self.size != (info.width, info.height):
@@ -88,7 +95,7 @@ class FileClip:
     def __iter__(self) -> Iterator[Frame]:
         """The frames, resized."""
         with open_source(self.path) as source:
-            for index, frame in enumerate(source):
+            for index, frame in enumerate(islice(source, self._start, None, self._step)):
                 if index == self.max_frames:
                     return
                 yield resize(frame.image, self.size)

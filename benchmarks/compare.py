@@ -1,11 +1,13 @@
 """`compare`: any stylized videos against their source, whoever made them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from .. import __version__
 from ..video.files import InputError, made_folder, sha256_of
-from ..video.frames import open_source
+from .alignment import Alignment, Sketched, align, check_shape, sketch
 from .clips import FileClip, Frame
 from .device import this_device
 from .judging import StyleImages, open_judging, read_style_images
@@ -13,9 +15,6 @@ from .output import check_folder, now, write_report
 from .progress import Progress
 from .report import Method, Report, summarize
 from .steadiness import IDENTITY, controls_of, measure_clip
-
-_FRAMES_APART = 1
-_SHAPE_TOLERANCE = 0.02
 
 
 def compare(
@@ -36,7 +35,8 @@ def compare(
 
     Args:
         source: the video that was stylized.
-        stylized: what came out, frame for frame; a difference of one frame in length is let pass.
+        stylized: what came out: frame for frame, with a frame or two more or less at an end, or at a half, a third, ...
+            of the frame rate (see `alignment`). One that cannot be aligned is a hole in the report.
         out_dir: folder for report.json, report.html, tables.md and the PNGs; created when missing.
         max_frames: take only so many frames.
         every: measure temporal error on every so many-th frame only.
@@ -49,44 +49,37 @@ def compare(
         The report as written.
 
     Raises:
-        InputError: bad input, for instance another number of frames or another shape; nothing is written then.
+        InputError: bad input, for instance no video that can be aligned; nothing is written then.
         OSError: writing fails.
     """
     if not stylized:
         raise InputError("there is nothing to compare: give at least one stylized video after the source")
     folder = check_folder(out_dir)
-    original = FileClip(source)
-    videos = {name: FileClip(file) for name, file in _named(stylized).items()}
-    for video in videos.values():
-        _check_shape(video, original)
-    counts = {name: _count(clip, progress) for name, clip in {"": original, **videos}.items()}
-    for name, video in videos.items():
-        if abs(counts[name] - counts[""]) > _FRAMES_APART:
-            raise InputError(
-                f"'{video.name}' has {counts[name]} frames and its source '{original.name}' {counts['']}: "
-                "give a stylized video with one frame for each of the source's"
-            )
+    files = _named(stylized)
+    original = _sketched(FileClip(source), progress)
+    videos, holes = _aligned(files, original, progress)
     methods = [Method(IDENTITY, "control", control="identity")]
     for name, video in videos.items():
-        methods += [_method(name, video), *controls_of(name)]
-    judging = open_judging(methods, read_style_images(style_images), loss_network, {})
+        methods += [_method(name, video.clip), *controls_of(name)]
+    images = {
+        name: image for name, image in read_style_images(style_images).items() if name in videos or name not in files
+    }
+    judging = open_judging(methods, images, loss_network, {})
     device = this_device()
+    groups: dict[tuple[tuple[int, int], int, int], dict[str, _Aligned]] = {}
+    for name, video in videos.items():
+        groups.setdefault(video.group, {})[name] = video
     measured = []
-    for size in dict.fromkeys(video.size for video in videos.values()):
-        group = {name: video for name, video in videos.items() if video.size == size}
-        shared = min(counts[name] for name in ("", *group))
-        clip = FileClip(source, size=size, max_frames=min(shared, max_frames or shared))
-        if len(group) < len(videos):
-            clip.name = f"{clip.name} at {size[0]}x{size[1]}"
-        clip.notes += [
-            f"{group[name].name if name in group else original.name} has a frame more, left out"
-            for name in ("", *group)
-            if counts[name] > shared
-        ]
+    for group in groups.values():
+        clip, skips = _shared(source, original, group, max_frames)
+        if len(groups) > 1:
+            step = next(iter(group.values())).alignment.step
+            of = f", one frame in {step}" if step > 1 else ""
+            clip.name = f"{clip.name} at {clip.size[0]}x{clip.size[1]}{of}"
         measured.append(
             measure_clip(
                 clip,
-                {name: _Playback(video) for name, video in group.items()},
+                {name: _Playback(video.clip, skips[name]) for name, video in group.items()},
                 judge=judging.judge,
                 style_absent=judging.absent.get("content", ""),
                 every=every,
@@ -100,6 +93,7 @@ def compare(
         date=now(),
         version=__version__,
         device=device,
+        other_devices=[],
         settings={
             "reference": next(iter(videos)),
             "max frames": max_frames,
@@ -112,6 +106,7 @@ def compare(
         latency=[],
         summary=summarize(results, {}),
         absent={"latency": "finished videos are compared", "drift": "there is no still clip", **judging.absent},
+        holes=holes,
         notes=[
             "The videos are measured as they are decoded, so what their compression does to them is in the figures."
         ],
@@ -121,11 +116,70 @@ def compare(
         return write_report(report, [moment for _, moment in measured], folder)
 
 
+@dataclass(frozen=True)
+class _Aligned:
+    """A stylized video, and where its frames belong."""
+
+    clip: FileClip
+    frames: int
+    alignment: Alignment
+
+    @property
+    def group(self) -> tuple[tuple[int, int], int, int]:
+        """Videos of one size that show the same frames of the source share a table."""
+        return self.clip.size, self.alignment.step, self.alignment.offset % self.alignment.step
+
+
+def _aligned(
+    files: Mapping[str, str | Path], original: Sketched, progress: Progress | None
+) -> tuple[dict[str, _Aligned], list[str]]:
+    """The videos that can be measured, and why the others cannot.
+
+    Raises:
+        InputError: none can be.
+    """
+    videos: dict[str, _Aligned] = {}
+    refusals: list[InputError] = []
+    for name, file in files.items():
+        try:
+            clip = FileClip(file)
+            check_shape((clip.name, clip.size), (original.name, original.size))
+            sketched = _sketched(clip, progress)
+            videos[name] = _Aligned(clip, sketched.frames, align(sketched, original))
+        except InputError as error:
+            refusals.append(error)
+    if not videos:
+        raise refusals[0]
+    return videos, [str(error) for error in refusals]
+
+
+def _sketched(clip: FileClip, progress: Progress | None) -> Sketched:
+    if progress is not None:
+        progress(f"counting the frames of {clip.name}", 0, None)
+    return sketch(clip.name, clip.size, clip.frame_rate, clip)
+
+
+def _shared(
+    source: str | Path, original: Sketched, group: Mapping[str, _Aligned], max_frames: int | None
+) -> tuple[FileClip, dict[str, int]]:
+    """The part of the source that all videos of a group show, and how many frames of its own each begins too early."""
+    step = next(iter(group.values())).alignment.step
+    offsets = {name: video.alignment.offset for name, video in group.items()}
+    # All offsets are alike modulo the step; a video that begins before the source begins a whole step later.
+    start = max(offset if offset >= 0 else offset % step for offset in offsets.values())
+    ends = (offsets[name] + step * (video.frames - 1) for name, video in group.items())
+    count = (min(original.frames - 1, *ends) - start) // step + 1
+    size = next(iter(group.values())).clip.size
+    clip = FileClip(source, size=size, max_frames=min(count, max_frames or count), start=start, step=step)
+    clip.notes += [video.alignment.note for video in group.values() if video.alignment.note]
+    return clip, {name: (start - offset) // step for name, offset in offsets.items()}
+
+
 class _Playback:
     """A finished video in the place of a stylizer: called with a source frame, it gives its own next one."""
 
-    def __init__(self, video: FileClip) -> None:
-        self._frames: Iterator[Frame] = iter(video)
+    def __init__(self, video: FileClip, skip: int) -> None:
+        self._frames: Iterator[Frame] = islice(video, skip, None)
 
     def __call__(self, frame: Frame) -> Frame:
         return next(self._frames)
@@ -140,25 +194,6 @@ def _named(files: Sequence[str | Path]) -> dict[str, str | Path]:
     if len(set(names)) < len(names):
         raise InputError("a stylized video was given twice: give each once")
     return dict(zip(names, files, strict=True))
-
-
-def _check_shape(video: FileClip, source: FileClip) -> None:
-    (width, height), (source_width, source_height) = video.size, source.size
-    wanted = height * source_width / source_height
-    # Encoders add a line or a column to odd sizes, so two pixels are let pass however small the video is.
-    if abs(width - wanted) > max(2.0, _SHAPE_TOLERANCE * wanted):
-        raise InputError(
-            f"'{video.name}' is {width}x{height} and its source '{source.name}' {source_width}x{source_height}: "
-            "give a stylized video of the source's shape"
-        )
-
-
-def _count(clip: FileClip, progress: Progress | None) -> int:
-    """Count by decoding, because what a container says of its length is often wrong."""
-    if progress is not None:
-        progress(f"counting the frames of {clip.name}", 0, None)
-    with open_source(clip.path) as source:
-        return sum(1 for _ in source)
 
 
 def _method(name: str, video: FileClip) -> Method:

@@ -11,9 +11,10 @@ from .report import Device
 _PACKAGES = ("numpy", "opencv-python-headless", "opencv-python", "av", "onnxruntime", "torch")
 
 
-def this_device() -> Device:
+def this_device(name: str = "local") -> Device:
     """Describe this machine and the installed software; nothing is imported for it."""
     return Device(
+        name=name,
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         processor=_processor(),
         cores=_cores(),

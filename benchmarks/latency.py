@@ -111,6 +111,7 @@ def measure_latency(
     folder: Path,
     *,
     reference: str,
+    device: str = "local",
     threads: int = 2,
     seconds: float = 10,
     at_least: int = 100,
@@ -128,6 +129,7 @@ def measure_latency(
             end to end takes all, as an H.264 clip.
         folder: an existing folder for temporary files.
         reference: name of the subject that ratios are to.
+        device: what the report calls this machine.
         threads: threads for each engine.
         seconds: least time of inference for each method.
         at_least: least number of frames for each method.
@@ -172,6 +174,7 @@ def measure_latency(
     return [
         _latency(
             name,
+            device=device,
             rounds=rounds[name],
             reference=reference,
             reference_rounds=rounds[reference],
@@ -206,13 +209,14 @@ def noise_notes(latency: Sequence[Latency]) -> list[str]:
         f"{row.method}'s rounds spread by {100 * row.spread:.0f} % (90th minus 10th percentile, over their median), "
         f"and {100 * MOST_SPREAD:.0f} % is the most that can be: measure again with nothing else running."
         for row in latency
-        if row.method == row.reference and row.spread > MOST_SPREAD
+        if row.method == row.reference and row.spread is not None and row.spread > MOST_SPREAD
     ]
 
 
 def _latency(
     name: str,
     *,
+    device: str,
     rounds: list[list[float]],
     reference: str,
     reference_rounds: list[list[float]],
@@ -229,6 +233,7 @@ def _latency(
     fps = end_to_end["frames"] / end_to_end["seconds"]
     return Latency(
         method=name,
+        device=device,
         engine=engine,
         width=width,
         height=height,

@@ -20,14 +20,18 @@ _FOREWORD = (
 )
 
 
-def check_folder(folder: str | Path) -> Path:
+def check_folder(folder: str | Path, *, pictures: bool = True) -> Path:
     """Check that a report can be made and written into a folder, before the long work begins.
+
+    Args:
+        folder: where to.
+        pictures: whether there will be more than report.json.
 
     Raises:
         InputError: nothing can be written there, or matplotlib is not installed.
     """
     check_writable(Path(folder) / "report.json")
-    if importlib.util.find_spec("matplotlib") is None:
+    if pictures and importlib.util.find_spec("matplotlib") is None:
         raise InputError("the report's plots need matplotlib: pip install 'steadystyle[report]'")
     return Path(folder)
 
@@ -80,7 +84,8 @@ def write_report(report: Report, moments: Sequence[Moment | None], folder: Path)
     report = replace(report, pictures=[path.name for path in written])
     with atomic_path(folder / "tables.md") as temporary:
         text = "\n".join(table.to_markdown() for table in tables(report))
-        temporary.write_text(f"{_FOREWORD}\n\n{text}", encoding="utf-8")
+        holes = "".join(f"Not measured: {hole}\n\n" for hole in report.holes)
+        temporary.write_text(f"{_FOREWORD}\n\n{holes}{text}", encoding="utf-8")
     write_page(report, folder / "report.html", plots=plots, clips=clips, sections=of_sections)
     report.write(folder / "report.json")
     return report

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..video.files import atomic_path
 from .pictures import Grid, Image
-from .report import Report
+from .report import Device, Report
 from .tables import (
     Table,
     clip_table,
@@ -33,6 +33,7 @@ anywhere; } h3 { font-size: 15px; margin: 28px 0 6px; } p, figcaption { color: v
 max-width: 95ch; } code { font: 13px/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; background:
 var(--wash); padding: 1px 5px; border-radius: 4px;
   overflow-wrap: anywhere; }
+.hole { color: #a3261b; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: 6px 10px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
@@ -143,6 +144,7 @@ def write_page(
         f"<p>steadystyle {escape(report.version)}, {escape(report.date)}, {escape(report.device.processor)}</p>",
         f"<nav>{' '.join(_link(text, anchor) for text, anchor in links)}</nav>",
         _table(summary_table(report), "summary"),
+        *(f'<p class="hole">Not measured: {escape(hole)}</p>' for hole in report.holes),
         *(f"<p>{escape(note)}</p>" for note in report.notes),
         *(_plot(path, "latency, temporal error and style") for path in plots),
     ]
@@ -227,17 +229,7 @@ def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def _machine(report: Report) -> str:
-    device = report.device
-    facts = [
-        ("system", device.system),
-        ("processor", f"{device.processor}, {device.cores} cores"),
-        ("memory", f"{device.memory_gib} GiB" if device.memory_gib else "unknown"),
-        ("load at the start", str(device.load_average) if device.load_average is not None else "unknown"),
-        ("Python", device.python),
-        *device.versions.items(),
-        ("commit", device.commit or "not a source checkout"),
-        *((name, str(value)) for name, value in report.settings.items()),
-    ]
+    settings = [(name, str(value)) for name, value in report.settings.items()]
     files = [
         (method.name, f"{method.file}, {method.bytes} bytes, SHA-256 {method.sha256}")
         for method in report.methods
@@ -245,6 +237,20 @@ def _machine(report: Report) -> str:
     ]
     command = f"<p><code>{escape(report.command)}</code></p>" if report.command else ""
     return (
-        f'<h2 id="machine">Machine, software and settings</h2>{command}{_pairs([*facts, *files])}'
+        f'<h2 id="machine">Machine, software and settings</h2>{command}'
+        f"{_pairs([*_device(report.device), *settings, *files])}"
+        f"{''.join(f'<h3>{escape(other.name)}</h3>{_pairs(_device(other))}' for other in report.other_devices)}"
         "<p>All raw figures: report.json.</p>"
     )
+
+
+def _device(device: Device) -> list[tuple[str, str]]:
+    return [
+        ("system", device.system),
+        ("processor", f"{device.processor}, {device.cores} cores"),
+        ("memory", f"{device.memory_gib} GiB" if device.memory_gib else "unknown"),
+        ("load at the start", str(device.load_average) if device.load_average is not None else "unknown"),
+        *([("Python", device.python)] if device.python else []),
+        *device.versions.items(),
+        ("commit", device.commit or "not a source checkout"),
+    ]

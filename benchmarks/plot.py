@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ..video.files import atomic_path
-from .report import Clip, Method, Report
+from .report import Clip, Latency, Method, Report
 from .tables import growth_sizes
 
 _COLOURS = ("#1f5fa8", "#c8552b", "#3b8a5a", "#7a4fa3", "#b08900", "#4a4a4a")
@@ -74,10 +74,10 @@ def _plot_latency_panel(axes: Axes, report: Report, errors: Mapping[str, float],
     timed = [row for row in report.latency if row.method in errors]
     for row in timed:
         error, colour = errors[row.method], colours[row.method]
-        axes.plot([row.median_ms, row.p99_ms], [error, error], color=colour, linewidth=1.5, alpha=0.5)
+        axes.plot([row.median_ms, row.p99_ms or row.median_ms], [error, error], color=colour, linewidth=1.5, alpha=0.5)
         axes.plot(row.median_ms, error, "o", color=colour, markersize=9)
-        _label(axes, row.method, row.median_ms, error)
-    times = [_DEADLINE_MS, *(row.median_ms for row in timed), *(row.p99_ms for row in timed)]
+        _label(axes, _timed_name(row, report), row.median_ms, error)
+    times = [_DEADLINE_MS, *(row.median_ms for row in timed), *(row.p99_ms for row in timed if row.p99_ms)]
     axes.set_xlim(min(times) / 1.6, max(times) * 2.2)
 
 
@@ -97,6 +97,11 @@ def _plot_style_panel(axes: Axes, report: Report, errors: Mapping[str, float], c
         reason = report.absent.get("score", "no style scores")
         axes.text(0.5, 0.5, reason, ha="center", va="center", transform=axes.transAxes, color=_SOFT, wrap=True)
     axes.set_xlim(0, 1.25 * max([1.0, *scores.values()]))
+
+
+def _timed_name(row: Latency, report: Report) -> str:
+    several = len({other.device for other in report.latency}) > 1
+    return f"{row.method}, {row.device}" if several else row.method
 
 
 def _scale_time(axes: Axes) -> None:
@@ -163,7 +168,7 @@ def plot_latency(report: Report, target: Path) -> None:
         heights = [level - 0.3 + 0.6 * index / len(samples) for index in range(len(samples))]
         axes.plot(samples, heights, ".", color=colours[row.method], markersize=3, alpha=0.5)
         axes.plot([row.median_ms] * 2, [level - 0.38, level + 0.38], color=colours[row.method], linewidth=2)
-    axes.set_yticks(range(len(report.latency)), [row.method for row in reversed(report.latency)])
+    axes.set_yticks(range(len(report.latency)), [_timed_name(row, report) for row in reversed(report.latency)])
     _scale_time(axes)
     _save(figure, target)
 

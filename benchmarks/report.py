@@ -7,7 +7,7 @@ Schema, so that other programs can rely on it. A figure that could not be taken 
 import dataclasses
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType, UnionType
@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..video.files import InputError, atomic_path
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 Kind = Literal["artifact", "peer", "video", "control"]
 Control = Literal["identity", "blur", "still"]
@@ -26,21 +26,23 @@ class Device:
     """The machine and the software that the figures were taken with.
 
     Attributes:
+        name: what the report calls it: ``local``, ``cuda``, ``ssh://user@host``, ``adb:SERIAL``.
         system: operating system and its version.
         processor: the processor's name.
         cores: number of logical cores that this process may use.
         memory_gib: the machine's memory, None where it is not known.
-        python: Python's version.
+        python: Python's version, None where none was needed.
         versions: installed version of each package that matters here.
         commit: the source checkout's commit, None for an installed package; ends in "+" where files were changed since.
         load_average: how busy the machine was at the start (one-minute average), None where it is not known.
     """
 
+    name: str
     system: str
     processor: str
     cores: int
     memory_gib: float | None
-    python: str
+    python: str | None
     versions: dict[str, str]
     commit: str | None
     load_average: float | None
@@ -185,8 +187,11 @@ class EndToEnd:
 class Latency:
     """Latency and memory of one method in a process of its own, in milliseconds a frame.
 
+    What a device's own tool does not tell is None.
+
     Attributes:
         method: name of the method.
+        device: name of the device that it ran on.
         engine: what ran it.
         width: of the frames, in pixels.
         height: of the frames, in pixels.
@@ -198,12 +203,12 @@ class Latency:
         p99_ms: 99th percentile.
         deadline_ms: the deadline, 33.3 for 30 frames a second.
         over_deadline: share of frames that took longer than the deadline.
-        reference: method that the ratio is to.
+        reference: method on the same device that the ratio is to.
         ratio: median over the rounds of (this method's median of the round / the reference's).
         ratio_low: smallest of those ratios.
         ratio_high: largest of those ratios.
-        rounds_ms: every sample, round by round.
-        spread: 90th minus 10th percentile of the rounds' medians, over the median of these.
+        rounds_ms: every sample, round by round; empty where only the summary is known.
+        spread: 90th minus 10th percentile of the rounds' medians, over the median of these; None without samples.
         end_to_end: decode, stylize and encode.
         peak_memory_mib: largest resident memory of the process after `memory_frames` frames.
         memory_before_mib: the same before the method was loaded (Python and its libraries).
@@ -211,6 +216,7 @@ class Latency:
     """
 
     method: str
+    device: str
     engine: str
     width: int
     height: int
@@ -218,19 +224,19 @@ class Latency:
     warm_up_frames: int
     frames: int
     median_ms: float
-    p90_ms: float
-    p99_ms: float
+    p90_ms: float | None
+    p99_ms: float | None
     deadline_ms: float
-    over_deadline: float
+    over_deadline: float | None
     reference: str
     ratio: float
     ratio_low: float
     ratio_high: float
     rounds_ms: list[list[float]]
-    spread: float
-    end_to_end: EndToEnd
-    peak_memory_mib: float
-    memory_before_mib: float
+    spread: float | None
+    end_to_end: EndToEnd | None
+    peak_memory_mib: float | None
+    memory_before_mib: float | None
     memory_frames: int
 
 
@@ -387,6 +393,7 @@ class Report:
         date: UTC, ISO 8601.
         version: of this package.
         device: machine and software.
+        other_devices: further ones that rows of latency are from.
         settings: the arguments that shape the figures.
         methods: the rows' methods.
         clips: figures clip by clip.
@@ -394,6 +401,7 @@ class Report:
         latency: empty for a comparison.
         summary: means over the clips.
         absent: reason for each kind of figure that is missing throughout ("latency", "drift", "score", "content").
+        holes: what was asked for and could not be measured, and why, one sentence each.
         notes: what a reader should know, one sentence each.
         pictures: names of the PNG files beside the report.
         format_version: of this record.
@@ -407,6 +415,7 @@ class Report:
     date: str
     version: str
     device: Device
+    other_devices: list[Device]
     settings: dict[str, Any]
     methods: list[Method]
     clips: list[Clip]
@@ -414,6 +423,7 @@ class Report:
     latency: list[Latency]
     summary: list[Summary]
     absent: dict[str, str]
+    holes: list[str]
     notes: list[str]
     pictures: list[str]
     format_version: int = FORMAT_VERSION
@@ -445,9 +455,15 @@ class Report:
             temporary.write_text(self.to_json() + "\n", encoding="utf-8")
 
 
-def summarize(rows_by_clip: list[Clip], drift: Mapping[str, float]) -> list[Summary]:
-    """Average each method's figures over the clips, each clip with the same weight."""
-    names = list(dict.fromkeys(row.method for clip in rows_by_clip for row in clip.rows))
+def summarize(rows_by_clip: list[Clip], drift: Mapping[str, float], methods: Sequence[str] = ()) -> list[Summary]:
+    """Average each method's figures over the clips, each clip with the same weight.
+
+    Args:
+        rows_by_clip: the clips.
+        drift: of the methods that have it.
+        methods: names of methods that get a row of their own without a clip too.
+    """
+    names = list(dict.fromkeys([*(row.method for clip in rows_by_clip for row in clip.rows), *methods]))
     summary = []
     for name in names:
         rows = [row for clip in rows_by_clip for row in clip.rows if row.method == name]
@@ -479,10 +495,23 @@ def read_report(path: Path) -> dict[str, Any]:
     """
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
+        version = record.get("format_version") if isinstance(record, dict) else None
+        if version not in (None, FORMAT_VERSION):
+            raise ValueError(f"it is of format {version}, and this version reads {FORMAT_VERSION}")
         check(record)
     except (OSError, ValueError) as error:
         raise InputError(f"'{path}' is not a report that can be read ({error}): make it again") from error
     return dict(record)
+
+
+def load_report(path: Path) -> Report:
+    """Read a `report.json` back.
+
+    Raises:
+        InputError: missing, not JSON, or not a report of this version.
+    """
+    report: Report = restored(Report, read_report(path))
+    return report
 
 
 def restored(kind: Any, value: Any) -> Any:

@@ -49,6 +49,9 @@ def benchmark(
     minutes: float = 0,
     style_images: StyleImages = None,
     loss_network: str | Path | None = None,
+    device: str = "local",
+    pictures: bool = True,
+    completed: Callable[[Report], Report] | None = None,
     command: str = "",
     progress: Progress | None = None,
 ) -> Report:
@@ -75,6 +78,9 @@ def benchmark(
         minutes: of the sustained run of each method; 0 leaves it out.
         style_images: for the style score, see `StyleImages`.
         loss_network: VGG-19 weights; None takes the environment variable STEADYSTYLE_LOSS_NETWORK.
+        device: what the report calls this machine.
+        pictures: False writes report.json only, which needs no matplotlib.
+        completed: adds what was measured on other devices, before the report is written.
         command: the command line, for the record.
         progress: see `Progress`.
 
@@ -89,7 +95,7 @@ def benchmark(
         height=height, threads=threads, max_frames=max_frames, every=every, latency_frames=latency_frames
     )
     _check_sizes_and_minutes(sizes, minutes)
-    folder = check_folder(out_dir)
+    folder = check_folder(out_dir, pictures=pictures)
     subjects = _subjects(artifacts, peers)
     reference = next((subject.name for subject in subjects if subject.kind == "peer"), subjects[0].name)
     images = read_style_images(style_images)
@@ -97,7 +103,7 @@ def benchmark(
     default = () if clips or sintel else ("harbour",)
     sources += [SceneClip(scene, max_frames) for scene in _scenes(scenes or default, height)]
     sources += sintel_clips(sintel, height, max_frames)
-    device = this_device()
+    machine = this_device(device)
     tell = progress or (lambda stage, done, total: None)
     with ExitStack() as stack:
         opened = [_open(subject, threads) for subject in subjects]
@@ -127,7 +133,7 @@ def benchmark(
         }
         inputs = {
             "version": __version__,
-            "device": dataclasses.asdict(dataclasses.replace(device, load_average=None)),
+            "device": dataclasses.asdict(dataclasses.replace(machine, load_average=None)),
             "settings": settings,
             "methods": [dataclasses.asdict(method) for method in methods],
             "files": [fingerprint(file) for file in (*clips, *sintel)],
@@ -142,6 +148,7 @@ def benchmark(
                 _repeated(sources[0], size, latency_frames),
                 kept.scratch,
                 reference=reference,
+                device=device,
                 threads=threads,
                 seconds=latency_seconds,
                 at_least=latency_frames,
@@ -163,7 +170,8 @@ def benchmark(
             command=command,
             date=now(),
             version=__version__,
-            device=device,
+            device=machine,
+            other_devices=[],
             settings=settings,
             methods=methods,
             clips=results,
@@ -171,13 +179,22 @@ def benchmark(
             latency=latency,
             summary=summarize(results, drift),
             absent=judging.absent,
+            holes=[],
             notes=[*notes, *noise_notes(latency), *kept.note()],
             pictures=[],
             growth=growth,
             sustained=sustained,
             roofline=roofline(peak, latency, methods),
         )
-        return write_report(report, [moment for _, moment in measured], folder)
+        if completed is not None:
+            report = completed(report)
+        moments = [moment for _, moment in measured]
+        # Clips of other devices come behind, and have no pictures.
+        moments += [None] * (len(report.clips) - len(moments))
+        if not pictures:
+            report.write(folder / "report.json")
+            return report
+        return write_report(report, moments, folder)
 
 
 def _clips(

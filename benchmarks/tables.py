@@ -40,8 +40,8 @@ def figure(value: float | None, digits: int, *, sign: bool = False) -> str:
     return f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
 
 
-def _share(value: float) -> str:
-    return f"{100 * value:.0f} %"
+def _share(value: float | None) -> str:
+    return ABSENT if value is None else f"{100 * value:.0f} %"
 
 
 def tables(report: Report) -> list[Table]:
@@ -53,9 +53,13 @@ def tables(report: Report) -> list[Table]:
 
 def summary_table(report: Report) -> Table:
     """Every method and control with the means over the clips, and its latency."""
-    latency = {row.method: row for row in report.latency}
+    latency = {(row.device, row.method): row for row in report.latency}
+    devices = devices_timed(report)
     summary = {row.method: row for row in report.summary}
-    timed = ["ms a frame", "p99", f"x {latency_reference(report)}"] if latency else []
+    timed = []
+    for device in devices:
+        of = f", {device}" if len(devices) > 1 else ""
+        timed += [f"ms a frame{of}", "p99", f"x {latency_reference(report, device)}"]
     drift = ["drift"] if report.drift else []
     rows = []
     for method in report.methods:
@@ -71,15 +75,18 @@ def summary_table(report: Report) -> Table:
         ]
         if drift:
             cells.append(figure(row.drift, 5))
-        if timed:
-            time = latency.get(method.name)
-            cells += [f"{time.median_ms:.1f}", f"{time.p99_ms:.1f}", f"{time.ratio:.3f}"] if time else [ABSENT] * 3
+        for device in devices:
+            time = latency.get((device, method.name))
+            cells += (
+                [figure(time.median_ms, 1), figure(time.p99_ms, 1), figure(time.ratio, 3)] if time else [ABSENT] * 3
+            )
         rows.append((method.kind == "control", cells))
     count = len(report.clips)
     caption = f"Means over {count} clip{'s' if count != 1 else ''}. "
-    if report.latency:
-        first = report.latency[0]
-        caption += f"Latency at {first.width}x{first.height}, {first.threads} threads. "
+    for device in devices:
+        first = next(row for row in report.latency if row.device == device)
+        where = f" on {device}" if len(devices) > 1 else ""
+        caption += f"Latency{where} at {first.width}x{first.height}, {first.threads} threads. "
     caption += " ".join(f"{_names(name)} absent: {reason}." for name, reason in report.absent.items())
     columns = ["method", "e(1)", "over the source", "e(5)", "over the source", "style", "content", *drift, *timed]
     return Table("All clips", caption.strip(), columns, rows)
@@ -91,9 +98,14 @@ def _names(figure_name: str) -> str:
     )
 
 
-def latency_reference(report: Report) -> str:
-    """The method that ratios of latency are to."""
-    return report.latency[0].reference if report.latency else ""
+def devices_timed(report: Report) -> list[str]:
+    """Names of the devices that latency was measured on, in the order of the rows."""
+    return list(dict.fromkeys(row.device for row in report.latency))
+
+
+def latency_reference(report: Report, device: str) -> str:
+    """The method that a device's ratios of latency are to."""
+    return next(row.reference for row in report.latency if row.device == device)
 
 
 def clip_table(clip: Clip, report: Report) -> Table:
@@ -145,10 +157,15 @@ def _clip_caption(clip: Clip, absent_throughout: Mapping[str, str]) -> str:
 
 
 def latency_tables(report: Report) -> list[Table]:
-    """Latency and memory in full; empty for a comparison."""
-    if not report.latency:
-        return []
-    first = report.latency[0]
+    """Latency and memory in full, one table for each device; empty for a comparison."""
+    devices = devices_timed(report)
+    by_device = ([row for row in report.latency if row.device == device] for device in devices)
+    where = [f" on {device}" if len(devices) > 1 else "" for device in devices]
+    return [_latency_table(f"Latency and memory{on}", rows) for on, rows in zip(where, by_device, strict=True)]
+
+
+def _latency_table(title: str, latency: Sequence[Latency]) -> Table:
+    first = latency[0]
     columns: list[tuple[str, Callable[[Latency], str]]] = [
         ("method", lambda row: row.method),
         ("frames", lambda row: str(row.frames)),
@@ -157,24 +174,45 @@ def latency_tables(report: Report) -> list[Table]:
         ("p90", lambda row: figure(row.p90_ms, 2)),
         ("p99", lambda row: figure(row.p99_ms, 2)),
         (f"> {first.deadline_ms:.1f} ms", lambda row: _share(row.over_deadline)),
-        (f"x {first.reference}", lambda row: f"{row.ratio:.3f} ({row.ratio_low:.3f} to {row.ratio_high:.3f})"),
-        ("end to end, fps", lambda row: figure(row.end_to_end.fps, 1)),
-        ("of inference alone", lambda row: _share(row.end_to_end.share_of_inference)),
-        ("inference's share", lambda row: _share(row.end_to_end.inference_share)),
-        ("peak memory, MiB (before)", lambda row: f"{row.peak_memory_mib:.0f} ({row.memory_before_mib:.0f})"),
+        (f"x {first.reference}", _ratio),
+        ("end to end, fps", lambda row: figure(row.end_to_end.fps if row.end_to_end else None, 1)),
+        (
+            "of inference alone",
+            lambda row: _share(row.end_to_end.share_of_inference if row.end_to_end else None),
+        ),
+        (
+            "inference's share",
+            lambda row: _share(row.end_to_end.inference_share if row.end_to_end else None),
+        ),
+        ("peak memory, MiB", _memory),
     ]
-    engines = "; ".join(f"{row.method}: {row.engine}" for row in report.latency)
-    caption = (
-        f"{first.width}x{first.height}, {first.threads} threads, each method in a process of its own, in "
-        f"{len(first.rounds_ms)} alternating rounds; {first.warm_up_frames} frames of warm-up not counted. The ratio "
-        "is the median over the rounds (smallest to largest). Spread: the rounds' medians, 90th minus 10th percentile, "
-        f"over their median. End to end: decode, stylize and encode {first.end_to_end.frames} frames; inference's "
-        "share is how much of that time the stylizer was at work, decoding and encoding went on beside it. Memory "
-        f"after at least {min(row.memory_frames for row in report.latency)} frames (and before loading). "
-        f"Engines: {engines}."
-    )
-    rows = [(False, [text(row) for _, text in columns]) for row in report.latency]
-    return [Table("Latency and memory", caption, [name for name, _ in columns], rows)]
+    caption = f"{first.width}x{first.height}, {first.threads} threads, each method in a process of its own"
+    if first.rounds_ms:
+        caption += (
+            f", in {len(first.rounds_ms)} alternating rounds; {first.warm_up_frames} frames of warm-up not counted. "
+            "The ratio is the median over the rounds (smallest to largest). Spread: the rounds' medians, 90th minus "
+            "10th percentile, over their median"
+        )
+    if first.end_to_end:
+        caption += (
+            f". End to end: decode, stylize and encode {first.end_to_end.frames} frames; inference's share is how much "
+            "of that time the stylizer was at work, decoding and encoding went on beside it"
+        )
+    frames = min(row.memory_frames for row in latency)
+    engines = "; ".join(f"{row.method}: {row.engine}" for row in latency)
+    caption += f". Memory after at least {frames} frames. Engines: {engines}."
+    rows = [(False, [text(row) for _, text in columns]) for row in latency]
+    return Table(title, caption, [name for name, _ in columns], rows)
+
+
+def _ratio(row: Latency) -> str:
+    spread = f" ({row.ratio_low:.3f} to {row.ratio_high:.3f})" if row.rounds_ms else ""
+    return f"{row.ratio:.3f}{spread}"
+
+
+def _memory(row: Latency) -> str:
+    before = f" ({row.memory_before_mib:.0f} before loading)" if row.memory_before_mib is not None else ""
+    return f"{figure(row.peak_memory_mib, 0)}{before}"
 
 
 def roofline_tables(report: Report) -> list[Table]:
@@ -182,7 +220,8 @@ def roofline_tables(report: Report) -> list[Table]:
     peak = report.roofline
     if peak is None:
         return []
-    medians = {row.method: row.median_ms for row in report.latency}
+    # Of the first device: the peak was measured there.
+    medians = {row.method: row.median_ms for row in reversed(report.latency)}
     columns: list[tuple[str, Callable[[RooflineRow], str]]] = [
         ("method", lambda row: row.method),
         ("precision", lambda row: row.precision or ABSENT),

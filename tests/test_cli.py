@@ -514,6 +514,24 @@ def test_artifacts_and_videos_are_measured(run: Cli, tmp_path: Path, clip: Path,
     assert {path.name for path in tmp_path.rglob("report.json")} == {"report.json"}
 
 
+def test_a_broken_floor_fails_after_the_report_is_written(run: Cli, tmp_path: Path, clip: Path) -> None:
+    compare = ["compare", clip, clip, "-o", "report", "--max-frames", 3]
+    outcome = run(*compare, "--fail-if", "beauty>3")
+    assert outcome.code == 2 and "--fail-if 'beauty>3' cannot be read" in outcome.sentence
+    assert list(tmp_path.iterdir()) == []
+    outcome = run(*compare, "--fail-if", "drift>1", "--fail-if", "e_temporal>9", "--json")
+    assert outcome.code == 1
+    assert outcome.sentence == "drift of clip is absent: --fail-if 'drift>1' cannot be decided"
+    assert json.loads(outcome.out) == json.loads((tmp_path / "report" / "report.json").read_text())
+
+
+def test_a_video_that_cannot_be_measured_leaves_a_hole_and_exit_code_1(run: Cli, tmp_path: Path, clip: Path) -> None:
+    outcome = run("compare", clip, clip, "nowhere.mp4", "-o", "report", "--max-frames", 3)
+    assert outcome.code == 1
+    assert outcome.err.splitlines()[-1] == "not measured: the input 'nowhere.mp4' does not exist: check the path"
+    assert json.loads((tmp_path / "report" / "report.json").read_text())["holes"]
+
+
 def test_info_tells_what_files_say_of_themselves(run: Cli, tiny_checkpoint: Path, fixed_size_artifact: Path) -> None:
     checkpoint = json.loads(run("info", tiny_checkpoint, "--json").out)
     assert checkpoint["architecture"] == "huang2017"
@@ -538,7 +556,7 @@ def test_doctor_as_json(run: Cli) -> None:
 
 def test_help_teaches_with_an_example(run: Cli) -> None:
     assert run("--help").code == 0
-    for command in ("train", "export", "stylize", "demo", "benchmark", "compare", "models", "info", "doctor"):
+    for command in ("train", "export", "stylize", "demo", "benchmark", "compare", "merge", "models", "info", "doctor"):
         outcome = run(command, "--help")
         assert outcome.code == 0
         assert "--json" in outcome.out

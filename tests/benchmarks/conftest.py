@@ -1,5 +1,6 @@
-"""What the tests of this room share: small peers, pictures and a loss network, made on the spot."""
+"""What the tests of this room share: small peers, pictures, a loss network, and a report with figures made up."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,6 +12,19 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from safetensors.torch import save_file
+
+from steadystyle.benchmarks.device import this_device
+from steadystyle.benchmarks.report import (
+    Clip,
+    EndToEnd,
+    Latency,
+    Method,
+    Report,
+    Row,
+    Style,
+    Temporal,
+    summarize,
+)
 
 WritePeer = Callable[..., Path]
 
@@ -91,3 +105,74 @@ def loss_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("loss") / "vgg19_relu3_4.safetensors"
     save_file(weights, path, {"input": "torchvision: mean and std"})
     return path
+
+
+def temporal(value: float, excess: float) -> Temporal:
+    return Temporal(1, value, excess, 2, 0.9, "DIS medium", [0, 1], [value**2, value**2])
+
+
+def latency(method: str, median_ms: float) -> Latency:
+    return Latency(
+        method=method,
+        device="local",
+        engine="engine",
+        width=640,
+        height=360,
+        threads=2,
+        warm_up_frames=15,
+        frames=100,
+        median_ms=median_ms,
+        p90_ms=median_ms,
+        p99_ms=2 * median_ms,
+        deadline_ms=1000 / 30,
+        over_deadline=0.5,
+        reference="peer",
+        ratio=median_ms / 400,
+        ratio_low=0.1,
+        ratio_high=0.3,
+        rounds_ms=[[median_ms] * 10] * 10,
+        spread=0.05,
+        end_to_end=EndToEnd(100, 9.0, 11.1, 0.9, 0.8),
+        peak_memory_mib=150,
+        memory_before_mib=60,
+        memory_frames=115,
+    )
+
+
+@pytest.fixture
+def whole() -> Report:
+    """Two clips, the second too short for the long error, and no style image for the peer."""
+    rows = [
+        Row("identity", temporal(0.01, 0), temporal(0.02, 0), Style(1.0, 0.0, 3), {}),
+        Row("ours", temporal(0.03, 0.02), temporal(0.05, 0.03), Style(0.1, 0.9, 3), {}),
+        Row("peer", temporal(0.06, 0.05), temporal(0.1, 0.08), Style(None, 1.5, 3), {"score": "no image"}),
+    ]
+    short = [dataclasses.replace(row, long=None, absent=row.absent | {"long": "too short"}) for row in rows]
+    short[1] = dataclasses.replace(short[1], short=temporal(0.05, 0.04))
+    clips = [
+        Clip("first.mp4", 640, 360, 30, 25.0, "DIS medium", 0, rows, ["resized from 852x480 to 640x360"], 4),
+        Clip("second.mp4", 640, 360, 3, None, "DIS medium", 1, short, [], None),
+    ]
+    drift = {"identity": 0.0, "ours": 0.001, "peer": 0.002}
+    return Report(
+        kind="benchmark",
+        command="steadystyle benchmark ours.onnx",
+        date="2026-01-01T00:00:00+00:00",
+        version="0.1.0",
+        device=this_device(),
+        other_devices=[],
+        settings={"reference": "peer", "max frames": None},
+        methods=[
+            Method("identity", "control", "identity"),
+            Method("ours", "artifact", file="ours.onnx", sha256="0" * 64, bytes=10, metadata={"style": "wave"}),
+            Method("peer", "peer", file="peer.onnx", sha256="1" * 64, bytes=10, engine="engine"),
+        ],
+        clips=clips,
+        drift=drift,
+        latency=[latency("ours", 80), latency("peer", 400)],
+        summary=summarize(clips, drift),
+        absent={},
+        holes=[],
+        notes=[],
+        pictures=[],
+    )

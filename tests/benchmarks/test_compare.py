@@ -1,3 +1,4 @@
+import html
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -65,19 +66,50 @@ def test_another_size_is_brought_together_and_stated(source: Path, tmp_path: Pat
     assert len(report.summary) == 7
 
 
-def test_one_frame_more_or_less_is_let_pass(source: Path, tmp_path: Path) -> None:
-    longer, shorter = write(tmp_path / "longer.mp4", moving(10)), write(tmp_path / "shorter.mp4", moving(8))
-    report = compare(source, [longer, shorter], out_dir=tmp_path / "report")
-    assert report.clips[0].frames == 8
-    assert any("longer.mp4" in note for note in report.clips[0].notes)
+def test_videos_that_begin_or_end_elsewhere_are_measured_where_all_are(source: Path, tmp_path: Path) -> None:
+    later = write(tmp_path / "later.mp4", [255 - frame for frame in moving(9)[2:]])
+    longer = write(tmp_path / "longer.mp4", moving(11)[1:])
+    report = compare(source, [later, longer], out_dir=tmp_path / "report")
+    (clip,) = report.clips
+    assert clip.frames == 7
+    assert "later.mp4 lacks 2 frames at its start, found by its outlines; measured where both are" in clip.notes
+    rows = {row.method: row.short for row in clip.rows}
+    identity, inverted = rows["identity"], rows["later"]
+    assert identity is not None and inverted is not None
+    # Inverting changes no difference between frames, so long as the frames are the same.
+    assert inverted.value == pytest.approx(identity.value, rel=0.02)
+
+
+def test_every_second_frame_is_measured_against_every_second(source: Path, tmp_path: Path) -> None:
+    write_video(tmp_path / "halved.mp4", [255 - frame for frame in moving(9)[1::2]], 12.5, crf=0)
+    (clip,) = compare(source, [tmp_path / "halved.mp4"], out_dir=tmp_path / "report").clips
+    assert (clip.frames, clip.frame_rate) == (4, 12.5)
+    assert "halved.mp4 has one frame in 2 of the source's, from frame 1 on" in clip.notes
+    identity, halved = clip.rows[0].short, clip.rows[1].short
+    assert identity is not None and halved is not None
+    assert halved.value == pytest.approx(identity.value, rel=0.02)
+
+
+def test_a_bad_video_leaves_a_hole_and_the_others_are_measured(source: Path, tmp_path: Path) -> None:
+    good, wide = write(tmp_path / "good.mp4", moving(9)), write(tmp_path / "wide.mp4", moving(9, width=128))
+    report = compare(source, [wide, good, tmp_path / "none.mp4"], out_dir=tmp_path / "report")
+    assert [method.name for method in report.methods if method.control is None] == ["good"]
+    assert "is 128x64 and its source" in report.holes[0] and "does not exist" in report.holes[1]
+    for file in ("report.html", "tables.md"):
+        assert "Not measured: 'wide.mp4' is" in html.unescape((tmp_path / "report" / file).read_text())
 
 
 def test_what_cannot_be_aligned_is_refused(source: Path, tmp_path: Path) -> None:
-    longer = write(tmp_path / "longer.mp4", moving(11))
+    longer = write(tmp_path / "longer.mp4", moving(12))
     wide = write(tmp_path / "wide.mp4", moving(9, width=128))
+    write_video(tmp_path / "slower.mp4", moving(6), 16)
     for video, sentence in (
-        (longer, "has 11 frames and its source 'source.mp4' 9"),
+        (longer, "has 12 frames and its source 'source.mp4' 9: give"),
         (wide, "is 128x64 and its source"),
+        (
+            tmp_path / "slower.mp4",
+            "has 16 frames a second and its source 'source.mp4' 25, so that its frames lie between",
+        ),
     ):
         with pytest.raises(InputError, match=sentence):
             compare(source, [video], out_dir=tmp_path / "report")

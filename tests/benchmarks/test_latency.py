@@ -62,6 +62,7 @@ def check_latency(row: Latency) -> None:
     assert row.memory_frames == row.frames + row.warm_up_frames
     assert (row.width, row.height, row.threads) == (64, 48, 1)
     assert row.median_ms == pytest.approx(np.median(samples))
+    assert row.p90_ms and row.p99_ms and row.end_to_end and row.memory_before_mib and row.peak_memory_mib
     assert 0 < row.median_ms <= row.p90_ms <= row.p99_ms <= max(samples)
     assert row.over_deadline == np.mean([sample > 1000 / 30 for sample in samples])
     assert row.end_to_end.frames == 12

@@ -6,96 +6,15 @@ from typing import Any
 import pytest
 
 from steadystyle.benchmarks import report as report_module
-from steadystyle.benchmarks.device import this_device
-from steadystyle.benchmarks.report import (
-    Clip,
-    EndToEnd,
-    Latency,
-    Method,
-    Report,
-    Row,
-    Style,
-    Temporal,
-    check,
-    read_report,
-    schema,
-    summarize,
-)
+from steadystyle.benchmarks.report import Report, check, load_report, read_report, schema
 from steadystyle.benchmarks.tables import tables
 from steadystyle.video.files import InputError
-
-
-def temporal(value: float, excess: float) -> Temporal:
-    return Temporal(1, value, excess, 2, 0.9, "DIS medium", [0, 1], [value**2, value**2])
-
-
-def latency(method: str, median_ms: float) -> Latency:
-    return Latency(
-        method=method,
-        engine="engine",
-        width=640,
-        height=360,
-        threads=2,
-        warm_up_frames=15,
-        frames=100,
-        median_ms=median_ms,
-        p90_ms=median_ms,
-        p99_ms=2 * median_ms,
-        deadline_ms=1000 / 30,
-        over_deadline=0.5,
-        reference="peer",
-        ratio=median_ms / 400,
-        ratio_low=0.1,
-        ratio_high=0.3,
-        rounds_ms=[[median_ms] * 10] * 10,
-        spread=0.05,
-        end_to_end=EndToEnd(100, 9.0, 11.1, 0.9, 0.8),
-        peak_memory_mib=150,
-        memory_before_mib=60,
-        memory_frames=115,
-    )
-
-
-@pytest.fixture
-def whole() -> Report:
-    """Two clips, the second too short for the long error, and no style image for the peer."""
-    rows = [
-        Row("identity", temporal(0.01, 0), temporal(0.02, 0), Style(1.0, 0.0, 3), {}),
-        Row("ours", temporal(0.03, 0.02), temporal(0.05, 0.03), Style(0.1, 0.9, 3), {}),
-        Row("peer", temporal(0.06, 0.05), temporal(0.1, 0.08), Style(None, 1.5, 3), {"score": "no image"}),
-    ]
-    short = [dataclasses.replace(row, long=None, absent=row.absent | {"long": "too short"}) for row in rows]
-    short[1] = dataclasses.replace(short[1], short=temporal(0.05, 0.04))
-    clips = [
-        Clip("first.mp4", 640, 360, 30, 25.0, "DIS medium", 0, rows, ["resized from 852x480 to 640x360"], 4),
-        Clip("second.mp4", 640, 360, 3, None, "DIS medium", 1, short, [], None),
-    ]
-    drift = {"identity": 0.0, "ours": 0.001, "peer": 0.002}
-    return Report(
-        kind="benchmark",
-        command="steadystyle benchmark ours.onnx",
-        date="2026-01-01T00:00:00+00:00",
-        version="0.1.0",
-        device=this_device(),
-        settings={"reference": "peer", "max frames": None},
-        methods=[
-            Method("identity", "control", "identity"),
-            Method("ours", "artifact", file="ours.onnx", sha256="0" * 64, bytes=10, metadata={"style": "wave"}),
-            Method("peer", "peer", file="peer.onnx", sha256="1" * 64, bytes=10, engine="engine"),
-        ],
-        clips=clips,
-        drift=drift,
-        latency=[latency("ours", 80), latency("peer", 400)],
-        summary=summarize(clips, drift),
-        absent={},
-        notes=[],
-        pictures=[],
-    )
 
 
 def test_a_report_is_written_checked_and_read_back(whole: Report, tmp_path: Path) -> None:
     whole.write(tmp_path / "report.json")
     assert read_report(tmp_path / "report.json") == json.loads(json.dumps(whole.to_dict()))
+    assert load_report(tmp_path / "report.json") == whole
 
 
 def test_the_schema_and_the_dataclasses_name_the_same_fields() -> None:
@@ -166,6 +85,9 @@ def test_what_is_no_report_is_refused(tmp_path: Path) -> None:
             read_report(tmp_path / "report.json")
     with pytest.raises(InputError, match="is not a report"):
         read_report(tmp_path / "none.json")
+    (tmp_path / "report.json").write_text('{"format_version": 1}')
+    with pytest.raises(InputError, match="of format 1, and this version reads 2"):
+        read_report(tmp_path / "report.json")
 
 
 def test_the_summary_is_the_mean_over_the_clips_that_have_the_figure(whole: Report) -> None:

@@ -12,7 +12,7 @@ PEAK = {"gflops": 100.0, "gb_per_s": 10.0}
 def latency(method: str, median_ms: float) -> Latency:
     figures = (median_ms, median_ms, median_ms, 1000 / 30, 0.0, "ours", 1.0, 1.0, 1.0)
     end = EndToEnd(10, 1.0, 10.0, 1.0, 0.9)
-    return Latency(method, "engine", 640, 360, 2, 15, 10, *figures, [[median_ms]] * 10, 0.0, end, 150, 60, 115)
+    return Latency(method, "local", "engine", 640, 360, 2, 15, 10, *figures, [[median_ms]] * 10, 0.0, end, 150, 60, 115)
 
 
 def artifact(precision: str = "fp32", size: tuple[int | None, int | None] = (None, None), bytes: int = 10**6) -> Method:

@@ -1,0 +1,168 @@
+"""Which frame of a source each frame of a stylized video belongs to, found from counts, rates and the pictures."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..video.files import InputError
+from .clips import Frame
+
+FRAMES_APART = 2
+"""So many frames may be missing or too many, at either end: encoders and editors drop and repeat a few there."""
+_SHAPE_TOLERANCE = 0.02
+_RATE_TOLERANCE = 0.01
+_SKETCH_SIZE = (128, 72)
+_SKETCHES = 200
+_CLEARLY = 1e-4
+
+
+@dataclass(frozen=True)
+class Sketched:
+    """A video as far as aligning it needs it.
+
+    Attributes:
+        name: for sentences.
+        size: (width, height) in pixels.
+        frame_rate: in frames a second, None where it is not known.
+        frames: number of frames, counted by decoding, because what a container says of it is often wrong.
+        sketches: outlines of the first frames, each (72, 128) float32, mean 0, norm 1.
+    """
+
+    name: str
+    size: tuple[int, int]
+    frame_rate: float | None
+    frames: int
+    sketches: list[NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Frame k of the stylized video shows frame ``offset + step * k`` of the source.
+
+    Attributes:
+        offset: index of the source's frame, negative where the stylized video begins earlier.
+        step: 1, or 2 where the stylized video has every second frame, and so on.
+        note: what a reader should know, empty where each frame has its own.
+    """
+
+    offset: int
+    step: int
+    note: str = ""
+
+
+def sketch(name: str, size: tuple[int, int], frame_rate: float | None, frames: Iterable[Frame]) -> Sketched:
+    """Count frames, and keep the outlines of the first two hundred.
+
+    Args:
+        name: for sentences.
+        size: (width, height) in pixels.
+        frame_rate: in frames a second.
+        frames: each (H, W, 3) uint8 RGB.
+    """
+    outlines, count = [], 0
+    for frame in frames:
+        if count < _SKETCHES:
+            outlines.append(_outline(frame))
+        count += 1
+    return Sketched(name, size, frame_rate, count, outlines)
+
+
+def _outline(frame: Frame) -> NDArray[np.float32]:
+    """How strong edges are: what a stylizer repaints, it mostly paints within the same outlines."""
+    small = cv2.resize(frame, _SKETCH_SIZE, interpolation=cv2.INTER_AREA)
+    gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    strength = cv2.magnitude(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1))
+    strength -= strength.mean()
+    return np.asarray(strength / max(float(np.linalg.norm(strength)), 1e-6), np.float32)
+
+
+def check_shape(video: tuple[str, tuple[int, int]], source: tuple[str, tuple[int, int]]) -> None:
+    """Check that a stylized video has its source's shape.
+
+    Args:
+        video: name, and (width, height) in pixels.
+        source: the same.
+
+    Raises:
+        InputError: it has not.
+    """
+    (name, (width, height)), (source_name, (source_width, source_height)) = video, source
+    wanted = height * source_width / source_height
+    # Encoders add a line or a column to odd sizes, so two pixels are let pass however small the video is.
+    if abs(width - wanted) > max(2.0, _SHAPE_TOLERANCE * wanted):
+        raise InputError(
+            f"'{name}' is {width}x{height} and its source '{source_name}' {source_width}x{source_height}: "
+            "give a stylized video of the source's shape"
+        )
+
+
+def align(video: Sketched, source: Sketched) -> Alignment:
+    """Find which frame of the source each frame of a stylized video belongs to.
+
+    A video of the source's length is taken frame for frame. One with a frame or two more or less begins where its
+    outlines fit the source's best. One at a half, a third, ... of the source's frame rate has every second, third, ...
+    frame of it, and begins where it fits best too.
+
+    Raises:
+        InputError: the length or the frame rate does not allow any of these.
+    """
+    if abs(video.frames - source.frames) <= FRAMES_APART:
+        missing = source.frames - video.frames
+        if missing == 0:
+            return Alignment(0, 1)
+        offset = _best_offset(video, source, sorted((0, missing)), 1)
+        return Alignment(offset, 1, _describe(video, missing, offset))
+    step = _whole_step(video, source)
+    if abs(video.frames * step - source.frames) > FRAMES_APART * step:
+        raise InputError(
+            f"'{video.name}' has {video.frames} frames and its source '{source.name}' {source.frames}"
+            f"{f', of which it should have one in {step}' if step > 1 else ''}: "
+            "give a stylized video with one frame for each of the source's"
+        )
+    spare = source.frames - (video.frames - 1) * step - 1
+    offset = _best_offset(video, source, sorted((0, spare)), step)
+    first = f", from frame {offset} on" if offset else ""
+    return Alignment(offset, step, f"{video.name} has one frame in {step} of the source's{first}")
+
+
+def _whole_step(video: Sketched, source: Sketched) -> int:
+    """How many frames of the source there are for each of the video."""
+    if video.frame_rate is None or source.frame_rate is None:
+        return 1
+    ratio = source.frame_rate / video.frame_rate
+    step = round(ratio)
+    if step < 1 or abs(ratio - step) > _RATE_TOLERANCE * step:
+        raise InputError(
+            f"'{video.name}' has {video.frame_rate:.4g} frames a second and its source '{source.name}' "
+            f"{source.frame_rate:.4g}, so that its frames lie between the source's: "
+            "give one at the source's frame rate, or at a half or a third of it"
+        )
+    return step
+
+
+def _best_offset(video: Sketched, source: Sketched, ends: list[int], step: int) -> int:
+    """The offset between two at which outlines agree best; the one nearest to 0 where nothing tells them apart."""
+    best, highest = 0, -np.inf
+    for offset in sorted(range(ends[0], ends[1] + 1), key=abs):
+        pairs = [
+            float((sketch * source.sketches[offset + step * k]).sum())
+            for k, sketch in enumerate(video.sketches)
+            if 0 <= offset + step * k < len(source.sketches)
+        ]
+        agreement = float(np.mean(pairs))
+        if agreement > highest + _CLEARLY:
+            best, highest = offset, agreement
+    return best
+
+
+def _describe(video: Sketched, missing: int, offset: int) -> str:
+    parts = []
+    for where, count in (("start", offset), ("end", missing - offset)):
+        if count:
+            what = "lacks" if count > 0 else "has"
+            more = "" if count > 0 else " more"
+            parts.append(f"{what} {abs(count)} frame{'s' if abs(count) > 1 else ''}{more} at its {where}")
+    return f"{video.name} {' and '.join(parts)}, found by its outlines; measured where both are"
