@@ -556,7 +556,19 @@ def test_doctor_as_json(run: Cli) -> None:
 
 def test_help_teaches_with_an_example(run: Cli) -> None:
     assert run("--help").code == 0
-    for command in ("train", "export", "stylize", "demo", "benchmark", "compare", "merge", "models", "info", "doctor"):
+    for command in (
+        "train",
+        "export",
+        "stylize",
+        "demo",
+        "benchmark",
+        "compare",
+        "merge",
+        "baseline",
+        "models",
+        "info",
+        "doctor",
+    ):
         outcome = run(command, "--help")
         assert outcome.code == 0
         assert "--json" in outcome.out
