@@ -554,6 +554,13 @@ def test_doctor_as_json(run: Cli) -> None:
     assert report["machine"]["cores"] >= 1
 
 
+def test_a_baseline_asks_for_the_loss_network_and_leaves_nothing(run: Cli, tmp_path: Path) -> None:
+    outcome = run("baseline", "gatys2016", "in.mp4", "--style", "style.png", "-o", str(tmp_path / "out.mp4"))
+    assert outcome.code == 2 and "--loss-network" in outcome.err
+    assert run("baseline", "huang2017", "in.mp4", "--style", "style.png").code == 2
+    assert not list(tmp_path.iterdir())
+
+
 def test_help_teaches_with_an_example(run: Cli) -> None:
     assert run("--help").code == 0
     for command in (
