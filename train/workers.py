@@ -87,5 +87,6 @@ def join_workers(device: torch.device) -> Iterator[Workers]:
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Workers(distributed.get_rank(), count, device)
+        distributed.barrier()  # one that leaves while others still send has been seen to end in an abort
     finally:
         distributed.destroy_process_group()
