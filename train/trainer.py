@@ -54,7 +54,7 @@ from .workers import join_workers
 STATE_NAME = "training-state.safetensors"
 _SMOOTHING = 0.98
 _MOST_SKIPPED_STEPS = 20
-# By the loss on three, a checkpoint after half of the steps was kept for one whose style score was 15 % better.
+# By the loss on three, a checkpoint after half of the steps was kept for one whose style score was a sixth lower.
 _FIXED_PAIRS = 8
 
 
