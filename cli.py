@@ -24,6 +24,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
+import typer.core
 
 from . import __version__
 from .terminal import EXTRA_OF, complain, explain, note, print_json, print_table, progress
@@ -119,8 +120,26 @@ def steadystyle(
     """Turn a painting into a fast video filter that stays steady from frame to frame."""
 
 
-@app.command(epilog="Example: steadystyle demo    (then look into steadystyle-demo/)")
-def demo(
+class DemoGroup(typer.core.TyperGroup):
+    """`demo` with its subcommands; words that begin with none of them are those of `demo file`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `file` before the words (list of str) where no subcommand is named; the rest is typer's."""
+        if not args or (args[0] not in self.commands and args[0] != "--help"):
+            args = ["file", *args]
+        return super().parse_args(ctx, args)
+
+
+demo = typer.Typer(
+    cls=DemoGroup,
+    help="See it work: the bundled scene or a file of yours (`file`, what a bare `demo` does), and live.",
+    rich_markup_mode="markdown",
+)
+app.add_typer(demo, name="demo")
+
+
+@demo.command("file", epilog="Example: steadystyle demo file holiday.mp4    (then look into steadystyle-demo/)")
+def demo_file(
     source: Annotated[
         str | None,
         typer.Argument(metavar="SOURCE", help="Video, image folder or camera; without it the bundled scene."),

@@ -561,13 +561,21 @@ def test_a_baseline_asks_for_the_loss_network_and_leaves_nothing(run: Cli, tmp_p
     assert not list(tmp_path.iterdir())
 
 
+def test_demo_without_a_subcommand_is_demo_file(run: Cli, tmp_path: Path) -> None:
+    assert "bundled scene" in run("demo", "--help").out
+    assert "`steadystyle demo file --help`" in run("demo", "--frames", "0").err
+    named, bare = run("demo", "file", str(tmp_path / "none.mp4")), run("demo", str(tmp_path / "none.mp4"))
+    assert named.code == bare.code == 2
+    assert named.err == bare.err
+
+
 def test_help_teaches_with_an_example(run: Cli) -> None:
     assert run("--help").code == 0
     for command in (
         "train",
         "export",
         "stylize",
-        "demo",
+        "demo file",
         "benchmark",
         "compare",
         "merge",
@@ -576,7 +584,7 @@ def test_help_teaches_with_an_example(run: Cli) -> None:
         "info",
         "doctor",
     ):
-        outcome = run(command, "--help")
+        outcome = run(*command.split(), "--help")
         assert outcome.code == 0
         assert "--json" in outcome.out
         assert f"steadystyle {command}" in outcome.out.split("Options")[-1], "no example below the options"
