@@ -486,6 +486,10 @@ def benchmark(
     minutes: Annotated[
         float, typer.Option(min=0, help="Sustained run: each method alone for so many minutes, second by second.")
     ] = 0,
+    thread_counts: Annotated[
+        str | None,
+        typer.Option(metavar="N,N,...", help="What cores buy: latency with each number of threads, for example 1,2,4."),
+    ] = None,
     styles: Styles = None,
     loss_network: LossNetworkFile = None,
     device: Annotated[
@@ -530,6 +534,7 @@ def benchmark(
     if latency_size is None:
         raise InputError("latency needs a size: give --size WIDTHxHEIGHT, for example 640x360")
     growth_sizes = _parse_sizes(sizes) if sizes else []
+    counts = _parse_counts(thread_counts) if thread_counts else []
     devices = parse_devices(device or [])
     own = LOCAL if LOCAL in devices else CUDA
     remote = Remote(remote_python, install, ssh_option or [])
@@ -553,6 +558,7 @@ def benchmark(
                 latency_seconds=seconds,
                 sizes=growth_sizes,
                 minutes=minutes,
+                thread_counts=counts,
                 style_images=parse_style_options(styles or []),
                 loss_network=loss_network,
                 device=on,
@@ -585,6 +591,13 @@ def benchmark(
             devices, partial(run_here, own, output, pictures), elsewhere, out_dir=output, command=command
         )
     _print_report(report, output, floors, as_json)
+
+
+def _parse_counts(text: str) -> list[int]:
+    words = text.split(",")
+    if not all(word.strip().isdecimal() for word in words):
+        raise InputError(f"thread counts must be numbers such as 1,2,4, but are '{text}'")
+    return [int(word) for word in words]
 
 
 def _words_elsewhere(context: typer.Context) -> "list[Word]":

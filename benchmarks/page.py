@@ -20,6 +20,7 @@ from .tables import (
     roofline_tables,
     summary_table,
     sustained_tables,
+    thread_tables,
 )
 
 _STYLE = """
@@ -172,6 +173,7 @@ def _sections_behind(report: Report) -> dict[str, Table]:
     found = {
         "latency": latency_tables(report),
         "roofline": roofline_tables(report),
+        "threads": thread_tables(report),
         "growth": growth_tables(report),
         "sustained": sustained_tables(report),
     }

@@ -287,6 +287,44 @@ class CostGrowth:
 
 
 @dataclass(frozen=True)
+class ThreadPoint:
+    """What one method costs with one number of threads, in a process of its own.
+
+    Attributes:
+        threads: threads that the engine was given.
+        frames: frames timed.
+        median_ms: median latency.
+        rounds_ms: every sample, round by round; the numbers of threads take turns.
+        spread: 90th minus 10th percentile of the rounds' medians, over the median of these.
+        peak_memory_mib: largest resident memory of the process.
+    """
+
+    threads: int
+    frames: int
+    median_ms: float
+    rounds_ms: list[list[float]]
+    spread: float
+    peak_memory_mib: float
+
+
+@dataclass(frozen=True)
+class ThreadScaling:
+    """One method's latency with several numbers of threads.
+
+    Attributes:
+        method: name of the method.
+        width: of the frames, in pixels.
+        height: of the frames, in pixels.
+        points: one for each number of threads, in the order asked for.
+    """
+
+    method: str
+    width: int
+    height: int
+    points: list[ThreadPoint]
+
+
+@dataclass(frozen=True)
 class Sustained:
     """One method run for minutes, alone, frame after frame without a pause.
 
@@ -407,6 +445,7 @@ class Report:
         format_version: of this record.
         growth: cost growth of each method, empty where it was not asked for.
         sustained: sustained run of each method, empty where it was not asked for.
+        threads: latency of each method with several numbers of threads, empty where it was not asked for.
         roofline: None for a comparison.
     """
 
@@ -429,6 +468,7 @@ class Report:
     format_version: int = FORMAT_VERSION
     growth: list[CostGrowth] = field(default_factory=list)
     sustained: list[Sustained] = field(default_factory=list)
+    threads: list[ThreadScaling] = field(default_factory=list)
     roofline: Roofline | None = None
 
     def to_dict(self) -> dict[str, Any]:

@@ -23,11 +23,12 @@ from .latency import FRAMES_IN_MEMORY, Subject, measure_latency, noise_notes
 from .output import check_folder, now, write_report
 from .peer import open_peer
 from .progress import Progress
-from .report import Clip, CostGrowth, Latency, Method, Report, Sustained, summarize
+from .report import Clip, CostGrowth, Latency, Method, Report, Sustained, ThreadScaling, summarize
 from .roofline import measure_peak, roofline
 from .sintel import sintel_clips
 from .steadiness import IDENTITY, Moment, Stylize, controls_of, measure_clip, measure_drift
 from .sustained import measure_sustained
+from .threads import measure_threads
 
 
 def benchmark(
@@ -47,6 +48,7 @@ def benchmark(
     latency_frames: int = 100,
     sizes: Sequence[Size] = (),
     minutes: float = 0,
+    thread_counts: Sequence[int] = (),
     style_images: StyleImages = None,
     loss_network: str | Path | None = None,
     device: str = "local",
@@ -76,6 +78,7 @@ def benchmark(
         latency_frames: least number of frames timed for each method, and number of frames of the end-to-end run.
         sizes: (width, height) of the frames, in pixels, for the growth of cost, two or more; none leaves it out.
         minutes: of the sustained run of each method; 0 leaves it out.
+        thread_counts: latency with each of these numbers of threads too, two or more; none leaves it out.
         style_images: for the style score, see `StyleImages`.
         loss_network: VGG-19 weights; None takes the environment variable STEADYSTYLE_LOSS_NETWORK.
         device: what the report calls this machine.
@@ -95,6 +98,8 @@ def benchmark(
         height=height, threads=threads, max_frames=max_frames, every=every, latency_frames=latency_frames
     )
     _check_sizes_and_minutes(sizes, minutes)
+    if thread_counts and (len(set(thread_counts)) < max(2, len(thread_counts)) or min(thread_counts) < 1):
+        raise InputError("thread counts are compared: give two or more, each once, for example --thread-counts 1,2")
     folder = check_folder(out_dir, pictures=pictures)
     subjects = _subjects(artifacts, peers)
     reference = next((subject.name for subject in subjects if subject.kind == "peer"), subjects[0].name)
@@ -129,6 +134,7 @@ def benchmark(
             "least frames of latency": latency_frames,
             "sizes": [f"{width}x{height}" for width, height in sizes],
             "minutes": minutes,
+            "thread counts": list(thread_counts),
             **judging.settings,
         }
         inputs = {
@@ -159,6 +165,7 @@ def benchmark(
         tell("peak of this machine", 0, None)
         peak = kept.take("peak of this machine", dict[str, float], lambda: measure_peak(threads))
         growth = _growth(kept, subjects, methods, sources[0], sizes, threads, progress) if sizes else []
+        scaling = _threads(kept, subjects, sources[0], size, thread_counts, progress) if thread_counts else []
         sustained = _sustained(kept, subjects, sources[0], size, minutes, threads, progress) if minutes else []
         measured = _clips(kept, sources, stylizers, judging, every, progress)
         tell("drift", 0, None)
@@ -184,6 +191,7 @@ def benchmark(
             pictures=[],
             growth=growth,
             sustained=sustained,
+            threads=scaling,
             roofline=roofline(peak, latency, methods),
         )
         if completed is not None:
@@ -243,6 +251,23 @@ def _growth(
         return measure_growth(subject, frames, kept.scratch, own_size=own_size, threads=threads, progress=progress)
 
     return [kept.take(f"cost growth of {subject.name}", CostGrowth, partial(measure, subject)) for subject in subjects]
+
+
+def _threads(
+    kept: Kept,
+    subjects: Sequence[Subject],
+    source: ClipSource,
+    size: Size,
+    counts: Sequence[int],
+    progress: Progress | None,
+) -> list[ThreadScaling]:
+    """Latency of each method with each number of threads, on the first frames of a clip."""
+    frames = [resize(frame, size) for frame in islice(source, FRAMES_IN_MEMORY)]
+
+    def measure(subject: Subject) -> ThreadScaling:
+        return measure_threads(subject, frames, kept.scratch, counts=counts, progress=progress)
+
+    return [kept.take(f"threads of {subject.name}", ThreadScaling, partial(measure, subject)) for subject in subjects]
 
 
 def _sustained(

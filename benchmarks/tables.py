@@ -47,7 +47,12 @@ def _share(value: float | None) -> str:
 def tables(report: Report) -> list[Table]:
     """All tables of a report: the summary, one for each clip, latency, and what else was asked for."""
     clips = [clip_table(clip, report) for clip in report.clips]
-    more = (*roofline_tables(report), *growth_tables(report), *sustained_tables(report))
+    more = (
+        *roofline_tables(report),
+        *thread_tables(report),
+        *growth_tables(report),
+        *sustained_tables(report),
+    )
     return [summary_table(report), *clips, *latency_tables(report), *more]
 
 
@@ -257,6 +262,26 @@ def _share_of_peak(row: RooflineRow) -> str:
     if row.share is None:
         return ABSENT
     return f"{100 * row.share:.0f} %{' *' if row.precision == 'int8' else ''}"
+
+
+def thread_tables(report: Report) -> list[Table]:
+    """Latency with each number of threads, and how much quicker that is; empty where it was not asked for."""
+    if not report.threads:
+        return []
+    first = report.threads[0]
+    counts = [point.threads for point in first.points]
+    rows = []
+    for row in report.threads:
+        one = row.points[0].median_ms
+        cells = [f"{point.median_ms:.2f} ms ({one / point.median_ms:.2f}x)" for point in row.points]
+        rows.append((False, [row.method, *cells]))
+    most = max(point.spread for row in report.threads for point in row.points)
+    caption = (
+        f"Median latency at {first.width}x{first.height}, each number of threads in a process of its own, in "
+        f"alternating rounds whose medians spread by up to {_share(most)}. In brackets: how many times as quick as "
+        "with the first."
+    )
+    return [Table("Threads", caption, ["method", *(f"{count} thread{'s' * (count > 1)}" for count in counts)], rows)]
 
 
 def growth_tables(report: Report) -> list[Table]:

@@ -294,19 +294,28 @@ def test_growth_and_sustained_run_are_on_the_page(
         max_frames=3,
         sizes=[(32, 24), (64, 48)],
         minutes=0.01,
+        thread_counts=[2, 1],
         **QUICK,
     )
     names = ["tiny-any-fp32", "tiny-64x48-fp32"]
     assert [row.method for row in report.growth] == [row.method for row in report.sustained] == names
+    assert [(row.method, *(point.threads for point in row.points)) for row in report.threads] == [
+        (name, 2, 1) for name in names
+    ]
+    assert all(
+        point.median_ms == np.median(np.concatenate(point.rounds_ms)) > 0
+        for row in report.threads
+        for point in row.points
+    )
     assert report.growth[0].latency_exponent is not None and report.growth[1].latency_exponent is None
     assert report.roofline is not None and [row.method for row in report.roofline.rows] == names
     assert read_report(tmp_path / "report.json") == json.loads(report.to_json())
     assert {"growth.png", "sustained.png"} <= set(report.pictures)
     for text in (tmp_path / "tables.md", tmp_path / "report.html"):
         content = text.read_text(encoding="utf-8")
-        for title in ("Roofline", "Cost growth", "Sustained run", "it is made for 64x48 only", "GFLOP/s"):
+        for title in ("Roofline", "Threads", "Cost growth", "Sustained run", "it is made for 64x48 only", "GFLOP/s"):
             assert title in content, (text, title)
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert all(page.cells.count(name) == 6 for name in names)  # a row in each of the six tables
+    assert all(page.cells.count(name) == 7 for name in names)  # a row in each of the seven tables
     assert len(page.images) == 5 + 3 * 3 + 3 * 4  # trade-offs, timeline, latency, growth, sustained run, and grids
     assert all(address.startswith(("data:image/", "#")) for address in page.addresses)
