@@ -30,6 +30,8 @@ class Recipe:
         crop: side of the square training crop, px.
         border: px along each side of a crop that the network sees and no loss does; what it paints there, where padding
             tells it that it is at a border, would be cheap style.
+        border_weight: on the mean squared difference between what the network paints along the border of a smaller crop
+            and what it paints there within the whole one, so that a frame's border looks like the rest of it.
         learning_rate: Adam's, after a warm-up of ``warmup_steps``; falls along a half cosine to 2 % of it.
         warmup_steps: steps over which the learning rate rises from 0.
         gradient_norm: gradients are scaled down to this norm.
@@ -77,6 +79,7 @@ class Recipe:
     batch: int = 1
     crop: int = 224
     border: int = 0
+    border_weight: float = 0.0
     learning_rate: float = 1.5e-3
     warmup_steps: int = 100
     gradient_norm: float = 1.0
@@ -127,6 +130,10 @@ class Recipe:
             raise InputError(f"recipe '{self.name}': crop must be at least 32 and at most clip_height")
         if not 0 <= 2 * self.border <= self.crop - 32:
             raise InputError(f"recipe '{self.name}': border must leave at least 32 px of the crop")
+        if self.border_weight > 0 and not 0 < 2 * self.inner_offset <= self.crop - 32:
+            raise InputError(
+                f"recipe '{self.name}': border_weight needs a border, and 32 px of the crop behind two of it"
+            )
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise InputError(f"recipe '{self.name}': precision must be auto, float32 or bfloat16")
         if not 0.0 <= self.clip_share <= 1.0:
@@ -134,6 +141,11 @@ class Recipe:
 
         if self.pixels_only > 0 and self.teacher_weight <= 0:
             raise InputError(f"recipe '{self.name}': pixels_only needs a teacher_weight")
+
+    @property
+    def inner_offset(self) -> int:
+        """Where the smaller crop of ``border_weight`` begins, px: behind the border, and on the network's grid of 8."""
+        return -(-2 * self.border // 8) * 8
 
     @property
     def needs_teacher(self) -> bool:

@@ -434,8 +434,23 @@ class HybridLoss:
                 # It rises with the temporal weight.
                 weight = recipe.temporal_feature_weight * temporal_weight / recipe.temporal_weight
                 terms["temporal_features"] = weight, temporal_feature_loss(self.own_features, flow, valid)
+        if recipe.border_weight > 0 and not pixels_only:
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+                terms["border"] = (
+                    recipe.border_weight,
+                    self._border_loss(network, source[seen], everything[seen].detach()),
+                )
         total = torch.stack([weight * value for weight, value in terms.values()]).sum()
         return {key: value.detach() for key, (_, value) in terms.items()}, total
+
+    def _border_loss(self, network: Callable[[Tensor], Tensor], source: Tensor, output: Tensor) -> Tensor:
+        """Mean squared difference, along the border of a smaller crop, to what the whole one has there."""
+        offset, width = self.recipe.inner_offset, 2 * self.recipe.border
+        inner = slice(offset, source.shape[-1] - offset)
+        difference = network(source[..., inner, inner]).float() - output[..., inner, inner]
+        along = torch.ones_like(difference[:1, :1])
+        along[..., width:-width, width:-width] = 0
+        return (difference.square() * along).sum() / (along.sum() * difference.shape[0] * difference.shape[1])
 
 
 def learning_rate(recipe: Recipe, step: int, share: float) -> float:

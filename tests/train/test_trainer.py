@@ -264,5 +264,12 @@ def test_what_is_painted_in_the_border_counts_nothing(
     plain = painting(0.0, 0.0)
     assert painting(0.5, 0.0) == plain
     assert all(value != plain[key] for key, value in painting(0.0, 0.1).items())
+    # The smaller crop of 32 px lies within 16 px of its border. In the second of two frames, its top 8 rows and right 8
+    # columns are 0.1 off, and 0.2 where they meet.
+    objective.recipe = dataclasses.replace(recipe, border_weight=1.0)
+    assert painting(0.1, 0.0)["border"] == pytest.approx((2 * 8 * 24 * 0.1**2 + 8 * 8 * 0.2**2) / 32**2 / 2, rel=1e-4)
+    assert painting(0.0, 0.0)["border"] == 0
+    with pytest.raises(InputError, match="border_weight needs"):
+        dataclasses.replace(recipe, crop=64, border=12, border_weight=1.0)
     with pytest.raises(InputError, match="at least 32 px"):
         dataclasses.replace(recipe, crop=64, border=20)
