@@ -27,8 +27,6 @@ _THREAD_VARIABLES = (
 _ELSEWHERE = ("CUDA", "Tensorrt", "CoreML", "Core ML", "Dml")
 """In the name of an engine: it computes on another processor than the one whose peak is measured."""
 
-_WEIGHT_BYTES = {"fp32": 4, "fp16": 2, "int8": 1}
-
 
 def measure_peak(threads: int) -> dict[str, float]:
     """Measure this machine's peak with numpy, in a process of its own.
@@ -121,8 +119,7 @@ def _multiplications(method: Method, size: tuple[int, int]) -> tuple[int | None,
     architecture = metadata["architecture"]
     if architecture not in ARCHITECTURES:
         return None, f"this version does not know the architecture {architecture}"
-    count, weights = cost(architecture, size)
-    # Metadata names the architecture but not its sizes; a file too small for the weights was made with fewer channels.
-    if (method.bytes or 0) < weights * _WEIGHT_BYTES.get(metadata.get("precision", ""), 1):
-        return None, f"the file is too small for {architecture} at its own sizes, so its multiplications are not known"
-    return count, None
+    try:
+        return cost(architecture, size, metadata["sizes"])[0], None
+    except ValueError as error:
+        return None, f"this version does not know its network: {error}"

@@ -277,6 +277,7 @@ def export_one(
         name=header.name,
         style=header.style,
         architecture=header.architecture,
+        sizes=dict(header.sizes),
         precision=precision,
         width=size[0] if size else None,
         height=size[1] if size else None,

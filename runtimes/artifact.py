@@ -26,6 +26,7 @@ class ArtifactMetadata:
         name: of the model, for example ``great-wave``.
         style: file name of the style image.
         architecture: of the stylizing network.
+        sizes: all sizes of the network, by their names (see ``train/networks.py``).
         precision: ``fp32``, ``fp16`` or ``int8``.
         width: of the frames it takes, in pixels; None for any.
         height: of the frames it takes, in pixels; None for any. Both are None, or neither.
@@ -45,6 +46,7 @@ class ArtifactMetadata:
     name: str
     style: str
     architecture: str
+    sizes: dict[str, int]
     precision: str
     width: int | None
     height: int | None
@@ -141,6 +143,7 @@ _KINDS: dict[str, tuple[type[Any], ...]] = {
     "name": (str,),
     "style": (str,),
     "architecture": (str,),
+    "sizes": (dict,),
     "precision": (str,),
     "width": (int, type(None)),
     "height": (int, type(None)),

@@ -52,6 +52,7 @@ class PytorchStylizer(Stylizer):
             name=header.name,
             style=header.style,
             architecture=header.architecture,
+            sizes=dict(header.sizes),
             precision="fp16" if device == "cuda" else "fp32",
             width=None,
             height=None,

@@ -251,20 +251,21 @@ def multiplications(network: nn.Module, size: tuple[int, int]) -> int:
     return sum(counts)
 
 
-def cost(architecture: str, size: tuple[int, int]) -> tuple[int, int]:
-    """Multiply-accumulates for one frame, and number of weights, of an architecture at its own sizes.
+def cost(architecture: str, size: tuple[int, int], sizes: Mapping[str, int] | None = None) -> tuple[int, int]:
+    """Multiply-accumulates for one frame, and number of weights, of an architecture.
 
     Nothing is computed: the network is built of shapes alone.
 
     Args:
         architecture: a key of :data:`ARCHITECTURES`.
         size: width and height of the frame, px.
+        sizes: sizes of the network that differ from its defaults.
 
     Raises:
-        ValueError: unknown architecture.
+        ValueError: unknown architecture or size.
     """
     with torch.device("meta"):
-        network = build_network(architecture)
+        network = build_network(architecture, sizes)
         return multiplications(network, size), sum(value.numel() for value in network.parameters())
 
 

@@ -102,6 +102,7 @@ def artifact(path: Path) -> Path:
         name="wave",
         style="wave.jpg",
         architecture="edge",
+        sizes={},
         precision="fp32",
         width=640,
         height=360,

@@ -32,6 +32,7 @@ METADATA = ArtifactMetadata(
     name="tiny",
     style="none.jpg",
     architecture="huang2017",
+    sizes={},
     precision="fp32",
     width=SIZE[0],
     height=SIZE[1],

@@ -29,6 +29,7 @@ def metadata(size: tuple[int, int], precision: str) -> ArtifactMetadata:
         name="tiny",
         style="none.jpg",
         architecture="huang2017",
+        sizes={},
         precision=precision,
         width=size[0],
         height=size[1],

@@ -32,6 +32,7 @@ METADATA = ArtifactMetadata(
     name="negative",
     style="Größe.jpg",
     architecture="none",
+    sizes={},
     precision="fp16",
     width=32,
     height=300,

@@ -18,6 +18,7 @@ METADATA = ArtifactMetadata(
     name="negative",
     style="none",
     architecture="none",
+    sizes={},
     precision="fp32",
     width=None,
     height=None,

@@ -230,7 +230,7 @@ def test_ctrl_c_ends_all() -> None:
 class Small(Stylizer):
     """Takes 4x2 only."""
 
-    metadata = ArtifactMetadata("n", "s", "a", "fp32", 4, 2, "", None, 0, "test")
+    metadata = ArtifactMetadata("n", "s", "a", {}, "fp32", 4, 2, "", None, 0, "test")
     engine = "numpy"
 
     def _stylize(self, frame: Image) -> Image:

@@ -13,6 +13,7 @@ METADATA = ArtifactMetadata(
     name="negative",
     style="none",
     architecture="none",
+    sizes={},
     precision="fp32",
     width=None,
     height=None,

@@ -25,6 +25,7 @@ METADATA = ArtifactMetadata(
     name="negative",
     style="none",
     architecture="none",
+    sizes={},
     precision="fp32",
     width=32,
     height=24,

@@ -50,7 +50,7 @@ def artifacts(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -
     for precision in writer.precisions:
         path = folder / f"{precision}.tflite"
         versions = writer.write(network, path, SIZE, precision, None)
-        writer.embed(path, ArtifactMetadata("tiny", "none", "huang2017", precision, *SIZE, "", None, 0, versions))
+        writer.embed(path, ArtifactMetadata("tiny", "none", "huang2017", {}, precision, *SIZE, "", None, 0, versions))
         with TfliteStylizer(path, threads=1) as stylizer:
             np.savez(path.with_suffix(".npz"), frame=frames[3], stylized=stylizer(frames[3]))
         paths.append(path)
