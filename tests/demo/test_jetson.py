@@ -18,12 +18,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import steadystyle
 from steadystyle.demo.jetson import live
 from steadystyle.demo.jetson.launch import board_of, elements_in, load_profiles, sink_words, source_end, source_words
 from steadystyle.demo.jetson.live import open_best, run_live
 from steadystyle.video.files import InputError
-from steadystyle.video.frames import read_frames, write_video
+from steadystyle.video.frames import open_source, read_frames, write_video
 from steadystyle.video.scenes import harbour
 
 PACKAGES = [f"gstreamer1.0-{name}" for name in ("tools", "plugins-base", "plugins-good", "plugins-ugly", "libav")]
@@ -189,7 +188,7 @@ def test_a_file_keeps_all_frames_their_order_rate_and_size(tmp_path: Path) -> No
     written = np.stack(read_frames(out)).astype(np.int16)
     distances = np.abs(written[:, None] - expected[None]).mean(axis=(2, 3, 4))
     assert list(distances.argmin(axis=1)) == list(range(24))
-    with steadystyle.video.frames.open_source(out) as clip:
+    with open_source(out) as clip:
         assert clip.info.frame_rate == 12
 
 
