@@ -190,6 +190,112 @@ def demo_file(
     print("\n".join(["", *(str(path) for path in result.files)]))
 
 
+@demo.command("jetson", epilog="Example: steadystyle demo jetson --source usb:/dev/video0 --sink rtp:192.168.1.5:5000")
+def demo_jetson(
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--source",
+            "-s",
+            help="csi:0, usb:/dev/video0, file:PATH, rtsp://..., test or live-test; without it the board's camera, or "
+            "test where it has none.",
+        ),
+    ] = None,
+    sink: Annotated[
+        str | None,
+        typer.Option(
+            "--sink", help="display, file:PATH.mp4, rtp:HOST:PORT or null; without it display, or null if --headless."
+        ),
+    ] = None,
+    model: Model = "the-scream",
+    board: Annotated[
+        str | None,
+        typer.Option(help="jetson, orin-nano, software, or one of --config; without it what this machine is."),
+    ] = None,
+    headless: Annotated[bool, typer.Option("--headless", help="There is no display.")] = False,
+    size: Annotated[
+        str | None, typer.Option(help="WIDTHxHEIGHT of the frames; without it a file's own, or 640x360.")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(min=1, max=1000, help="Frames a second; without it a file's own, or 30.")
+    ] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames of the source.")] = None,
+    source_elements: Annotated[
+        str | None, typer.Option(help="Your own source, in the language of gst-launch-1.0, in place of the board's.")
+    ] = None,
+    live: Annotated[
+        bool, typer.Option("--live", help="--source-elements is a camera: drop frames rather than fall behind.")
+    ] = False,
+    sink_elements: Annotated[
+        str | None, typer.Option(help="Your own sink for raw RGB frames, in place of the board's.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A .toml file of profiles, read over the bundled one.")
+    ] = None,
+    restarts: Annotated[
+        int, typer.Option(min=1, help="End when so many starts of the source in a row gave no frame.")
+    ] = 20,
+    engine_cache: Annotated[Path, typer.Option(help="Folder for the engines that TensorRT builds.")] = Path(
+        "steadystyle-engines"
+    ),
+    threads: Threads = None,
+    provider: Annotated[
+        str | None, typer.Option(help="tensorrt, cuda, cpu, ...; without it the first of these that starts.")
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Stylize a camera, a file or a stream into a display, a file or a stream, with GStreamer.
+
+    Runs until the source ends, or Ctrl-C, which finishes the file. A source that dies is started again. Made for a
+    Jetson; with the board `software` it runs on any Linux machine.
+    """
+    from fractions import Fraction
+
+    from .demo.jetson.live import run_live
+
+    if headless and sink is not None and sink.startswith("display"):
+        raise InputError("--headless and --sink display exclude each other: leave one out")
+    with progress() as update:
+        report = run_live(
+            source,
+            sink or ("elements" if sink_elements is not None else "null" if headless else "display"),
+            model,
+            board=board,
+            config=config,
+            source_elements=source_elements,
+            sink_elements=sink_elements,
+            live=live,
+            size=_parse_size(size) if size is not None else None,
+            fps=Fraction(fps).limit_denominator(1001) if fps is not None else None,
+            frames=frames,
+            patience=restarts,
+            provider=provider,
+            threads=threads,
+            engine_cache=engine_cache,
+            say=note,
+            progress=lambda done, total: update("live", done, total),
+        )
+    for sentence in report.notes:
+        note(sentence)
+    if as_json:
+        print_json(report)
+    else:
+        print(
+            f"{report.source} -> {report.model} -> {report.sink}: {report.width}x{report.height}, {report.engine}\n"
+            f"{report.frames_in} frames in, {report.frames_out} out, {report.dropped} dropped, {report.repeated} "
+            f"repeated, {report.restarts} restarts of the source\n"
+            f"{report.fps:.1f} frames/s over {report.seconds:.1f} s, peak memory {report.peak_memory_mib:.0f} MiB"
+        )
+        if report.latency_ms:
+            print(
+                f"latency {report.latency_ms['median']:.1f} ms (p99 {report.latency_ms['p99']:.1f}), of which the "
+                f"network {report.stylize_ms['median']:.1f} ms (p99 {report.stylize_ms['p99']:.1f})"
+            )
+    if not report.complete:
+        raise typer.Exit(130 if report.interrupted else 1)
+
+
 @app.command(epilog="Example: steadystyle stylize holiday.mp4 -o holiday-wave.mp4 --model great-wave")
 def stylize(
     source: Annotated[str, typer.Argument(metavar="IN", help="Video, image, folder of images, or camera (0, 1, ...).")],

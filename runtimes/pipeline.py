@@ -22,6 +22,9 @@ Image = NDArray[np.uint8]
 _LOOK_UP_S = 0.1
 """How often a waiting stage looks whether the run was stopped; it wakes at once when there is a frame to work on."""
 
+_KEPT = 100_000
+"""So many frames' times are kept at least, and at most twice as many: a camera may run for weeks."""
+
 
 @dataclass
 class RunReport:
@@ -31,7 +34,8 @@ class RunReport:
         frames: number of frames that were stylized.
         seconds: from the first frame asked for to the last one written, in seconds.
         fps: frames per second over that time.
-        stylize_ms: time of each frame in the stylizer alone, in milliseconds.
+        stylize_ms: time of each frame in the stylizer alone, in milliseconds; of the latest ones, where there are very
+            many.
         notes: sentences that a person should read, for instance that a file breaks off.
     """
 
@@ -148,6 +152,8 @@ def run(
             before = time.perf_counter()
             image = stylizer(frame.image)
             report.stylize_ms.append((time.perf_counter() - before) * 1e3)
+            if len(report.stylize_ms) > 2 * _KEPT:
+                del report.stylize_ms[:_KEPT]
             if sinks is not None:
                 shared.put(stylized, dataclasses.replace(frame, image=image))
             if on_frame is not None:

@@ -12,10 +12,10 @@ from .stylizer import Stylizer
 
 MODELS = Path(__file__).parent / "models"
 
-Opener = Callable[[Path, int | None, str | None], Stylizer]
+Opener = Callable[[Path, int | None, str | None, Path | None], Stylizer]
 
 
-def _open_onnx(path: Path, threads: int | None, provider: str | None) -> Stylizer:
+def _open_onnx(path: Path, threads: int | None, provider: str | None, engine_cache: Path | None) -> Stylizer:
     if provider == "openvino":
         with _needing("openvino", "openvino", path):
             from .openvino import OpenVinoStylizer
@@ -24,22 +24,22 @@ def _open_onnx(path: Path, threads: int | None, provider: str | None) -> Stylize
     with _needing("onnxruntime", "onnx", path):
         from .onnx import OnnxStylizer
 
-        return OnnxStylizer(path, threads=threads, provider=provider)
+        return OnnxStylizer(path, threads=threads, provider=provider, engine_cache=engine_cache)
 
 
-def _open_tflite(path: Path, threads: int | None, provider: str | None) -> Stylizer:
+def _open_tflite(path: Path, threads: int | None, provider: str | None, engine_cache: Path | None) -> Stylizer:
     from .tflite import TfliteStylizer
 
     return TfliteStylizer(path, threads=threads, provider=provider)
 
 
-def _open_coreml(path: Path, threads: int | None, provider: str | None) -> Stylizer:
+def _open_coreml(path: Path, threads: int | None, provider: str | None, engine_cache: Path | None) -> Stylizer:
     from .coreml import CoremlStylizer
 
     return CoremlStylizer(path, threads=threads, provider=provider)
 
 
-def _open_checkpoint(path: Path, threads: int | None, provider: str | None) -> Stylizer:
+def _open_checkpoint(path: Path, threads: int | None, provider: str | None, engine_cache: Path | None) -> Stylizer:
     with _needing("torch", "train", path), _needing("safetensors", "train", path):
         from .pytorch import PytorchStylizer
 
@@ -108,7 +108,13 @@ def bundled_models() -> list[BundledModel]:
     ]
 
 
-def open_stylizer(model: str | Path, *, threads: int | None = None, provider: str | None = None) -> Stylizer:
+def open_stylizer(
+    model: str | Path,
+    *,
+    threads: int | None = None,
+    provider: str | None = None,
+    engine_cache: Path | None = None,
+) -> Stylizer:
     """Open an artifact.
 
     Args:
@@ -117,6 +123,7 @@ def open_stylizer(model: str | Path, *, threads: int | None = None, provider: st
         threads: of the engine; None leaves the choice to the engine.
         provider: what shall compute it, and on what, for example ``cpu``, ``cuda`` or ``openvino``; None is the file's
             first engine, on the CPU (a checkpoint: on CUDA where there is one).
+        engine_cache: folder in which TensorRT keeps the engines that it builds; None keeps none.
 
     Raises:
         InputError: no such model or file, not an artifact, or an engine or provider that is not installed.
@@ -127,7 +134,7 @@ def open_stylizer(model: str | Path, *, threads: int | None = None, provider: st
         raise InputError(f"unknown model '{model}': {_choices('an artifact file', *RUNTIMES)}")
     if not path.exists():
         raise InputError(f"there is no file '{model}': check the path")
-    return RUNTIMES[ending](path, threads, provider or own_provider)
+    return RUNTIMES[ending](path, threads, provider or own_provider, engine_cache)
 
 
 def resolve(model: str | Path) -> tuple[Path, str | None]:

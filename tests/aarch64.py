@@ -6,6 +6,7 @@ second run uses again. Not part of the tests, because it needs Debian, its packa
 
     apt-get install qemu-user-static
     python tests/aarch64.py exports/*.onnx exports/*.tflite
+    python tests/aarch64.py --live 2000      # instead: `steadystyle demo jetson` there, with this machine's GStreamer
 
 Prints a line for each artifact: the largest difference of 255, the PSNR, seconds a frame (of the emulator, which says
 nothing of the speed of a real one). Exits with 1 where float artifacts differ by more than 1 of 255.
@@ -22,6 +23,7 @@ import time
 import tomllib
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,12 +68,13 @@ SYSTEM = ("possible", "present", "online", "kernel_max")
 
 
 def wheels(work: Path) -> Path:
-    """numpy, OpenCV and the engines for aarch64, unpacked."""
+    """What the package and its engines need, for aarch64, unpacked."""
     site = work / "site"
     if site.exists():
         return site
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    wanted = ["numpy", "opencv-python-headless", *extras["onnx"], *extras["tflite"]]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["onnx"], *extras["tflite"]]
     platforms = [word for platform in PLATFORMS for word in ("--platform", platform)]
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary", ":all:", "--dest", str(work / "wheels")]
     run(*pip, "--python-version", "3.11", *platforms, *wanted)
@@ -94,13 +97,34 @@ def stylize(artifact: Path, out: Path) -> None:
         np.savez(out, stylized=stylized, seconds=time.perf_counter() - began, engine=stylizer.engine)
 
 
+def run_live(python: list[str | Path], variables: dict[str, str], frames: int, scratch: Path) -> int:
+    """Run the live demo there and here, and compare the two files; GStreamer is this machine's for both."""
+    written = []
+    for place, command, environment in (
+        ("x86", [sys.executable], {"PYTHONPATH": str(scratch / "link")}),
+        ("aarch64", python, variables),
+    ):
+        out = scratch / f"{place}.mp4"
+        words = f"demo jetson --board software --size 64x48 --threads 1 --frames {frames} --json --sink".split()
+        run(*command, "-m", "steadystyle.cli", *words, f"file:{out}", **environment)
+        capture = cv2.VideoCapture(str(out))
+        written.append([picture for there, picture in iter(capture.read, (False, None)) if there])
+    counts = [len(pictures) for pictures in written]
+    difference = max(int(cv2.absdiff(here, there).max()) for here, there in zip(*written, strict=False))
+    print(f"frames in the files {counts}, which differ by at most {difference} of 255 (after H.264)")
+    return int(counts != [frames, frames] or difference > 16)
+
+
 def main() -> int:
     """Prepare, run here and there, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("artifacts", nargs="+", type=Path, help=".onnx and .tflite files")
+    parser.add_argument("artifacts", nargs="*", type=Path, help=".onnx and .tflite files")
+    parser.add_argument("--live", type=int, metavar="FRAMES", help="run the live demo for so many frames instead")
     parser.add_argument("--work", type=Path, default=ROOT / ".aarch64", help="folder for userland and wheels")
     parser.add_argument("--here", type=Path, metavar="OUT", help="run one artifact on this processor (used inside)")
     options = parser.parse_args()
+    if not options.artifacts and not options.live:
+        parser.error("give artifacts, or --live FRAMES")
     if options.here:
         stylize(options.artifacts[0], options.here)
         return 0
@@ -116,21 +140,20 @@ def main() -> int:
         link = Path(scratch, "link")
         link.mkdir()
         (link / "steadystyle").symlink_to(ROOT, target_is_directory=True)
-        python = ["qemu-aarch64-static", "-L", prefix, prefix / "usr" / "bin" / "python3.11"]
+        python: list[str | Path] = ["qemu-aarch64-static", "-L", prefix, prefix / "usr" / "bin" / "python3.11"]
+        there = {
+            "PYTHONPATH": f"{site}:{link}",
+            "PYTHONHOME": str(prefix / "usr"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "QEMU_CPU": "cortex-a72",
+        }
+        if options.live:
+            return run_live(python, there, options.live, Path(scratch))
         for artifact in options.artifacts:
             results = {}
             for place, command, variables in (
                 ("x86", [sys.executable], {"PYTHONPATH": str(link)}),
-                (
-                    "aarch64",
-                    python,
-                    {
-                        "PYTHONPATH": f"{site}:{link}",
-                        "PYTHONHOME": str(prefix / "usr"),
-                        "PYTHONDONTWRITEBYTECODE": "1",
-                        "QEMU_CPU": "cortex-a72",
-                    },
-                ),
+                ("aarch64", python, there),
             ):
                 out = Path(scratch, f"{place}.npz")
                 run(*command, Path(__file__), artifact.resolve(), "--here", out, **variables)

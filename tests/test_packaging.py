@@ -25,5 +25,11 @@ def test_the_wheel_holds_the_package_its_data_and_nothing_else(tmp_path: Path) -
     assert not any(name.startswith(("tests", "runs", "docs")) for name in inside)
     wanted = {path.relative_to(source).as_posix() for path in source.glob("*/models/*")}
     wanted |= {path.relative_to(source).as_posix() for path in source.glob("train/recipes/*.yaml")}
-    wanted |= {"py.typed", "cli.py", "benchmarks/report.schema.json", "train/recipes/huang2017.yaml"}
+    wanted |= {
+        "py.typed",
+        "cli.py",
+        "demo/jetson/profiles.toml",
+        "benchmarks/report.schema.json",
+        "train/recipes/huang2017.yaml",
+    }
     assert wanted <= inside

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from steadystyle.runtimes.artifact import METADATA_KEY, NO_HASH, ArtifactMetadata, content_sha256
-from steadystyle.runtimes.onnx import PROVIDERS, OnnxStylizer
+from steadystyle.runtimes.onnx import PROVIDERS, OnnxStylizer, tensorrt_options
 from steadystyle.video.files import InputError
 
 METADATA = ArtifactMetadata(
@@ -216,3 +216,20 @@ def test_a_model_that_points_to_data_outside_is_refused(tmp_path: Path) -> None:
     path.write_bytes(model.SerializeToString())
     with pytest.raises(InputError, match=r"outside\.onnx'"):
         OnnxStylizer(path)
+
+
+def test_tensorrt_keeps_the_engines_of_each_file_and_version_apart(tmp_path: Path, any_size_artifact: Path) -> None:
+    cache, edited = tmp_path / "engines", tmp_path / any_size_artifact.name
+    edited.write_bytes(any_size_artifact.read_bytes() + b" ")
+    first, again, other = (tensorrt_options(path, cache) for path in (any_size_artifact, any_size_artifact, edited))
+    assert first == again
+    folders = {Path(options["trt_engine_cache_path"]) for options in (first, other)}
+    assert len(folders) == 2
+    assert all(folder.is_dir() and folder.parent == cache for folder in folders)
+    assert all(f"ort-{onnxruntime.__version__}-tensorrt-" in folder.name for folder in folders)
+    assert first["trt_engine_cache_enable"] == "True"
+
+
+def test_no_folder_for_engines_is_made_where_there_is_no_tensorrt(tmp_path: Path, any_size_artifact: Path) -> None:
+    OnnxStylizer(any_size_artifact, engine_cache=tmp_path / "engines").close()
+    assert not (tmp_path / "engines").exists()

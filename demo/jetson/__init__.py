@@ -1,0 +1,1 @@
+"""Camera, file or stream in; display, file or stream out; GStreamer on both sides of a stylizer."""

@@ -1,0 +1,260 @@
+"""From words such as ``usb:/dev/video0`` to the words of ``gst-launch-1.0``: boards, sources, sinks, their needs.
+
+No element is named in the code: all stand in ``profiles.toml``, or in what a user gives.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from ...video.files import InputError
+
+PROFILES = Path(__file__).with_name("profiles.toml")
+TEGRA = Path("/etc/nv_tegra_release")
+"""Stands on every Jetson."""
+
+LAUNCH, INSPECT = "gst-launch-1.0", "gst-inspect-1.0"
+
+
+@dataclass(frozen=True)
+class End:
+    """A source or a sink.
+
+    Attributes:
+        name: as the user gave it, for messages and the report.
+        kind: for example ``usb``; ``elements`` where the user gave his own.
+        address: what stands behind the colon; empty where there is none.
+        words: of ``gst-launch-1.0``, with the pipe's number still as ``{fd}``.
+        live: whether a source drops frames rather than falling behind.
+    """
+
+    name: str
+    kind: str
+    address: str
+    words: list[str]
+    live: bool = False
+
+
+def load_profiles(config: Path | None = None) -> dict[str, Any]:
+    """The profiles of this package, with a user's own over them.
+
+    Args:
+        config: a file of the same kind.
+
+    Raises:
+        InputError: there is no such file, or it is not TOML.
+    """
+    profiles = tomllib.loads(PROFILES.read_text(encoding="utf-8"))
+    if config is None:
+        return profiles
+    if not config.is_file():
+        raise InputError(f"there is no file '{config}': check the path of --config")
+    try:
+        own = tomllib.loads(config.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"'{config}' is not TOML: {error}") from error
+    return _over(profiles, own)
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _over(merged[key], value) if both else value
+    return merged
+
+
+def board_of(profiles: Mapping[str, Any], name: str | None) -> dict[str, Any]:
+    """A board's profile.
+
+    Args:
+        profiles: from `load_profiles`.
+        name: of the board; None is ``jetson`` on a Jetson and ``software`` elsewhere.
+
+    Raises:
+        InputError: there is no such board.
+    """
+    name = name or ("jetson" if TEGRA.exists() else "software")
+    boards = profiles["boards"]
+    if name not in boards:
+        raise InputError(f"there is no board '{name}': choose one of {', '.join(sorted(boards))}")
+    own = boards[name]
+    base = board_of(profiles, own["like"]) if "like" in own else {"sources": {}, "sinks": {}}
+    return {**_over(base, own), "name": name}
+
+
+def source_end(board: Mapping[str, Any], spec: str | None) -> tuple[str, str]:
+    """Kind and address of a source as people name it.
+
+    Args:
+        board: from `board_of`.
+        spec: for example ``csi:0``, ``usb:/dev/video0``, ``file:in.mp4``, ``rtsp://host/stream`` or ``test``; None is
+            the board's usual one.
+
+    Raises:
+        InputError: the board has no such source, it lacks its address, or there is no such device.
+    """
+    kind, address = _kind_and_address(spec or board["source"])
+    sources = board["sources"]
+    if kind not in sources:
+        raise InputError(
+            f"the board '{board['name']}' has no source '{kind}': choose one of {', '.join(sorted(sources))}"
+        )
+    address = address or sources[kind].get("address", "")
+    if not address and "{address}" in sources[kind]["elements"]:
+        raise InputError(f"the source '{kind}' needs an address: write --source {kind}:ADDRESS")
+    if address.startswith("/dev/") and not Path(address).exists():
+        raise InputError(f"there is no camera {address}: connect one, or give another --source")
+    return kind, address
+
+
+def source_words(
+    profiles: Mapping[str, Any], board: Mapping[str, Any], kind: str, address: str, size: tuple[int, int], fps: Fraction
+) -> End:
+    """The source of a kind, as the words that write its frames to a pipe.
+
+    Args:
+        profiles: from `load_profiles`.
+        board: from `board_of`.
+        kind: from `source_end`.
+        address: from `source_end`.
+        size: width and height of the frames, in pixels.
+        fps: frames a second that are asked of it.
+    """
+    profile = board["sources"][kind]
+    name = address if "://" in address else f"{kind}:{address}".rstrip(":")
+    return own_source(profiles, profile["elements"], size, fps, name, kind, address, live=profile.get("live", False))
+
+
+def own_source(
+    profiles: Mapping[str, Any],
+    elements: str,
+    size: tuple[int, int],
+    fps: Fraction,
+    name: str = "own elements",
+    kind: str = "elements",
+    address: str = "",
+    *,
+    live: bool,
+) -> End:
+    """A source from any elements; the conversion to frames on the pipe is put behind them.
+
+    Args:
+        profiles: from `load_profiles`.
+        elements: as for ``gst-launch-1.0``, from a source on, with the fields of ``profiles.toml``.
+        size: width and height of the frames, in pixels.
+        fps: frames a second.
+        name: for messages.
+        kind: of the source.
+        address: of the source.
+        live: whether it drops frames rather than falling behind.
+    """
+    chain = f"{elements} ! {profiles['pipe']['take_live' if live else 'take']}"
+    return End(name, kind, address, _words(chain, size, fps, address), live)
+
+
+def sink_words(
+    profiles: Mapping[str, Any],
+    board: Mapping[str, Any],
+    spec: str,
+    size: tuple[int, int],
+    fps: Fraction,
+    own: str | None = None,
+) -> End:
+    """A sink as the words that read frames from a pipe.
+
+    Args:
+        profiles: from `load_profiles`.
+        board: from `board_of`.
+        spec: for example ``display``, ``file:out.mp4``, ``rtp:192.168.1.5:5000`` or ``null``.
+        size: width and height of the frames, in pixels.
+        fps: frames a second.
+        own: a user's own elements, from raw RGB frames on, in place of the board's.
+
+    Raises:
+        InputError: the board has no such sink, or its address is missing or does not fit.
+    """
+    kind, address = _kind_and_address(spec)
+    if own is None and kind not in board["sinks"]:
+        raise InputError(
+            f"the board '{board['name']}' has no sink '{kind}': choose one of {', '.join(sorted(board['sinks']))}"
+        )
+    elements = own if own is not None else board["sinks"][kind]
+    if not address and re.search(r"\{(address|host|port)\}", elements):
+        raise InputError(f"the sink '{kind}' needs an address: write --sink {kind}:ADDRESS (rtp:HOST:PORT, file:PATH)")
+    if "{port}" in elements:
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+            raise InputError(f"'{address}' is no HOST:PORT with a port from 1 to 65535: write --sink {kind}:HOST:PORT")
+    if kind == "display" and own is None and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise InputError("there is no display here: give --headless, or another --sink (file:PATH, rtp:HOST:PORT)")
+    chain = f"{profiles['pipe']['give']} ! {elements}"
+    return End(spec, kind, address, _words(chain, size, fps, address))
+
+
+def _kind_and_address(spec: str) -> tuple[str, str]:
+    if "://" in spec:  # an address is whole with its scheme
+        return spec.partition("://")[0], spec
+    kind, _, address = spec.partition(":")
+    return kind, address
+
+
+def _words(chain: str, size: tuple[int, int], fps: Fraction, address: str) -> list[str]:
+    host, _, port = address.rpartition(":")
+    values = {
+        "width": size[0],
+        "height": size[1],
+        "fps": f"{fps.numerator}/{fps.denominator}",
+        "fd": "{fd}",
+        # gst-launch reads its words once more, as a language of its own.
+        **{key: re.sub(r"([\\\"'])", r"\\\1", text) for key, text in _addresses(address, host, port).items()},
+    }
+    try:
+        # Split first: an address is one word, whatever stands in it.
+        return [word.format(**values) for word in shlex.split(chain)]
+    except (KeyError, IndexError, ValueError) as error:
+        fields = ", ".join("{" + name + "}" for name in values)
+        raise InputError(f"the elements '{chain}' are not understood ({error}): they may have {fields}") from error
+
+
+def _addresses(address: str, host: str, port: str) -> dict[str, str]:
+    same = dict.fromkeys(("address", "device", "path"), address)
+    return {**same, "host": host, "port": port}
+
+
+def elements_in(words: Sequence[str]) -> list[str]:
+    """Names of the elements among the words of ``gst-launch-1.0``, each once, in their order.
+
+    Args:
+        words: elements, properties (``a=b``), caps (``video/x-raw,...``), pads (``demux.video``) and ``!``.
+    """
+    return list(dict.fromkeys(word for word in words if re.fullmatch(r"[A-Za-z][\w-]*", word)))
+
+
+def check_elements(words: Sequence[str], packages: Mapping[str, Sequence[str]]) -> None:
+    """See that GStreamer is here, and has all elements among these words.
+
+    Args:
+        words: of ``gst-launch-1.0``.
+        packages: from the profiles: package -> elements that it has.
+
+    Raises:
+        InputError: one is missing; the sentence says where it comes from.
+    """
+    for tool in (LAUNCH, INSPECT):
+        if shutil.which(tool) is None:
+            raise InputError(f"there is no {tool}: apt-get install gstreamer1.0-tools gstreamer1.0-plugins-base")
+    for name in elements_in(words):
+        if subprocess.run([INSPECT, "--exists", name], capture_output=True, check=False).returncode == 0:
+            continue
+        package = next((package for package, names in packages.items() if name in names), None)
+        advice = f"it is in {package}" if package else "check its name, or install the package that has it"
+        raise InputError(f"this GStreamer has no element '{name}': {advice}; another --board or own elements also do")
