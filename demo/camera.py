@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -22,8 +21,8 @@ from numpy.typing import NDArray
 from ..runtimes.registry import bundled_models, open_stylizer
 from ..runtimes.stylizer import Stylizer
 from ..video.files import InputError, check_folder_writable
-from ..video.frames import Frame, FrameSink, open_sink, write_image
 from .capture import Capture
+from .recorder import Recorder
 from .window import Panel, Window
 
 Image = NDArray[np.uint8]
@@ -121,7 +120,7 @@ class Meter:
         if not self._recent:
             return "– ms"
         median, p90 = np.percentile([ms for _, ms in self._recent], (50, 90))
-        return f"{median:.1f} ms, p90 {p90:.1f} ms"
+        return f"{median:.1f} ms median, {p90:.1f} p90"
 
     def result(self, model: str, engine: str) -> ModelLatency:
         """The figures of all calls, those of the warm-up left out."""
@@ -206,100 +205,6 @@ class Styles:
             self._opened[-1] = self._opening[1].result()
         for stylizer in self._opened.values():
             stylizer.close()
-
-
-class Recorder:
-    """Records what is shown, with the times at which it was: each recording is a video of its own.
-
-    Attributes:
-        files: what was written, pictures too.
-    """
-
-    def __init__(self, folder: Path, frame_rate: Fraction | None) -> None:
-        """Say where recordings go, and at how many frames a second they come at most, as far as that is known."""
-        self._folder, self._rate = folder, frame_rate
-        self.files: list[Path] = []
-        self._sink: FrameSink | None = None
-        self._last: Frame | None = None
-        self._begun = 0.0
-
-    @property
-    def running(self) -> bool:
-        """Whether there is a recording."""
-        return self._sink is not None
-
-    def seconds(self, now: float) -> float | None:
-        """Length of the recording so far (now: seconds of `time.monotonic`), None without one."""
-        return None if self._sink is None else now - self._begun
-
-    def start(self, now: float) -> None:
-        """Begin a recording.
-
-        Raises:
-            InputError: nothing can be written to the folder.
-        """
-        self._target = self._path(".mp4")
-        self._sink = open_sink(self._target, None, frame_rate=self._rate)
-        self._begun, self._last = now, None
-
-    def add(self, image: Image, now: float) -> None:
-        """Add what is shown now; a picture of another size begins another recording.
-
-        Raises:
-            OSError: writing fails; the recording has ended, and what was written of it is not kept.
-        """
-        if self._last is not None and self._last.image.shape != image.shape:
-            self.stop(now)
-            self.start(now)
-        if self._sink is None:
-            return
-        self._last = Frame(image, now - self._begun if self._last is not None else 0.0)
-        try:
-            self._sink.write(self._last)
-        except (OSError, InputError) as error:
-            self._give_up(error)
-            raise
-
-    def stop(self, now: float) -> Path | None:
-        """Finish the recording, whose last picture stands until now; the file, or None where nothing was recorded.
-
-        Raises:
-            OSError: writing fails.
-        """
-        if self._sink is None:
-            return None
-        if self._last is None:
-            self._give_up(InputError("no frame came"))
-            return None
-        sink, self._sink = self._sink, None
-        with sink:
-            step_s = float(1 / (self._rate or Fraction(25)))
-            if now - self._begun - self._last.time_s > 2 * step_s:
-                sink.write(Frame(self._last.image, now - self._begun - step_s))
-        self.files.append(self._target)
-        return self._target
-
-    def picture(self, image: Image) -> Path:
-        """Save a picture.
-
-        Raises:
-            InputError: nothing can be written to the folder.
-            OSError: writing fails.
-        """
-        path = self._path(".png")
-        write_image(path, image)
-        self.files.append(path)
-        return path
-
-    def _give_up(self, error: Exception) -> None:
-        sink, self._sink = self._sink, None
-        if sink is not None:
-            sink.__exit__(type(error), error, error.__traceback__)
-
-    def _path(self, ending: str) -> Path:
-        stem = time.strftime("%Y%m%d-%H%M%S")
-        names = (f"{stem}{f'-{number}' if number > 1 else ''}{ending}" for number in range(1, 1000))
-        return next(path for path in (self._folder / name for name in names) if not path.exists())
 
 
 def compose(source: Image, stylized: Image, view: View, divider: float) -> Image:
@@ -417,7 +322,7 @@ class _Session:
                 self._take(np.ascontiguousarray(frame.image[:, ::-1]) if self.mirrored else frame.image)
             elif switched and self._source is not None:
                 self._stylize(self._source)  # a picture that stands still, in the new style
-            if frame is not None or touched or switched or now - drawn > 0.25:
+            if (frame is not None and not self.paused) or touched or switched or now - drawn > 0.25:
                 self._draw()
                 drawn = now
             over = seconds is not None and now - began >= seconds
@@ -535,19 +440,23 @@ class _Session:
         latency, fps = self._meter().recent(), self._fps(now)
         size = f"{self._source.shape[1]}×{self._source.shape[0]}" if self._source is not None else ""
         panel = Panel(
-            title=f"{name}   {self.styles.stylizer.engine}",
-            figures=f"{size}   {latency}   {fps:.1f} fps   {self.capture.dropped} dropped",
+            lines=[
+                f"{name}   {size}",
+                self.styles.stylizer.engine,
+                f"{latency}   {fps:.1f} fps   {self.capture.dropped} dropped",
+            ],
             left="" if self.view == "full" else "source",
             right=name,
             divider=self.divider if self.view == "split" else 0.5,
             recording_s=self.recorder.seconds(now),
-            message=message or ("waiting for the first picture" if picture is None else ""),
+            message=message,
             styles=[Path(style).name for style in self.styles.names],
             style=self.styles.current,
             help=self.help,
         )
-        states = [name, latency, f"{fps:.0f} fps", *["recording"][: self.recorder.running], *["paused"][: self.paused]]
-        self.window.draw(picture, panel, " | ".join(states))
+        recording, paused = "recording" if self.recorder.running else "", "paused" if self.paused else ""
+        states = (name, latency, f"{fps:.0f} fps", self.view, recording, paused, trouble)
+        self.window.draw(picture, panel, " | ".join(state for state in states if state))
 
     def _meter(self) -> Meter:
         return self._meters.setdefault(self.styles.current, Meter())

@@ -64,8 +64,7 @@ class Panel:
     """What is written over the picture.
 
     Attributes:
-        title: model and engine.
-        figures: size, latency, speed.
+        lines: model, engine, size, latency, speed.
         left: name of what the picture's left part shows; empty where there is one part only.
         right: name of what the right part, or the whole, shows.
         divider: where the parts meet, as a share of the picture's width.
@@ -76,8 +75,7 @@ class Panel:
         help: whether to show the keys.
     """
 
-    title: str
-    figures: str
+    lines: Sequence[str]
     left: str
     right: str
     divider: float
@@ -158,9 +156,7 @@ class Window:
         area = self._area
         small, large = max(13, area.height // 36), max(15, area.height // 28)
         edge = small // 2 + 2
-        self._box(
-            [(panel.title, WHITE, small), (panel.figures, WHITE, small)], topleft=(area.left + edge, area.top + edge)
-        )
+        self._box([(line, WHITE, small) for line in panel.lines], topleft=(area.left + edge, area.top + edge))
         if panel.recording_s is not None:
             minutes, seconds = divmod(int(panel.recording_s), 60)
             recording = [(f"REC {minutes}:{seconds:02}", RED, large)]
@@ -175,7 +171,7 @@ class Window:
             self._draw_help(panel, small)
         elif panel.message:
             self._box([(panel.message, WHITE, large)], center=area.center)
-        elif not panel.recording_s:
+        else:
             self._box([("H: keys", GREY, small)], bottomright=(area.right - edge, area.bottom - edge))
 
     def _draw_help(self, panel: Panel, size: int) -> None:
