@@ -127,7 +127,9 @@ class Window:
                 yield Command("style", event.key - pygame.K_1)
             elif event.type == pygame.KEYDOWN and event.key == pygame.K_f:
                 pygame.display.toggle_fullscreen()
-            elif event.type == pygame.MOUSEBUTTONDOWN or (event.type == pygame.MOUSEMOTION and event.buttons[0]):
+            elif (event.type == pygame.MOUSEBUTTONDOWN and event.button == 1) or (
+                event.type == pygame.MOUSEMOTION and event.buttons[0]
+            ):
                 yield Command("divider", min(1.0, max(0.0, (event.pos[0] - self._area.left) / self._area.width)))
 
     def draw(self, picture: NDArray[np.uint8] | None, panel: Panel, state: str) -> None:
