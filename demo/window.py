@@ -115,6 +115,7 @@ class Window:
         self._title = title
         self._fonts: dict[int, pygame.font.Font] = {}
         self._area = pygame.Rect(0, 0, *size)
+        self._small: tuple[int, int] | None = None  # the size to come back to from full screen
 
     def commands(self) -> Iterator[Command]:
         """What the person did since the last call."""
@@ -126,7 +127,7 @@ class Window:
             elif event.type == pygame.KEYDOWN and pygame.K_1 <= event.key <= pygame.K_9:
                 yield Command("style", event.key - pygame.K_1)
             elif event.type == pygame.KEYDOWN and event.key == pygame.K_f:
-                pygame.display.toggle_fullscreen()
+                self._toggle_full_screen()
             elif (event.type == pygame.MOUSEBUTTONDOWN and event.button == 1) or (
                 event.type == pygame.MOUSEMOTION and event.buttons[0]
             ):
@@ -201,6 +202,14 @@ class Window:
         if size not in self._fonts:
             self._fonts[size] = pygame.font.Font(None, round(size * 1.35))
         return self._fonts[size]
+
+    def _toggle_full_screen(self) -> None:
+        if self._small is None:
+            self._small = self._screen.get_size()
+            self._screen = pygame.display.set_mode((0, 0), pygame.FULLSCREEN)
+        else:
+            self._screen = pygame.display.set_mode(self._small, pygame.RESIZABLE)
+            self._small = None
 
     def close(self) -> None:
         """Close it."""

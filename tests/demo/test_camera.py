@@ -278,7 +278,8 @@ def test_a_camera_that_is_not_there(refused: Refused, unseen: None) -> None:
 @pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="only root can make a device file: run the tests as root"
 )
-def test_a_camera_that_may_not_be_used(refused: Refused, unseen: None) -> None:
+def test_a_camera_that_may_not_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")  # where any user may look
     device = Path("/dev/video77")
     try:
         os.mknod(device, 0o020600, os.makedev(81, 77))
@@ -422,11 +423,13 @@ def test_the_keys(on_screen: Callable[..., Screen], film: Path, tmp_path: Path) 
     screen.do("key", "p")
     wait_for(lambda: bool(list((tmp_path / "out").glob("*.png"))), "the picture")
     screen.press("space", "paused")
+    # The picture stands still, below the panel and the message; then the help covers its middle.
+    below = slice(round(0.65 * height), round(0.85 * height))
     before = screen.screenshot()
     time.sleep(0.5)
-    assert np.array_equal(before, screen.screenshot())
+    assert np.array_equal(before[below], screen.screenshot()[below])
     screen.do("key", "h")
-    wait_for(lambda: not np.array_equal(before, screen.screenshot()), "the help")
+    wait_for(lambda: not np.array_equal(before[below], screen.screenshot()[below]), "the help")
     screen.press("space", gone="paused")
     result = screen.leave("Escape")
 
@@ -461,13 +464,18 @@ def test_a_camera_that_vanishes_and_ctrl_c_in_a_recording(
     assert [path.name for path in (tmp_path / "out").iterdir()] == [Path(recording).name]
 
 
-def test_its_latency_is_that_of_the_benchmark(on_screen: Callable[..., Screen], film: Path, tmp_path: Path) -> None:
-    np.save(tmp_path / "frames.npy", np.stack(read_frames(film)[:8]))
-    screen = on_screen(film, "--loop", "-m", QUICK, "--threads", 1)
+@pytest.mark.parametrize(("model", "threads"), [("great-wave", 2), (QUICK, 1)])
+def test_its_latency_is_that_of_the_benchmark(
+    on_screen: Callable[..., Screen], tmp_path: Path, model: str, threads: int
+) -> None:
+    images = [textured(640, 360, t) for t in range(25)]
+    write_video(tmp_path / "film.mp4", images, 25)
+    np.save(tmp_path / "frames.npy", np.stack(images[:8]))
+    screen = on_screen(tmp_path / "film.mp4", "--loop", "-m", model, "--threads", threads)
     screen.press("space", "paused")
     rounds: list[list[float]] = []
-    with MethodProcess(Subject(QUICK, "artifact", QUICK)) as benchmark:
-        benchmark.ask("open", kind="artifact", file=QUICK, threads=1, frames=str(tmp_path / "frames.npy"))
+    with MethodProcess(Subject(model, "artifact", model)) as benchmark:
+        benchmark.ask("open", kind="artifact", file=model, threads=threads, frames=str(tmp_path / "frames.npy"))
         for number in range(6):  # in turns, so that both have the same machine
             screen.press("space", gone="paused")
             time.sleep(1.5)
