@@ -296,6 +296,71 @@ def demo_jetson(
         raise typer.Exit(130 if report.interrupted else 1)
 
 
+@demo.command(
+    "camera", epilog="Example: steadystyle demo camera 0    (keys: 1-9 style, S view, R record, H help, Q quit)"
+)
+def demo_camera(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="Camera (0, 1, ..., /dev/video0), or a video file in place of one.")
+    ] = "0",
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", "-m", help="Bundled name or file to begin with; may be repeated. The other bundled ones follow."
+        ),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for recordings and pictures.")] = Path(
+        "steadystyle-camera"
+    ),
+    height: Annotated[int, typer.Option(min=16, help="A taller source is made this high, in pixels.")] = 360,
+    loop: Annotated[bool, typer.Option("--loop", help="Play a file again and again, as if it were a camera.")] = False,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Leave after so many seconds.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Leave after so many frames.")] = None,
+    threads: Threads = None,
+    provider: Provider = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """See a camera in the manner of a painting, live in a window.
+
+    Half source, half stylized; keys switch the style, move on to another view, record, and save a picture. Frames that
+    the machine is too slow for are dropped, so that the picture stays live. A camera that is pulled out is waited for.
+    The latency shown is that of the model alone, as in `steadystyle benchmark`.
+    """
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # its greeting goes to stdout, where our JSON goes
+    from .demo.camera import run_camera
+
+    result = run_camera(
+        source,
+        output,
+        models=model or [],
+        height=height,
+        loop=loop,
+        threads=threads,
+        provider=provider,
+        seconds=seconds,
+        frames=frames,
+    )
+    for sentence in result.notes:
+        note(sentence)
+    if as_json:
+        return print_json(result)
+    print(
+        f"{result.source}: {result.received} frames, {result.shown} shown ({result.fps:.1f} frames/s), "
+        f"{result.dropped} dropped, {result.paused} during pauses; opened again {result.reopened} times\n"
+    )
+    if result.models:
+        print_table(
+            ["model", "frames", "median ms", "p90 ms", "engine"],
+            [[m.model, m.frames, _figure(m.median_ms), _figure(m.p90_ms), m.engine] for m in result.models],
+        )
+    print("\n".join(str(path) for path in result.files))
+
+
+def _figure(value: float | None) -> str | None:
+    return None if value is None else f"{value:.1f}"
+
+
 @app.command(epilog="Example: steadystyle stylize holiday.mp4 -o holiday-wave.mp4 --model great-wave")
 def stylize(
     source: Annotated[str, typer.Argument(metavar="IN", help="Video, image, folder of images, or camera (0, 1, ...).")],
@@ -959,6 +1024,7 @@ def _check_extras() -> list[Check]:
         "train": "train",
         "export": "export",
         "report": "plot reports",
+        "camera": "show a camera live",
     }
     checks = []
     for extra, purpose in purposes.items():

@@ -36,6 +36,7 @@ EXTRA_OF = {
     "coremltools": "export",
     "tensorflow": "export",
     "matplotlib": "report",
+    "pygame": "camera",
 }
 """The extra that installs each module that the base does not have."""
 

@@ -55,6 +55,7 @@ OWNERS: dict[str, list[str]] = {
     "safetensors": ["train/*.py"],
     "yaml": ["train/recipes.py"],
     "matplotlib": ["benchmarks/plot.py"],
+    "pygame": ["demo/window.py"],
 }
 
 

@@ -576,6 +576,7 @@ def test_help_teaches_with_an_example(run: Cli) -> None:
         "export",
         "stylize",
         "demo file",
+        "demo camera",
         "benchmark",
         "compare",
         "merge",

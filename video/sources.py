@@ -3,6 +3,7 @@
 import itertools
 import os
 import re
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -271,11 +272,16 @@ class _PictureSource(FrameSource):
 
 class _CameraSource(FrameSource):
     def __init__(self, index: int) -> None:
-        self._camera = cv2.VideoCapture(index)
-        opened, first = self._camera.read()
+        # OpenCV prints what it tried, a line for each of its ways; the error below says it in one.
+        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        try:
+            self._camera = cv2.VideoCapture(index)
+            opened, first = self._camera.read()
+        finally:
+            cv2.utils.logging.setLogLevel(level)
         if not opened:
             self._camera.release()
-            raise InputError(f"camera {index} gives no picture: connect it, close what uses it, or give another number")
+            raise InputError(f"camera {index} gives no picture: {_remedy(index)}")
         self._first = first
         rate = self._camera.get(cv2.CAP_PROP_FPS)
         known = Fraction(rate).limit_denominator(1001) if 1 <= rate <= 240 else None
@@ -295,12 +301,27 @@ class _CameraSource(FrameSource):
         self._camera.release()
 
 
+def _remedy(index: int) -> str:
+    """What to do about a camera that cannot be opened; Linux tells why, by its device file."""
+    device = Path(f"/dev/video{index}")
+    if sys.platform == "linux" and not device.exists():
+        return f"there is no {device}, so connect the camera or give another number"
+    if sys.platform == "linux":
+        try:
+            os.close(os.open(device, os.O_RDWR | os.O_NONBLOCK))
+        except PermissionError:
+            return f"{device} may not be opened, so `sudo usermod -aG video $USER` and log in again"
+        except OSError:
+            pass  # in use, or broken
+    return "connect it, allow its use, close what uses it, or give another number"
+
+
 def open_source(spec: str | Path) -> FrameSource:
     """Open a video, an image, a folder of images, or a camera.
 
     Args:
         spec: path of a video file, of an image file, or of a folder of images (read in natural order: 2 before 10);
-            or a camera as "0" or "camera:0".
+            or a camera as "0", "camera:0" or "/dev/video0".
 
     Returns:
         A context manager that is iterated once. Rotation metadata of videos and images is applied.
@@ -309,8 +330,8 @@ def open_source(spec: str | Path) -> FrameSource:
         InputError: it is missing, empty, not a video or image, or the camera gives no picture.
     """
     path = Path(spec)
-    camera = re.fullmatch(r"(?:camera:)?(\d+)", str(spec))
-    if camera is not None and not path.exists():
+    camera = re.fullmatch(r"(?:camera:|/dev/video)?(\d+)", str(spec))
+    if camera is not None and not path.is_file() and not path.is_dir():
         return _CameraSource(int(camera[1]))
     if path.is_dir():
         images = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]

@@ -1,0 +1,244 @@
+"""The window of the live demo: draws a picture with a panel over it, and turns keys and mouse into commands.
+
+The only file that imports pygame.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import cv2
+import numpy as np
+import pygame
+from numpy.typing import NDArray
+
+from ..video.files import InputError
+
+KEYS = {
+    pygame.K_q: "quit",
+    pygame.K_ESCAPE: "quit",
+    pygame.K_RIGHT: "next style",
+    pygame.K_LEFT: "previous style",
+    pygame.K_s: "view",
+    pygame.K_r: "record",
+    pygame.K_SPACE: "pause",
+    pygame.K_p: "picture",
+    pygame.K_m: "mirror",
+    pygame.K_h: "help",
+}
+HELP = (
+    ("1–9, arrows", "style"),
+    ("S", "split, full, side by side"),
+    ("mouse", "moves the divider"),
+    ("R", "record, stop"),
+    ("P", "save a picture"),
+    ("SPACE", "pause"),
+    ("M", "mirror"),
+    ("F", "full screen"),
+    ("H", "this help"),
+    ("Q", "quit"),
+)
+WHITE, GREY, RED, SHADE = (255, 255, 255), (190, 190, 190), (235, 64, 52), (16, 16, 20, 175)
+LARGEST = (1280, 800)
+"""The window opens no larger than this, in pixels; a person may make it larger."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a person wants.
+
+    Attributes:
+        name: one of the values of `KEYS`, "style" or "divider".
+        value: of a style its index from 0, of the divider its place, 0 to 1.
+    """
+
+    name: str
+    value: float = 0
+
+
+@dataclass
+class Panel:
+    """What is written over the picture.
+
+    Attributes:
+        lines: model, engine, size, latency, speed.
+        left: name of what the picture's left part shows; empty where there is one part only.
+        right: name of what the right part, or the whole, shows.
+        divider: where the parts meet, as a share of the picture's width.
+        recording_s: length of the recording that is running, in seconds, or None.
+        message: one sentence in the middle, or nothing.
+        styles: names of all models, for the help.
+        style: index of the one that runs.
+        help: whether to show the keys.
+    """
+
+    lines: Sequence[str]
+    left: str
+    right: str
+    divider: float
+    recording_s: float | None
+    message: str
+    styles: Sequence[str]
+    style: int
+    help: bool
+
+
+class Window:
+    """A window on this machine's display: `with Window("title", (640, 360)) as window`."""
+
+    def __init__(self, title: str, picture_size: tuple[int, int]) -> None:
+        """Open it.
+
+        Args:
+            title: of the window.
+            picture_size: width and height in pixels of what it is to show; a small picture gets a larger window.
+
+        Raises:
+            InputError: there is no display.
+        """
+        _choose_driver()
+        try:
+            pygame.display.init()
+            desktop = pygame.display.get_desktop_sizes()[0]
+            room = [min(largest, 0.9 * own) for largest, own in zip(LARGEST, desktop, strict=True)]
+            scale = min(space / side for space, side in zip(room, picture_size, strict=True))
+            size = tuple(max(160, int(side * scale)) for side in picture_size)
+            self._screen = pygame.display.set_mode((size[0], size[1]), pygame.RESIZABLE)
+        except pygame.error as error:
+            pygame.display.quit()
+            raise InputError(_no_display(str(error))) from error
+        pygame.font.init()
+        pygame.display.set_caption(title)
+        self._title = title
+        self._fonts: dict[int, pygame.font.Font] = {}
+        self._area = pygame.Rect(0, 0, *size)
+        self._small: tuple[int, int] | None = None  # the size to come back to from full screen
+
+    def commands(self) -> Iterator[Command]:
+        """What the person did since the last call."""
+        for event in pygame.event.get():
+            if event.type == pygame.QUIT:
+                yield Command("quit")
+            elif event.type == pygame.KEYDOWN and event.key in KEYS:
+                yield Command(KEYS[event.key])
+            elif event.type == pygame.KEYDOWN and pygame.K_1 <= event.key <= pygame.K_9:
+                yield Command("style", event.key - pygame.K_1)
+            elif event.type == pygame.KEYDOWN and event.key == pygame.K_f:
+                self._toggle_full_screen()
+            elif (event.type == pygame.MOUSEBUTTONDOWN and event.button == 1) or (
+                event.type == pygame.MOUSEMOTION and event.buttons[0]
+            ):
+                yield Command("divider", min(1.0, max(0.0, (event.pos[0] - self._area.left) / self._area.width)))
+
+    def draw(self, picture: NDArray[np.uint8] | None, panel: Panel, state: str) -> None:
+        """Show a picture and what is to be read with it.
+
+        Args:
+            picture: (H, W, 3) uint8 RGB, or None: there is none yet.
+            panel: what is written over it.
+            state: for the title bar.
+        """
+        self._screen = pygame.display.get_surface() or self._screen  # it is another one after a change of size
+        self._screen.fill((0, 0, 0))
+        width, height = self._screen.get_size()
+        if picture is not None:
+            scale = min(width / picture.shape[1], height / picture.shape[0])
+            size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
+            way = cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA
+            fitting = np.ascontiguousarray(cv2.resize(picture, size, interpolation=way))
+            self._area = pygame.Rect((width - size[0]) // 2, (height - size[1]) // 2, *size)
+            self._screen.blit(pygame.image.frombuffer(fitting.data, size, "RGB"), self._area)
+        self._draw_panel(panel)
+        pygame.display.flip()
+        pygame.display.set_caption(f"{self._title}: {state}")
+
+    def _draw_panel(self, panel: Panel) -> None:
+        area = self._area
+        small, large = max(13, area.height // 36), max(15, area.height // 28)
+        edge = small // 2 + 2
+        self._box([(line, WHITE, small) for line in panel.lines], topleft=(area.left + edge, area.top + edge))
+        if panel.recording_s is not None:
+            minutes, seconds = divmod(int(panel.recording_s), 60)
+            recording = [(f"REC {minutes}:{seconds:02}", RED, large)]
+            self._box(recording, topright=(area.right - edge, area.top + edge))
+        column = area.left + round(panel.divider * area.width)
+        if panel.left and column - area.left > 8 * small:
+            self._box([(panel.left, WHITE, small)], bottomright=(column - edge, area.bottom - edge))
+        if not panel.left or area.right - column > 8 * small:
+            start = column + edge if panel.left else area.left + edge
+            self._box([(panel.right, WHITE, small)], bottomleft=(start, area.bottom - edge))
+        if panel.help:
+            self._draw_help(panel, small)
+        elif panel.message:
+            self._box([(panel.message, WHITE, large)], center=area.center)
+        else:
+            self._box([("H: keys", GREY, small)], bottomright=(area.right - edge, area.bottom - edge))
+
+    def _draw_help(self, panel: Panel, size: int) -> None:
+        keys = [(f"{key}:  {what}", WHITE, size) for key, what in HELP]
+        styles = [
+            (f"{number}:  {name}", WHITE if number == panel.style + 1 else GREY, size)
+            for number, name in enumerate(panel.styles, 1)
+        ]
+        self._box([*keys, ("", WHITE, size // 2), *styles], center=self._area.center)
+
+    def _box(self, lines: Sequence[tuple[str, tuple[int, int, int], int]], **place: tuple[int, int]) -> None:
+        """Lines of text (text, colour, size in pixels) on a dark ground; `place` is that of `pygame.Rect`."""
+        texts = [self._font(size).render(text, True, colour) for text, colour, size in lines]
+        pad = lines[0][2] // 2
+        width = max(text.get_width() for text in texts) + 2 * pad
+        ground = pygame.Surface((width, sum(text.get_height() for text in texts) + 2 * pad), pygame.SRCALPHA)
+        pygame.draw.rect(ground, SHADE, ground.get_rect(), border_radius=pad)
+        top = pad
+        for text in texts:
+            ground.blit(text, (pad, top))
+            top += text.get_height()
+        self._screen.blit(ground, ground.get_rect(**place).clamp(self._screen.get_rect()))
+
+    def _font(self, size: int) -> pygame.font.Font:
+        if size not in self._fonts:
+            self._fonts[size] = pygame.font.Font(None, round(size * 1.35))
+        return self._fonts[size]
+
+    def _toggle_full_screen(self) -> None:
+        if self._small is None:
+            self._small = self._screen.get_size()
+            self._screen = pygame.display.set_mode((0, 0), pygame.FULLSCREEN)
+        else:
+            self._screen = pygame.display.set_mode(self._small, pygame.RESIZABLE)
+            self._small = None
+
+    def close(self) -> None:
+        """Close it."""
+        pygame.font.quit()
+        pygame.display.quit()
+
+    def __enter__(self) -> Self:
+        """Give itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        self.close()
+
+
+def _choose_driver() -> None:
+    """Name the display to SDL where Linux has two: left alone, it ends with one that nobody sees.
+
+    Raises:
+        InputError: there is none.
+    """
+    if sys.platform != "linux" or "SDL_VIDEODRIVER" in os.environ:
+        return
+    if "DISPLAY" not in os.environ and "WAYLAND_DISPLAY" not in os.environ:
+        raise InputError(_no_display("neither DISPLAY nor WAYLAND_DISPLAY is set"))
+    os.environ["SDL_VIDEODRIVER"] = "x11" if "DISPLAY" in os.environ else "wayland"
+
+
+def _no_display(reason: str) -> str:
+    return f"no window can be opened ({reason}): run it on a desktop, or over `ssh -X`"
