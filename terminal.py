@@ -36,6 +36,10 @@ EXTRA_OF = {
     "coremltools": "export",
     "tensorflow": "export",
     "matplotlib": "report",
+    "starlette": "web",
+    "uvicorn": "web",
+    "segno": "web",
+    "cryptography": "web",
 }
 """The extra that installs each module that the base does not have."""
 

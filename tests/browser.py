@@ -46,7 +46,7 @@ FLAGS = [
     "--remote-debugging-pipe",
     "about:blank",
 ]
-# Chromium reads commands from descriptor 3 and writes to 4: they are put there in the child, past any other use of them.
+# Chromium reads commands from descriptor 3 and writes to 4: they are put there in the child, past any other use.
 START = (
     "import fcntl, os, sys; "
     "ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]; "

@@ -55,6 +55,10 @@ OWNERS: dict[str, list[str]] = {
     "safetensors": ["train/*.py"],
     "yaml": ["train/recipes.py"],
     "matplotlib": ["benchmarks/plot.py"],
+    "starlette": ["demo/web/*.py"],
+    "uvicorn": ["demo/web/server.py"],
+    "segno": ["demo/web/server.py"],
+    "cryptography": ["demo/web/certificate.py"],
 }
 
 
