@@ -329,13 +329,14 @@ async function start(): Promise<void> {
   offerStyles();
 }
 
-/** For tests and for the curious: the figures, and the last frame that went in with what came out (RGB, base64). */
 function base64(bytes: Uint8Array): string {
   let binary = "";
   for (let i = 0; i < bytes.length; i += 8192) binary += String.fromCharCode(...bytes.subarray(i, i + 8192));
   return btoa(binary);
 }
 
+// For tests and the curious: the figures; the last frame that went in and what came out (RGB, base64); and `keep`, which
+// fetches all styles, for offline use.
 Object.assign(window, {
   steadystyle: {
     figures: () => ({ ...figures.now(performance.now()), ready, busy, paused, style: chosen?.name }),
