@@ -283,7 +283,7 @@ class Page:
 
     def press(self, key: str, code: int, text: str = "") -> None:
         """Press a key, for instance ``press("Tab", 9)`` or ``press("Enter", 13, "\\r")``."""
-        key_event = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        key_event: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": code}
         self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **key_event)
         self.call("Input.dispatchKeyEvent", type="keyUp", **key_event)
 

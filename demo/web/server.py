@@ -117,14 +117,16 @@ def served_models(files: Sequence[str | Path] = ()) -> list[ServedModel]:
         if file.suffix.lower() != ".onnx":
             raise InputError(f"the browser runs .onnx artifacts, and '{file}' is none: export it with --target onnx")
         facts = read_metadata(file)
-        about = facts.name, facts.style, file, facts.precision, facts.width, facts.height, facts.architecture == "edge"
-        own.append(ServedModel(*about, _url_of(file)))
+        quick = facts.architecture == "edge"
+        size = facts.width, facts.height
+        own.append(ServedModel(facts.name, facts.style, file, facts.precision, *size, quick, _url_of(file)))
     bundled = []
     for model in bundled_models():
         if model.path.is_file():
             card = json.loads(model.card_json.read_text(encoding="utf-8"))
-            about = model.name, card.get("painting", model.style), model.path, "fp32", None, None
-            bundled.append(ServedModel(*about, card.get("architecture") == "edge", _url_of(model.path)))
+            title = card.get("painting", model.style)
+            quick = card.get("architecture") == "edge"
+            bundled.append(ServedModel(model.name, title, model.path, "fp32", None, None, quick, _url_of(model.path)))
     found = own + sorted(bundled, key=lambda model: (not model.quick, model.name))
     if not found:
         raise InputError("no model came with this installation: install it again, or give one with --model FILE.onnx")

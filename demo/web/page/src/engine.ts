@@ -91,7 +91,10 @@ export async function openNetwork(data: ArrayBuffer, size: [number, number], wan
     if (await hasGpu()) {
       try {
         const ort = await openOrt("webgpu");
-        const session = await ort.InferenceSession.create(data, { executionProviders: ["webgpu"] });
+        const session = await ort.InferenceSession.create(data, {
+          executionProviders: ["webgpu"],
+          logSeverityLevel: 3, // that shapes are computed on the processor is no warning to a person
+        });
         const network = wrap(ort, session, "WebGPU", "");
         await network.run(new Uint8Array(size[0] * size[1] * 3), size[0], size[1]);
         return network;

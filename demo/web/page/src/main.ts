@@ -277,7 +277,7 @@ function steadinessText(mean: Steadiness | null): string {
   if (!mean) return "–";
   if (mean.still < 0.01) return "everything moves";
   const share = Math.round(100 * mean.still);
-  return `${mean.stylized.toFixed(1)} of 255, source ${mean.source.toFixed(1)}, on ${share} % of the picture`;
+  return `${mean.stylized.toFixed(1)} of 255 (source ${mean.source.toFixed(1)}) on ${share} %`;
 }
 
 setInterval(() => {
@@ -335,16 +335,21 @@ function base64(bytes: Uint8Array): string {
   return btoa(binary);
 }
 
-// For tests and the curious: the figures; the last frame that went in and what came out (RGB, base64); and `keep`, which
-// fetches all styles, for offline use.
+/** A copy in which all bytes are base64. */
+function withBase64(value: object): object {
+  const textOf = (one: unknown) =>
+    one instanceof Uint8Array ? base64(one) : one instanceof Object ? withBase64(one) : one;
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, textOf(one)]));
+}
+
+// For tests and the curious: the figures; the last frame that went in and what came out, and those before (RGB, base64);
+// and `keep`, which fetches all styles, for offline use.
 Object.assign(window, {
   steadystyle: {
     figures: () => ({ ...figures.now(performance.now()), ready, busy, paused, style: chosen?.name }),
     pair: () =>
       new Promise((resolve) => {
-        pairWanted.push(({ width, height, source, stylized }) =>
-          resolve({ width, height, source: base64(source), stylized: base64(stylized) }),
-        );
+        pairWanted.push((pair) => resolve(withBase64(pair)));
         send({ kind: "pair" });
       }),
     keep: () => Promise.all(models.map((model) => fetch(model.url))),

@@ -25,6 +25,17 @@ export interface Steadiness {
   still: number;
 }
 
+/** The last frame that went into the network and what came out, and the frame before it: RGB. */
+export interface Pair {
+  width: number;
+  height: number;
+  source: Uint8Array;
+  stylized: Uint8Array;
+  /** null for the first frame of its size or style. */
+  before: { source: Uint8Array; stylized: Uint8Array } | null;
+  steadiness: Steadiness | null;
+}
+
 export type ToWorker =
   | { kind: "load"; model: Model; engine: Engine }
   | { kind: "frame"; bitmap: ImageBitmap; width: number; height: number; takenAt: number }
@@ -44,5 +55,4 @@ export type FromWorker =
       /** null for the first frame of its size or style. */
       steadiness: Steadiness | null;
     }
-  /** RGB of the last frame that went into the network, and of what came out. */
-  | { kind: "pair"; width: number; height: number; source: Uint8Array; stylized: Uint8Array };
+  | ({ kind: "pair" } & Pair);

@@ -1,15 +1,8 @@
 /** Everything that takes time, so that the page stays quick: pixels of a frame, the network, the steadiness. */
 
 import { firstLine, openNetwork, Sentence, type Network } from "./engine";
-import type { Engine, FromWorker, Model, ToWorker } from "./messages";
+import type { Engine, FromWorker, Model, Pair, ToWorker } from "./messages";
 import { steadiness } from "./steadiness";
-
-interface Pair {
-  width: number;
-  height: number;
-  source: Uint8Array;
-  stylized: Uint8Array;
-}
 
 const canvas = new OffscreenCanvas(1, 1);
 const context = canvas.getContext("2d", { willReadFrequently: true })!;
@@ -73,10 +66,11 @@ async function stylize(bitmap: ImageBitmap, width: number, height: number, taken
   const start = performance.now();
   const stylized = await network.run(source, width, height);
   const networkMs = performance.now() - start;
-  const before = last?.width === width && last.height === height ? last : undefined;
-  last = { width, height, source, stylized };
-  const pixels = withAlpha(stylized);
+  const before =
+    last?.width === width && last.height === height ? { source: last.source, stylized: last.stylized } : null;
   const change = before ? steadiness(before.source, source, before.stylized, stylized) : null;
+  last = { width, height, source, stylized, before, steadiness: change };
+  const pixels = withAlpha(stylized);
   send({ kind: "stylized", pixels, width, height, takenAt, networkMs, steadiness: change }, [pixels.buffer]);
 }
 
