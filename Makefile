@@ -4,11 +4,12 @@ DEMO_VENV := .venv-demo
 VENV := .venv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv test check clean
+.PHONY: help demo venv web test check clean
 
 help:
 	@echo "make demo    light environment (no torch), then the bundled style on the bundled scene: under 3 minutes"
 	@echo "make venv    the environment with everything, in $(VENV)"
+	@echo "make web     the page of \`steadystyle demo web\`, by Node, into demo/web/dist"
 	@echo "make test    all tests"
 	@echo "make check   ruff and mypy"
 	@echo "make clean   remove both environments, caches and build leftovers (not your runs, exports or reports)"
@@ -17,6 +18,11 @@ demo: $(DEMO_VENV)/.stamp
 	$(DEMO_VENV)/bin/steadystyle demo
 
 venv: $(VENV)/.stamp
+
+# Node 18 or later. No package's install script is run: none is needed.
+web:
+	@command -v npm > /dev/null || { echo "make web needs Node 18 or later with npm: apt-get install nodejs npm"; exit 1; }
+	cd demo/web/page && npm ci --ignore-scripts && npm run build
 
 test: venv
 	$(VENV)/bin/python -m pytest
@@ -42,5 +48,6 @@ $(VENV)/.stamp: pyproject.toml
 	touch $@
 
 clean:
+	rm -rf demo/web/dist demo/web/page/node_modules
 	rm -rf $(VENV) $(DEMO_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -4,6 +4,7 @@ Each command imports what it needs in its own body, so that `steadystyle --help`
 runs what it can. Results go to stdout (a table, or JSON with `--json`); progress, notes and errors go to stderr.
 """
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -359,6 +360,40 @@ def demo_camera(
 
 def _figure(value: float | None) -> str | None:
     return None if value is None else f"{value:.1f}"
+
+
+@demo.command("web", epilog="Example: steadystyle demo web --host 0.0.0.0    (then scan the code with a phone)")
+def demo_web(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 lets phones in the local network reach it, by https.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8600,
+    models: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", metavar="FILE.onnx", help="Offer this artifact too; may be repeated."),
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """See it work on the camera, in the browser of this machine or of a phone.
+
+    The network runs in the browser; no picture reaches this server. Other machines need the token in the address that
+    is printed, and their browser warns of a certificate that was made for this run. Ctrl-C ends it.
+    """
+    from .demo.web.server import Address, serve
+
+    def ready(address: Address) -> None:
+        if as_json:
+            print_json(address)
+        elif address.secure:
+            print(f"{address.qr_code()}\n{address.url}")
+            note("the certificate was made for this run: the phone's browser warns once, and goes on if you tell it to")
+        else:
+            print(address.url)
+        sys.stdout.flush()
+
+    with contextlib.suppress(KeyboardInterrupt):  # a server has no other end
+        serve(host, port, models=models or [], ready=ready)
 
 
 @app.command(epilog="Example: steadystyle stylize holiday.mp4 -o holiday-wave.mp4 --model great-wave")
@@ -1025,6 +1060,7 @@ def _check_extras() -> list[Check]:
         "export": "export",
         "report": "plot reports",
         "camera": "show a camera live",
+        "web": "show it in a browser",
     }
     checks = []
     for extra, purpose in purposes.items():

@@ -37,6 +37,10 @@ EXTRA_OF = {
     "tensorflow": "export",
     "matplotlib": "report",
     "pygame": "camera",
+    "starlette": "web",
+    "uvicorn": "web",
+    "segno": "web",
+    "cryptography": "web",
 }
 """The extra that installs each module that the base does not have."""
 

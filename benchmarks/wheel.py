@@ -47,6 +47,11 @@ def write_wheel(folder: Path) -> Path:
 
 
 def _files() -> list[Path]:
-    # The root of a checkout holds more than the package: tests, runs, environments.
-    inside = [path for room in _ROOMS for path in (_PACKAGE / room).rglob("*")]
+    # The root of a checkout holds more than the package: tests, runs, environments. A device that is measured needs no
+    # web page.
+    inside = [path for room in _ROOMS for path in (_PACKAGE / room).rglob("*") if not _is_of_page(path)]
     return sorted(path for path in (*_PACKAGE.glob("*.py"), *inside) if path.is_file() and path.suffix in _ENDINGS)
+
+
+def _is_of_page(path: Path) -> bool:
+    return path.relative_to(_PACKAGE).parts[:3] in {("demo", "web", "page"), ("demo", "web", "dist")}

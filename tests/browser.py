@@ -32,7 +32,6 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 FLAGS = [
     "--headless=new",
     "--no-sandbox",  # a container's root may not make one; only our own pages are opened
-    "--disable-gpu",
     "--disable-dev-shm-usage",
     "--disable-background-networking",
     "--disable-component-update",
@@ -46,7 +45,7 @@ FLAGS = [
     "--remote-debugging-pipe",
     "about:blank",
 ]
-# Chromium reads commands from descriptor 3 and writes to 4: they are put there in the child, past any other use of them.
+# Chromium reads commands from descriptor 3 and writes to 4: they are put there in the child, past any other use.
 START = (
     "import fcntl, os, sys; "
     "ends = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]; "
@@ -75,13 +74,15 @@ class Browser:
     Args:
         flags: more of its command line, for instance a fake camera's.
         downloads: folder that takes what pages download.
+        gpu: let it use a GPU, or one in software.
     """
 
-    def __init__(self, *flags: str, downloads: Path | None = None) -> None:
+    def __init__(self, *flags: str, downloads: Path | None = None, gpu: bool = False) -> None:
         self._profile = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
         theirs_in, self._to = os.pipe()
         self._from, theirs_out = os.pipe()
-        command = [need_chromium(), *flags, *FLAGS, f"--user-data-dir={self._profile.name}"]
+        no_gpu = [] if gpu else ["--disable-gpu"]
+        command = [need_chromium(), *flags, *no_gpu, *FLAGS, f"--user-data-dir={self._profile.name}"]
         self._process = subprocess.Popen(
             [sys.executable, "-c", START, str(theirs_in), str(theirs_out), *command],
             pass_fds=(theirs_in, theirs_out),
@@ -282,7 +283,7 @@ class Page:
 
     def press(self, key: str, code: int, text: str = "") -> None:
         """Press a key, for instance ``press("Tab", 9)`` or ``press("Enter", 13, "\\r")``."""
-        key_event = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+        key_event: dict[str, Any] = {"key": key, "code": key, "windowsVirtualKeyCode": code}
         self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **key_event)
         self.call("Input.dispatchKeyEvent", type="keyUp", **key_event)
 

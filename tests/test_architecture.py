@@ -56,6 +56,10 @@ OWNERS: dict[str, list[str]] = {
     "yaml": ["train/recipes.py"],
     "matplotlib": ["benchmarks/plot.py"],
     "pygame": ["demo/window.py"],
+    "starlette": ["demo/web/*.py"],
+    "uvicorn": ["demo/web/server.py"],
+    "segno": ["demo/web/server.py"],
+    "cryptography": ["demo/web/certificate.py"],
 }
 
 

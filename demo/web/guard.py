@@ -1,0 +1,106 @@
+"""What stands before every request: who may ask, for what, and the headers that every answer carries."""
+
+import secrets
+from collections.abc import Collection
+from http.cookies import CookieError, SimpleCookie
+
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+COOKIE = "steadystyle"
+MAX_BODY = 1024
+"""Bytes. No request here needs a body; a small one is ignored."""
+
+HEADERS = {
+    # 'wasm-unsafe-eval' compiles WebAssembly and nothing else; blob: is the video file that a person chose.
+    "content-security-policy": (
+        "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; media-src 'self' blob:; "
+        "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    # These three isolate the page from other origins, which browsers ask for before they give WebAssembly threads.
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-embedder-policy": "require-corp",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+
+class Guard:
+    """Refuses what it should before the application sees it, each with a sentence, and puts headers on every answer.
+
+    Args:
+        app: what answers the rest.
+        hosts: what a Host header may say, lower case, with the port: another name that leads here is a page elsewhere
+            which had its name point at us (DNS rebinding).
+        token: what every request must carry: on the first as ``?token=``, which sets a cookie, then as this cookie.
+            None asks for none.
+        secure: whether it is reached by https, where the cookie shall stay.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str], token: str | None = None, *, secure: bool = False) -> None:
+        self._app = app
+        self._hosts = frozenset(hosts)
+        self._token = token
+        self._secure = secure
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            raise RuntimeError(f"only http is served, and this is {scope['type']}")
+        headers = Headers(scope=scope)
+
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                answer = MutableHeaders(scope=message)
+                answer.update(HEADERS)
+                answer.setdefault("cache-control", "no-cache")
+                if self._token is not None and message["status"] == 200 and not self._has_cookie(headers):
+                    answer.append("set-cookie", self._cookie())
+            await send(message)
+
+        refusal = self._refusal(scope, headers)
+        await (refusal or self._app)(scope, receive, send_guarded)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> PlainTextResponse | None:
+        hosts = headers.getlist("host")
+        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
+            return _say(421, "This server has another name: open the address that the terminal shows.")
+        if not _is_small(headers):
+            return _say(413, "Nothing can be sent here: pictures stay on your device.", close=True)
+        if scope["method"] not in ("GET", "HEAD"):
+            return _say(405, "This server only gives, so use GET or HEAD.", allow="GET, HEAD", close=True)
+        if self._token is not None and not (self._has_cookie(headers) or self._asks_with_token(scope)):
+            return _say(403, "The token is missing: open the whole address that the terminal shows, or scan its code.")
+        return None
+
+    def _asks_with_token(self, scope: Scope) -> bool:
+        given = QueryParams(scope["query_string"]).get("token", "")
+        return scope["path"] == "/" and self._is_token(given)
+
+    def _has_cookie(self, headers: Headers) -> bool:
+        try:
+            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        except CookieError:
+            return False
+        return cookie is not None and self._is_token(cookie.value)
+
+    def _is_token(self, given: str) -> bool:
+        return self._token is not None and secrets.compare_digest(given.encode(), self._token.encode())
+
+    def _cookie(self) -> str:
+        secure = "; Secure" if self._secure else ""
+        return f"{COOKIE}={self._token}; Path=/; HttpOnly; SameSite=Strict{secure}"
+
+
+def _is_small(headers: Headers) -> bool:
+    length = headers.get("content-length", "0")
+    return "transfer-encoding" not in headers and length.isdecimal() and int(length[:9]) <= MAX_BODY
+
+
+def _say(status: int, sentence: str, *, allow: str = "", close: bool = False) -> PlainTextResponse:
+    # What is left of a body is not read: the connection ends with the answer.
+    headers = {**({"allow": allow} if allow else {}), **({"connection": "close"} if close else {})}
+    return PlainTextResponse(sentence + "\n", status, headers)

@@ -1,0 +1,284 @@
+"""Serves the page and the models. The network runs in the browser: no picture comes here.
+
+On the loopback by plain http, which browsers take for secure there; for other machines by https, with a certificate
+made for this run, and to those only that have the token.
+"""
+
+import errno
+import hashlib
+import ipaddress
+import json
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import segno
+import uvicorn
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from ...runtimes.registry import bundled_models, read_metadata
+from ...video.files import InputError
+from .certificate import write_certificate
+from .guard import Guard
+
+PAGE = Path(__file__).parent / "dist"
+FOR_EVER = {"cache-control": "private, max-age=31536000, immutable"}
+"""Of files whose name holds a hash of their content."""
+
+TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".wasm": "application/wasm",
+    ".webmanifest": "application/manifest+json",
+}
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A model that the page offers.
+
+    Attributes:
+        name: for example ``udnie``.
+        title: the painting, or what the artifact says of its style.
+        path: the ``.onnx`` file.
+        precision: ``fp32``, ``fp16`` or ``int8``.
+        width: of the frames it takes, in pixels; None for any.
+        height: likewise.
+        quick: whether its network is made for small devices.
+        url: where the page finds it; a hash of its content is in it.
+    """
+
+    name: str
+    title: str
+    path: Path
+    precision: str
+    width: int | None
+    height: int | None
+    quick: bool
+    url: str
+
+    def for_page(self) -> dict[str, Any]:
+        """Its entry in models.json: all but where it is on this machine."""
+        return {key: value for key, value in vars(self).items() if key != "path"}
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the server can be reached.
+
+    Attributes:
+        url: with the token, where there is one.
+        names: the host names and addresses that lead to it.
+        port: the port.
+        secure: whether other machines reach it, by https and with a token.
+    """
+
+    url: str
+    names: list[str]
+    port: int
+    secure: bool
+
+    def qr_code(self) -> str:
+        """The URL as a code to scan, in half blocks for a terminal."""
+        rows = [list(row) for row in segno.make(self.url, error="l", micro=False).matrix_iter(border=2)]
+        rows += [[0] * len(rows[0])] * (len(rows) % 2)
+        blocks = {(0, 0): "█", (0, 1): "▀", (1, 0): "▄", (1, 1): " "}  # light on dark, as terminals mostly are
+        return "\n".join(
+            "".join(blocks[bool(upper), bool(lower)] for upper, lower in zip(*pair, strict=True))
+            for pair in zip(rows[::2], rows[1::2], strict=True)
+        )
+
+
+def served_models(files: Sequence[str | Path] = ()) -> list[ServedModel]:
+    """The bundled models, the quick ones first, and before them a person's own.
+
+    Args:
+        files: ``.onnx`` artifacts.
+
+    Raises:
+        InputError: a file is not there, not an artifact, or not ONNX.
+    """
+    own = []
+    for file in map(Path, files):
+        if file.suffix.lower() != ".onnx":
+            raise InputError(f"the browser runs .onnx artifacts, and '{file}' is none: export it with --target onnx")
+        facts = read_metadata(file)
+        quick = facts.architecture == "edge"
+        size = facts.width, facts.height
+        own.append(ServedModel(facts.name, facts.style, file, facts.precision, *size, quick, _url_of(file)))
+    bundled = []
+    for model in bundled_models():
+        if model.path.is_file():
+            card = json.loads(model.card_json.read_text(encoding="utf-8"))
+            title = card.get("painting", model.style)
+            quick = card.get("architecture") == "edge"
+            bundled.append(ServedModel(model.name, title, model.path, "fp32", None, None, quick, _url_of(model.path)))
+    found = own + sorted(bundled, key=lambda model: (not model.quick, model.name))
+    if not found:
+        raise InputError("no model came with this installation: install it again, or give one with --model FILE.onnx")
+    return found
+
+
+def _url_of(path: Path) -> str:
+    return f"models/{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}.onnx"
+
+
+def build_app(models: Sequence[ServedModel], address: Address, token: str | None, page: Path = PAGE) -> ASGIApp:
+    """The application, with its guard.
+
+    Args:
+        models: what the page offers.
+        address: where it is reached.
+        token: that every request must carry; None for none.
+        page: folder of the built page.
+
+    Raises:
+        InputError: the page is not built.
+    """
+    if not (page / "index.html").is_file():
+        raise InputError("the page is not built: run `make web` in a checkout of steadystyle (it needs Node)")
+    by_url = {model.url: model.path for model in models}
+
+    def list_models(request: Request) -> Response:
+        return JSONResponse([model.for_page() for model in models])
+
+    def give_model(request: Request) -> Response:
+        # A look-up in what is offered: no part of the request becomes a path.
+        path = by_url.get(request.url.path.lstrip("/"))
+        if path is None or not path.is_file():
+            raise HTTPException(404)
+        return FileResponse(path, media_type="application/octet-stream", headers=FOR_EVER)
+
+    def not_there(request: Request, error: Exception) -> Response:
+        return PlainTextResponse("There is nothing at this address: open the one that the terminal shows.\n", 404)
+
+    app = Starlette(
+        routes=[
+            Route("/models.json", list_models),
+            Route("/models/{name}", give_model),
+            Mount("/", _Page(directory=page, html=True)),
+        ],
+        exception_handlers={404: not_there},
+    )
+    scheme_port = 443 if address.secure else 80
+    hosts = {f"[{name}]" if ":" in name else name for name in address.names}
+    hosts = {f"{host}:{address.port}" for host in hosts} | (hosts if address.port == scheme_port else set())
+    return Guard(app, hosts, token, secure=address.secure)
+
+
+class _Page(StaticFiles):
+    """The built page; types do not depend on what this machine takes a file's ending for."""
+
+    def file_response(self, full_path: Any, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(full_path, *args, **kwargs)
+        path = Path(full_path)
+        if path.suffix in TYPES:
+            response.headers["content-type"] = TYPES[path.suffix]
+        if path.parent.name == "assets":
+            response.headers.update(FOR_EVER)
+        return response
+
+
+def serve(
+    host: str = "127.0.0.1",
+    port: int = 8600,
+    *,
+    models: Sequence[str | Path] = (),
+    ready: Callable[[Address], None],
+) -> None:
+    """Serve until Ctrl-C.
+
+    Args:
+        host: address to listen on; other than the loopback's, it takes https and a token.
+        port: to listen on; 0 takes a free one.
+        models: ``.onnx`` artifacts to offer beside the bundled models.
+        ready: called once, when requests are answered.
+
+    Raises:
+        InputError: the page is not built, a model cannot be used, or host and port cannot be had.
+    """
+    offered = served_models(models)
+    with _listen(host, port) as listener, TemporaryDirectory(prefix="steadystyle-") as folder:
+        here = listener.getsockname()[0]
+        secure = not ipaddress.ip_address(here).is_loopback
+        token = secrets.token_urlsafe(16) if secure else None
+        address = _address(host, here, listener.getsockname()[1], token)
+        config = uvicorn.Config(
+            build_app(offered, address, token),
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_level="critical" if secure else "error",  # each phone's doubt about the certificate is a warning
+            access_log=False,
+            server_header=False,
+            limit_concurrency=100,
+            timeout_graceful_shutdown=2,
+        )
+        if secure:
+            certificate, key = write_certificate(Path(folder), address.names)
+            config.ssl_certfile, config.ssl_keyfile = str(certificate), str(key)
+        ready(address)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listener = socket.socket(family, kind)
+    except (socket.gaierror, UnicodeError) as error:
+        raise InputError(f"'{host}' is no address of this machine: give one, or 0.0.0.0 for all") from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+        listener.listen()
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise InputError(f"port {port} is taken: choose another with --port, or --port 0 for a free one") from error
+        if error.errno == errno.EACCES:
+            raise InputError(f"port {port} may not be used: choose one above 1023 with --port") from error
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise InputError(f"'{host}' is no address of this machine: give one, or 0.0.0.0 for all") from error
+        raise
+    return listener
+
+
+def _address(host: str, here: str, port: int, token: str | None) -> Address:
+    """Where the server is reached that was asked to listen on `host` and listens on the IP address `here`."""
+    if token is None:
+        return Address(f"http://{_in_url(host)}:{port}/", sorted({host.lower(), here, "localhost"}), port, False)
+    everywhere = ipaddress.ip_address(here).is_unspecified
+    shown = _own_address() if everywhere else here
+    names = {shown, host.lower()}
+    if everywhere:
+        own = socket.gethostname().lower()
+        names = {shown, own, f"{own.split('.')[0]}.local", "localhost", "127.0.0.1"}
+    return Address(f"https://{_in_url(shown)}:{port}/?token={token}", sorted(names), port, True)
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+def _own_address() -> str:
+    """The address by which this machine reaches others; nothing is sent to find it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # kept for documentation: nobody is there
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
