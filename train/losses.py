@@ -65,9 +65,11 @@ def grid_loss(frames: Tensor, period: int = 4, window: int = 32) -> Tensor:
     """How much of a frame repeats with the sampling grid of the network: 0 for none.
 
     A network that works at a quarter of the size and up-samples can paint a pattern locked to every fourth pixel; it
-    shows in flat areas, and it stays in place when the scene moves. In each ``window`` the pixels are split by their
-    place modulo ``period``; in a picture without such a pattern all splits have the same mean. The loss is the
-    variance of those means.
+    shows in flat areas, and it stays in place when the scene moves; or it climbs a smooth gradient in steps of that
+    width. In each ``window`` the pixels are split by their place modulo ``period``; in a picture without such a
+    pattern the means of the splits lie on the plane that the window's cells, of ``period`` by ``period`` pixels, lie
+    on. The loss is the mean square of what they are off it. (Without the plane a gradient would be wrong and steps
+    right.)
 
     Args:
         frames: (B, C, H, W) in [0, 1]; sides of at least ``window``, what is over a multiple of it is left out.
@@ -80,8 +82,14 @@ def grid_loss(frames: Tensor, period: int = 4, window: int = 32) -> Tensor:
     batch, channels, height, width = frames.shape
     rows, columns, cells = height // window, width // window, window // period
     cut = frames[..., : rows * window, : columns * window]
-    split = cut.reshape(batch, channels, rows, cells, period, columns, cells, period).mean(dim=(3, 6))
-    return (split - split.mean(dim=(3, 5), keepdim=True)).square().mean()
+    parts = cut.reshape(batch, channels, rows, cells, period, columns, cells, period)
+    split, coarse = parts.mean(dim=(3, 6)), parts.mean(dim=(4, 7))
+    cell = torch.arange(cells, device=frames.device, dtype=frames.dtype) - (cells - 1) / 2
+    place = (torch.arange(period, device=frames.device, dtype=frames.dtype) - (period - 1) / 2) / period
+    slope = cell / cell.square().sum().clamp(min=1)  # of a least-squares line through the cells, per cell
+    down = torch.einsum("bcrkn,k->bcrn", coarse.mean(dim=5), slope)[:, :, :, None, :, None] * place[:, None, None]
+    across = torch.einsum("bcrnk,k->bcrn", coarse.mean(dim=3), slope)[:, :, :, None, :, None] * place
+    return (split - split.mean(dim=(3, 5), keepdim=True) - down - across).square().mean()
 
 
 def warp(frames: Tensor, flow: Tensor) -> Tensor:

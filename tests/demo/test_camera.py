@@ -484,5 +484,5 @@ def test_its_latency_is_that_of_the_benchmark(
     (latency,) = screen.leave()["models"]
     if spread_of(rounds) > MOST_SPREAD:
         pytest.skip(f"the machine is too noisy: the benchmark's own rounds spread by {spread_of(rounds):.0%}")
-    assert latency["frames"] > 50
+    assert latency["frames"] > 20
     assert latency["median_ms"] == pytest.approx(np.median(np.concatenate(rounds)), rel=0.2)

@@ -57,6 +57,17 @@ def test_grid_loss_sees_what_repeats_with_the_grid_and_nothing_else() -> None:
     assert grid_loss(torch.full((1, 3, 40, 70), 0.3), 4) < 1e-12
 
 
+def test_grid_loss_wants_gradients_smooth() -> None:
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    for period in (4, 8):
+        plane = (0.2 + 0.004 * x + 0.002 * y).expand(1, 3, 64, 64)
+        assert grid_loss(plane, period) < 1e-12
+        # The same climbed in steps is off it by a ramp of `period` places: slope² (period² - 1) / 12 each way.
+        steps = (0.2 + 0.004 * (x - x % period) + 0.002 * (y - y % period)).expand(1, 3, 64, 64)
+        expected = (0.004**2 + 0.002**2) * (period**2 - 1) / 12
+        torch.testing.assert_close(grid_loss(steps, period), torch.tensor(expected), rtol=1e-4, atol=0)
+
+
 def test_warp_is_that_of_the_video_room() -> None:
     rng = np.random.default_rng(1)
     frame = rng.random((20, 30, 3), np.float32)
