@@ -40,7 +40,8 @@ VARIANTS: Mapping[str, dict[str, str]] = {
     "light changes without it": {"brightness": "0.1"},
     "temporal loss of features": {"temporal_feature_weight": "2"},
     "a third of the photos still": {"still_share": "0.33"},
-    "losses up to the border": {"border": "0"},
+    "no loss for the border": {"border_weight": "0"},
+    "losses up to the border": {"border": "0", "border_weight": "0"},
 }
 """Row -> what is set differently."""
 
