@@ -1,20 +1,35 @@
 """The report's plots (needs matplotlib, the `report` extra)."""
 
 import math
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ..video.files import atomic_path
 from .report import Clip, Latency, Method, Report
 from .tables import growth_sizes
 
-_COLOURS = ("#1f5fa8", "#c8552b", "#3b8a5a", "#7a4fa3", "#b08900", "#4a4a4a")
+_COLOURS = (
+    "#1f5fa8",
+    "#c8552b",
+    "#3b8a5a",
+    "#7a4fa3",
+    "#b08900",
+    "#4a4a4a",
+    "#b0307a",
+    "#2a9aa8",
+    "#7a5230",
+    "#6b8e23",
+)
 _SOFT = "#808080"
 _DEADLINE_MS = 1000 / 30
+_PANEL_HEIGHT, _LABEL_HEIGHT = 260, 11
+"""Of the trade-offs' panels and of a name in them, in points; the former about, before the layout is known."""
 _MARKERS = {None: "o", "identity": "*", "blur": "s", "still": "X"}
 
 
@@ -51,8 +66,8 @@ def plot_trade_offs(report: Report, target: Path) -> None:
     figure = Figure(figsize=(6.2 * len(panels), 4.6), layout="constrained")
     errors = {row.method: row.short for row in report.summary if row.short is not None}
     for draw, axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
-        draw(axes, report, errors, method_colours(report.methods))
         axes.set_ylim(0, 1.18 * max(errors.values(), default=0.01))
+        draw(axes, report, errors, method_colours(report.methods))
     _save(figure, target)
 
 
@@ -67,7 +82,7 @@ def _plot_latency_panel(axes: Axes, report: Report, errors: Mapping[str, float],
             "the source itself",
             transform=axes.get_yaxis_transform(),
             ha="right",
-            va="bottom",
+            va="top",  # labels stand above their points
             color=_SOFT,
             size=8,
         )
@@ -76,9 +91,11 @@ def _plot_latency_panel(axes: Axes, report: Report, errors: Mapping[str, float],
         error, colour = errors[row.method], colours[row.method]
         axes.plot([row.median_ms, row.p99_ms or row.median_ms], [error, error], color=colour, linewidth=1.5, alpha=0.5)
         axes.plot(row.median_ms, error, "o", color=colour, markersize=9)
-        _label(axes, _timed_name(row, report), row.median_ms, error)
     times = [_DEADLINE_MS, *(row.median_ms for row in timed), *(row.p99_ms for row in timed if row.p99_ms)]
     axes.set_xlim(min(times) / 1.6, max(times) * 2.2)
+    names = [(_timed_name(row, report), row.median_ms, errors[row.method]) for row in timed]
+    colours = {_timed_name(row, report): colours[row.method] for row in timed}
+    _label_all(axes, names, colours, near=lambda x, other: max(x, other) < 1.6 * min(x, other))
 
 
 def _plot_style_panel(axes: Axes, report: Report, errors: Mapping[str, float], colours: Mapping[str, str]) -> None:
@@ -86,16 +103,27 @@ def _plot_style_panel(axes: Axes, report: Report, errors: Mapping[str, float], c
         axes, "style score (0 = the style's statistics, 1 = nothing happened)", "temporal error e(1), mean of the clips"
     )
     scores = {row.method: row.score for row in report.summary if row.score is not None and row.method in errors}
+    names = []
     for method in report.methods:
         if method.name in scores:
             x, y = scores[method.name], errors[method.name]
             size, strength = (9, 1.0) if method.control is None else (7, 0.6)
             axes.plot(x, y, _MARKERS[method.control], color=colours[method.name], markersize=size, alpha=strength)
-            # The colour says whose control it is.
-            _label(axes, method.control or method.name, x, y, left=method.name == "identity")
+            if method.control is None or method.name == "identity":
+                names.append((method.name, x, y))
+    # The colour says whose control it is, the shape which.
+    controls = {method.control for method in report.methods if method.name in scores and method.of}
+    marks = [
+        Line2D([], [], marker=_MARKERS[control], color=_SOFT, linestyle="", label=f"{control}, a control")
+        for control in ("blur", "still")
+        if control in controls
+    ]
+    if marks:
+        axes.legend(handles=marks, loc="upper right", frameon=False, labelcolor=_SOFT)
+    _label_all(axes, names, colours, near=lambda x, other: abs(x - other) < 0.2)
     if not scores:
-        reason = report.absent.get("score", "no style scores")
-        axes.text(0.5, 0.5, reason, ha="center", va="center", transform=axes.transAxes, color=_SOFT, wrap=True)
+        reason = textwrap.fill(report.absent.get("score", "no style scores"), 48)
+        axes.text(0.5, 0.5, reason, ha="center", va="center", transform=axes.transAxes, color=_SOFT)
     axes.set_xlim(0, 1.25 * max([1.0, *scores.values()]))
 
 
@@ -113,9 +141,25 @@ def _scale_time(axes: Axes) -> None:
     axes.text(_DEADLINE_MS, 0.98, " 30 fps", transform=axes.get_xaxis_transform(), va="top", color=_SOFT, size=8)
 
 
-def _label(axes: Axes, text: str, x: float, y: float, *, left: bool = False) -> None:
-    shift, side = ((-7, 5), "right") if left else ((7, 5), "left")
-    axes.annotate(text, (x, y), xytext=shift, textcoords="offset points", ha=side, size=9, color="#333333")
+def _label_all(
+    axes: Axes,
+    points: Sequence[tuple[str, float, float]],
+    colours: Mapping[str, str],
+    near: Callable[[float, float], bool],
+) -> None:
+    """Name points; of those `near` each other in x, an upper one's name is raised above a lower one's."""
+    to_points = _PANEL_HEIGHT / axes.get_ylim()[1]
+    placed: list[tuple[float, float]] = []
+    for text, x, y in sorted(points, key=lambda point: point[2]):
+        height = y * to_points + 5
+        for other, taken in placed:  # from low to high
+            if near(x, other) and abs(height - taken) < _LABEL_HEIGHT:
+                height = taken + _LABEL_HEIGHT
+        placed.append((x, height))
+        placed.sort(key=lambda place: place[1])
+        shift, side = (-7, "right") if text == "identity" else (7, "left")
+        where = (shift, height - y * to_points)
+        axes.annotate(text, (x, y), xytext=where, textcoords="offset points", ha=side, size=9, color=colours[text])
 
 
 def plot_timeline(clip: Clip, methods: Sequence[Method], target: Path) -> None:

@@ -92,14 +92,16 @@ def summary_table(report: Report) -> Table:
         first = next(row for row in report.latency if row.device == device)
         where = f" on {device}" if len(devices) > 1 else ""
         caption += f"Latency{where} at {first.width}x{first.height}, {first.threads} threads. "
-    caption += " ".join(f"{_names(name)} absent: {reason}." for name, reason in report.absent.items())
+    for reason in dict.fromkeys(report.absent.values()):  # several figures may lack for one reason
+        names = " and ".join(_names(name) for name, why in report.absent.items() if why == reason)
+        caption += f"{names[:1].upper()}{names[1:]} absent: {reason}. "
     columns = ["method", "e(1)", "over the source", "e(5)", "over the source", "style", "content", *drift, *timed]
     return Table("All clips", caption.strip(), columns, rows)
 
 
 def _names(figure_name: str) -> str:
-    return {"score": "Style score", "content": "Content score", "short": "e(1)", "long": "e(5)"}.get(
-        figure_name, figure_name.capitalize()
+    return {"score": "style score", "content": "content score", "short": "e(1)", "long": "e(5)"}.get(
+        figure_name, figure_name
     )
 
 
@@ -153,7 +155,7 @@ def _clip_caption(clip: Clip, absent_throughout: Mapping[str, str]) -> str:
         parts.append(f"{clip.cuts} scene cut{'s' if clip.cuts > 1 else ''}, pairs across left out")
     # What is missing in the whole report is said once, below the first table.
     reasons = dict.fromkeys(
-        f"{_names(name)} absent: {reason}"
+        f"{_names(name).capitalize()} absent: {reason}"
         for row in clip.rows
         for name, reason in row.absent.items()
         if name not in absent_throughout

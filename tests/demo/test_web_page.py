@@ -38,14 +38,16 @@ def serving(*options: str | Path) -> Iterator[tuple[str, subprocess.Popen[str]]]
         pytest.skip("the page is not built: run make web")
     command = [sys.executable, "-m", "steadystyle.cli", "demo", "web", "--port", "0", "--json", *map(str, options)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        text = ""
-        while not text.endswith("}\n"):
-            line = process.stdout.readline()
-            assert line, "it ended"
-            text += line
-        yield json.loads(text)["url"].rstrip("/"), process
-        process.terminate()
+        try:
+            assert process.stdout is not None
+            text = ""
+            while not text.endswith("}\n"):
+                line = process.stdout.readline()
+                assert line, "it ended"
+                text += line
+            yield json.loads(text)["url"].rstrip("/"), process
+        finally:
+            process.terminate()
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import http.client
 import json
 import re
-import select
 import socket
 import ssl
 import subprocess
@@ -262,15 +261,16 @@ def on_the_network() -> Iterator[tuple[str, str]]:
         pytest.skip("the page is not built: run make web")
     command = [sys.executable, "-m", "steadystyle.cli", "demo", "web", "--host", "0.0.0.0", "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        lines: list[str] = []
-        while not (lines and lines[-1].startswith("http")):
-            assert select.select([process.stdout], [], [], 60)[0]
-            line = process.stdout.readline()
-            assert line, "it ended"
-            lines.append(line.rstrip("\n"))
-        yield "\n".join(lines[:-1]), lines[-1]
-        process.terminate()
+        try:
+            assert process.stdout is not None
+            lines: list[str] = []
+            while not (lines and lines[-1].startswith("http")):
+                line = process.stdout.readline()
+                assert line, "it ended"
+                lines.append(line.rstrip("\n"))
+            yield "\n".join(lines[:-1]), lines[-1]
+        finally:
+            process.terminate()
 
 
 def test_for_the_network_it_is_https_with_a_token_and_a_code_to_scan(on_the_network: tuple[str, str]) -> None:
