@@ -123,7 +123,7 @@ def test_the_tables_are_there_in_markdown(made: tuple[Report, Path]) -> None:
     text = (out / "tables.md").read_text(encoding="utf-8")
     for method in report.methods:
         assert len(re.findall(rf"^\| \*?{re.escape(method.name)}\*? \|", text, re.MULTILINE)) >= 2
-    assert "Style score absent" in text
+    assert "Style score and content score absent" in text
 
 
 def test_a_peer_is_the_reference_and_style_is_judged(
