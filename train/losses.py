@@ -61,35 +61,42 @@ def total_variation(frames: Tensor) -> Tensor:
     return horizontal + vertical
 
 
-def grid_loss(frames: Tensor, period: int = 4, window: int = 32) -> Tensor:
+def grid_loss(frames: Tensor, period: int = 4, cells: int = 8) -> Tensor:
     """How much of a frame repeats with the sampling grid of the network: 0 for none.
 
     A network that works at a quarter of the size and up-samples can paint a pattern locked to every fourth pixel; it
     shows in flat areas, and it stays in place when the scene moves; or it climbs a smooth gradient in steps of that
-    width. In each ``window`` the pixels are split by their place modulo ``period``; in a picture without such a
-    pattern the means of the splits lie on the plane that the window's cells, of ``period`` by ``period`` pixels, lie
-    on. The loss is the mean square of what they are off it. (Without the plane a gradient would be wrong and steps
-    right.)
+    width. Each window of ``cells`` by ``cells`` cells, of ``period`` by ``period`` pixels, is held against the
+    least-squares plane through its cells' means. (Without the plane a gradient would be wrong and steps right.) What
+    the pixels at one place of the cell have in common, off the plane, is the pattern.
+
+    The square of a mean of n values that have nothing in common is not 0 but their variance over n: to ask for 0 would
+    be to ask for a picture without texture, brush strokes included. That part is estimated from the spread of the
+    same pixels and taken off, and what remains of a window counts where it is above 0.
 
     Args:
-        frames: (B, C, H, W) in [0, 1]; sides of at least ``window``, what is over a multiple of it is left out.
+        frames: (B, C, H, W) in [0, 1]; sides of at least a window, what is over a multiple of it is left out.
         period: of the grid, px: the network's down-sampling factor.
-        window: side of a window, px, a multiple of ``period``.
+        cells: of a window, along each side.
 
     Returns:
-        Mean over windows and channels, a scalar.
+        Mean square of the pattern over windows and channels, a scalar.
     """
     batch, channels, height, width = frames.shape
-    rows, columns, cells = height // window, width // window, window // period
+    window, count = cells * period, cells * cells
+    rows, columns = height // window, width // window
     cut = frames[..., : rows * window, : columns * window]
     parts = cut.reshape(batch, channels, rows, cells, period, columns, cells, period)
-    split, coarse = parts.mean(dim=(3, 6)), parts.mean(dim=(4, 7))
+    means = parts.mean(dim=(4, 7), keepdim=True)
     cell = torch.arange(cells, device=frames.device, dtype=frames.dtype) - (cells - 1) / 2
     place = (torch.arange(period, device=frames.device, dtype=frames.dtype) - (period - 1) / 2) / period
     slope = cell / cell.square().sum().clamp(min=1)  # of a least-squares line through the cells, per cell
-    down = torch.einsum("bcrkn,k->bcrn", coarse.mean(dim=5), slope)[:, :, :, None, :, None] * place[:, None, None]
-    across = torch.einsum("bcrnk,k->bcrn", coarse.mean(dim=3), slope)[:, :, :, None, :, None] * place
-    return (split - split.mean(dim=(3, 5), keepdim=True) - down - across).square().mean()
+    down = (means * slope.view(-1, 1, 1, 1, 1)).sum(3, keepdim=True).mean(6, keepdim=True) * place.view(-1, 1, 1, 1)
+    across = (means * slope.view(-1, 1)).sum(6, keepdim=True).mean(3, keepdim=True) * place
+    off = parts - means - down - across  # of the plane, and of what the whole cell has in common
+    pattern = off.mean(dim=(3, 6))  # (B, C, rows, period, columns, period)
+    chance = (off.square().mean(dim=(3, 6)) - pattern.square()) / (count - 1)
+    return (pattern.square() - chance).mean(dim=(1, 3, 5)).clamp(min=0).mean()
 
 
 def warp(frames: Tensor, flow: Tensor) -> Tensor:
