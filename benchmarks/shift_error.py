@@ -1,0 +1,83 @@
+"""How well a network follows its input when that is shifted: the part of the temporal error that is the network's own.
+
+    python -m steadystyle.benchmarks.shift_error great-wave-edge great-wave --pictures PHOTOS
+
+A network that works at a fraction of the size moves exactly with its input only by whole steps of its grid; in between,
+what it paints depends on where the grid happens to lie (Zhang 2019, "Making Convolutional Networks Shift-Invariant
+Again"). Here nothing else differs: windows of one picture, some pixels apart, share most of their pixels, without
+noise, interpolation or estimated flow, and the results are compared where both have them.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..runtimes.registry import open_stylizer
+from ..train.pairs import IMAGE_ENDINGS, find_files
+from ..video.images import read_image
+from ..video.motions import SCENES
+from .clips import Frame
+from .steadiness import Stylize
+
+SHIFTS = (1, 2, 3, 4, 5, 6, 7, 8)
+_SIZE = (640, 360)
+_BORDER = 32
+
+
+def shift_error(stylize: Stylize, picture: Frame, shift: int, size: tuple[int, int] = _SIZE) -> float:
+    """Root mean square difference of what is painted of a window and of another ``shift`` px right of and below it.
+
+    Args:
+        stylize: maps (H, W, 3) uint8 RGB to the same.
+        picture: (height + ``shift``, width + ``shift``, 3) uint8 RGB or larger; the upper left part is used.
+        shift: px.
+        size: width and height of the windows, px.
+
+    Returns:
+        In units of e_temporal, RGB in [0, 1]; 32 px along the borders are left out, where padding is met.
+    """
+    width, height = size
+    window = np.ascontiguousarray(picture[:height, :width])
+    shifted = np.ascontiguousarray(picture[shift : shift + height, shift : shift + width])
+    inside = slice(_BORDER, -_BORDER)
+    first = stylize(window)[shift:, shift:][inside, inside].astype(np.float32)
+    second = stylize(shifted)[: height - shift, : width - shift][inside, inside]
+    return float(np.sqrt(np.mean(((first - second) / 255) ** 2)))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the table to standard output as Markdown, a row as soon as it is measured."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("artifacts", nargs="*", default=["great-wave-edge"], help="names or files")
+    parser.add_argument("--pictures", type=Path, help="folder of images; without it, frames of the synthetic scenes")
+    parser.add_argument("--count", type=int, default=12, help="how many of them, in order of name")
+    options = parser.parse_args(arguments)
+    side = max(SHIFTS)
+    width, height = _SIZE[0] + side, _SIZE[1] + side
+    if options.pictures:
+        files = find_files(options.pictures, IMAGE_ENDINGS, "pictures")[: options.count]
+        pictures = [_covering(read_image(file), width, height) for file in files]
+    else:
+        pictures = [SCENES[name](width=width, height=height).frame(0) for name in SCENES]
+    print(f"| shift, px | {' | '.join(map(str, SHIFTS))} |")
+    print(f"| --- |{' ---: |' * len(SHIFTS)}", flush=True)
+    for name in options.artifacts:
+        with open_stylizer(name) as stylize:
+            errors = [np.mean([shift_error(stylize, picture, shift) for picture in pictures]) for shift in SHIFTS]
+        print(f"| {Path(name).stem} | {' | '.join(f'{error:.4f}' for error in errors)} |", flush=True)
+
+
+def _covering(image: Frame, width: int, height: int) -> Frame:
+    scale = max(width / image.shape[1], height / image.shape[0])
+    if scale != 1:
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        to = max(width, round(image.shape[1] * scale)), max(height, round(image.shape[0] * scale))
+        image = np.asarray(cv2.resize(image, to, interpolation=method), np.uint8)
+    return image[:height, :width]
+
+
+if __name__ == "__main__":
+    main()
