@@ -61,13 +61,13 @@ def total_variation(frames: Tensor) -> Tensor:
     return horizontal + vertical
 
 
-def grid_loss(frames: Tensor, period: int = 4, cells: int = 8) -> Tensor:
+def grid_loss(frames: Tensor, period: int = 4, window: int = 32) -> Tensor:
     """How much of a frame repeats with the sampling grid of the network: 0 for none.
 
     A network that works at a quarter of the size and up-samples can paint a pattern locked to every fourth pixel; it
     shows in flat areas, and it stays in place when the scene moves; or it climbs a smooth gradient in steps of that
-    width. Each window of ``cells`` by ``cells`` cells, of ``period`` by ``period`` pixels, is held against the
-    least-squares plane through its cells' means. (Without the plane a gradient would be wrong and steps right.) What
+    width. Each window is split into cells of ``period`` by ``period`` pixels and held against the least-squares
+    plane through the cells' means. (Without the plane a gradient would be wrong and steps right.) What
     the pixels at one place of the cell have in common, off the plane, is the pattern.
 
     The square of a mean of n values that have nothing in common is not 0 but their variance over n: to ask for 0 would
@@ -75,16 +75,15 @@ def grid_loss(frames: Tensor, period: int = 4, cells: int = 8) -> Tensor:
     same pixels and taken off, and what remains of a window counts where it is above 0.
 
     Args:
-        frames: (B, C, H, W) in [0, 1]; sides of at least a window, what is over a multiple of it is left out.
+        frames: (B, C, H, W) in [0, 1]; sides of at least ``window``, what is over a multiple of it is left out.
         period: of the grid, px: the network's down-sampling factor.
-        cells: of a window, along each side.
+        window: side of a window, px, a multiple of ``period``; patterns come in patches, beside an edge for one.
 
     Returns:
         Mean square of the pattern over windows and channels, a scalar.
     """
     batch, channels, height, width = frames.shape
-    window, count = cells * period, cells * cells
-    rows, columns = height // window, width // window
+    rows, columns, cells = height // window, width // window, window // period
     cut = frames[..., : rows * window, : columns * window]
     parts = cut.reshape(batch, channels, rows, cells, period, columns, cells, period)
     means = parts.mean(dim=(4, 7), keepdim=True)
@@ -95,7 +94,7 @@ def grid_loss(frames: Tensor, period: int = 4, cells: int = 8) -> Tensor:
     across = (means * slope.view(-1, 1)).sum(6, keepdim=True).mean(3, keepdim=True) * place
     off = parts - means - down - across  # of the plane, and of what the whole cell has in common
     pattern = off.mean(dim=(3, 6))  # (B, C, rows, period, columns, period)
-    chance = (off.square().mean(dim=(3, 6)) - pattern.square()) / (count - 1)
+    chance = (off.square().mean(dim=(3, 6)) - pattern.square()) / (cells * cells - 1)
     return (pattern.square() - chance).mean(dim=(1, 3, 5)).clamp(min=0).mean()
 
 
