@@ -165,6 +165,17 @@ def test_the_canvas_shows_what_onnx_runtime_gives_for_the_camera(page: Page) -> 
 def test_the_steadiness_is_what_it_says(page: Page) -> None:
     start_camera(page)
     page.wait_for("document.getElementById('steadiness').textContent.includes('of 255')", MINUTES)
+    for _ in range(20):  # a busy machine's camera shows a frame twice now and then
+        still = assert_steadiness(page)
+        if still < 1:
+            break
+        page.evaluate("document.getElementById('pause').click()")  # goes on
+        page.wait_for("steadystyle.figures().frames >= 2", MINUTES)
+    assert 0.2 < still < 1  # the scene moves, and much of it does not
+
+
+def assert_steadiness(page: Page) -> float:
+    """Hold what the page says of its last pair of frames against their pixels; gives the share that stood still."""
     _, stylized = frozen(page)
     pair = page.evaluate("steadystyle.pair()", MINUTES)
     height, width = stylized.shape[:2]
@@ -174,10 +185,10 @@ def test_the_steadiness_is_what_it_says(page: Page) -> None:
     )
     change = np.abs(source - source_before)
     still = change.max(axis=2) <= 6
-    assert 0.2 < still.mean() < 1  # the scene moves, and much of it does not
     assert pair["steadiness"]["still"] == pytest.approx(still.mean())
     assert pair["steadiness"]["source"] == pytest.approx(change[still].mean())
     assert pair["steadiness"]["stylized"] == pytest.approx(np.abs(stylized - stylized_before)[still].mean())
+    return float(still.mean())
 
 
 def test_a_recording_and_a_picture_are_saved(page: Page, downloads: Path) -> None:
