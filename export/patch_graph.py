@@ -68,11 +68,8 @@ class PatchGraph(nn.Module):
             (H, W, 3) uint8 RGB.
         """
         height, width, margin = frame.shape[0], frame.shape[1], self.margin
-        # What fills up to a multiple of 8 is replicated, too. All of 7 are added and cut again, so that the graph of a
-        # frame of any size has no branch.
-        rows, columns = (height + 7) // 8 * 8 + 2 * margin, (width + 7) // 8 * 8 + 2 * margin
-        x = torch.cat([frame[:1].expand(margin, -1, -1), frame, frame[-1:].expand(margin + 7, -1, -1)])[:rows]
-        x = torch.cat([x[:, :1].expand(-1, margin, -1), x, x[:, -1:].expand(-1, margin + 7, -1)], 1)[:, :columns]
+        x = _framed(_framed(frame, margin, 0), margin, 1)  # (rows, columns, 3)
+        rows, columns = x.shape[0], x.shape[1]
         # Rows and columns change places in pieces of 12 bytes, four pixels, at the speed of a copy.
         x = x.reshape(rows // 4, 4, columns // 4, 12).permute(0, 2, 1, 3).reshape(1, rows // 4, columns // 4, 48)
         x = x.permute(0, 3, 1, 2).float()  # (1, 48, h, w) in 0..255
@@ -84,9 +81,21 @@ class PatchGraph(nn.Module):
         for stroke in self.strokes:
             quarter = functional.relu(stroke(quarter))
         x = self.head(quarter).round().clamp(0.0, 255.0).to(torch.uint8).permute(0, 2, 3, 1)
-        x = x.reshape(rows // 4, columns // 4, 4, 12).permute(0, 2, 1, 3).reshape(rows, columns, 3)
-        result: Tensor = x[margin : margin + height, margin : margin + width]
+        # Rows of the margin go before those of the patches are laid out: there are fewer to lay out then.
+        down = (height + 3) // 4
+        x = x[:, margin // 4 : margin // 4 + down].reshape(down, columns // 4, 4, 12).permute(0, 2, 1, 3)
+        result: Tensor = x.reshape(4 * down, columns, 3)[:height, margin : margin + width]
         return result
+
+
+def _framed(x: Tensor, margin: int, side: int) -> Tensor:
+    """A frame with its margin along one side, and with what fills up to a multiple of 8, both replicated."""
+    length = x.shape[side]
+    filled = (length + 7) // 8 * 8 + 2 * margin
+    # Of a size that is not a number yet all of 7 are added, and cut again: the graph of any size has no branch.
+    after = filled - margin - length if type(length) is int else margin + 7
+    first, last = x.narrow(side, 0, 1), x.narrow(side, length - 1, 1)
+    return torch.cat([first] * margin + [x] + [last] * after, side).narrow(side, 0, filled)
 
 
 class PatchImageGraph(nn.Module):

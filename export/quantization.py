@@ -41,8 +41,10 @@ MOST_FLICKER = 1.047
 """Most that 8 bits may multiply the temporal error with, in the simulation; under the floor of `verify`, for margin."""
 LEAST_PSNR_DB = 33.0
 """Least PSNR of the simulation against float; over the floor of `verify`, for margin."""
-OUTLIERS = 1e-4
+OUTLIERS = 2e-4
 """Share of values at either end for which the edge network's ranges leave no room."""
+CHANNEL_OUTLIERS = 1e-3
+"""Share of a channel's values, of each frame, that do not count for how far it goes, in the edge network."""
 _MOST_GAIN = 64.0
 _SCENE_FRAMES = 400
 
@@ -160,8 +162,8 @@ class _Ranges(_Convolutions):
         super().__init__(graph)
         self.inputs: dict[str, tuple[float, float]] = {}
         self.outputs: dict[str, tuple[float, float]] = {}
-        self.peaks: dict[str, Tensor] = {}  # (channels,) largest magnitude of each output channel
-        self.input_peaks: dict[str, Tensor] = {}  # (channels,) of each input channel
+        self.peaks: dict[str, Tensor] = {}  # (channels,) how far each output channel goes
+        self.input_peaks: dict[str, Tensor] = {}  # (channels,) how far each input channel goes
         self.variances: dict[str, list[Tensor]] = {}  # (channels,) of each output channel, a frame each
         self.products: dict[str, int] = {}
 
@@ -172,10 +174,9 @@ class _Ranges(_Convolutions):
             low, high = ranges.get(name, (0.0, 0.0))
             least, most = self._ends(values)
             ranges[name] = (min(low, least), max(high, most))
-        peaks = y.abs().amax((0, 2, 3))
-        self.peaks[name] = torch.maximum(self.peaks.get(name, peaks), peaks)
-        peaks = x.abs().amax((0, 2, 3))
-        self.input_peaks[name] = torch.maximum(self.input_peaks.get(name, peaks), peaks)
+        for known, values in ((self.peaks, y), (self.input_peaks, x)):
+            peaks = self._peaks(values)
+            known[name] = torch.maximum(known.get(name, peaks), peaks)
         self.variances.setdefault(name, []).append(y.var((0, 2, 3), correction=0))
         self.products[name] = y.shape[2] * y.shape[3] * weight.numel()
         return y
@@ -187,6 +188,13 @@ class _Ranges(_Convolutions):
         flat = values.flatten()
         beyond = max(1, round(flat.numel() * OUTLIERS))
         return float(flat.kthvalue(beyond).values), float(flat.kthvalue(flat.numel() + 1 - beyond).values)
+
+    def _peaks(self, values: Tensor) -> Tensor:
+        """(channels,) largest magnitude of each channel; in the edge network without its few largest."""
+        magnitudes = values.abs().transpose(0, 1).flatten(1)
+        if not isinstance(self.graph, PatchGraph):
+            return magnitudes.amax(1)
+        return magnitudes.kthvalue(max(1, round(magnitudes.shape[1] * (1 - CHANNEL_OUTLIERS))), dim=1).values
 
 
 class _EightBits(_Convolutions):
@@ -267,12 +275,12 @@ def equalized(graph: DeployableGraph | PatchGraph, frames: Sequence[Image]) -> N
 
 
 def equal_patch_channels(graph: PatchGraph, frames: Sequence[Image]) -> None:
-    """Scale the channels that the edge network's layers share towards one range; the network computes the same.
+    """Scale the channels that the edge network's layers share to one range; the network computes the same.
 
     ReLU and sums let any positive gain of a channel pass, so that what goes into a tensor may be multiplied and what
     reads it divided (Nagel et al. 2019, "Data-free quantization through weight equalization and bias correction",
-    section 4.1). By the root of what would make the ranges equal, because the readers' weights spread as much as the
-    tensors' ranges come together.
+    section 4.1). The readers' weights spread as much as the tensors' ranges come together, and that costs nothing: it
+    is tensors, rounded differently in each frame, that make a still scene flicker (benchmarks/RESULTS.md).
 
     Args:
         graph: changed in place.
@@ -287,7 +295,7 @@ def equal_patch_channels(graph: PatchGraph, frames: Sequence[Image]) -> None:
     tensors += [([first], [second]) for first, second in [*inner, *pairwise(last)]]
     for writers, readers in tensors:
         peaks = torch.stack([seen.input_peaks[name] for name in readers]).amax(0)
-        gain = (peaks.max() / peaks.clamp(min=1e-12)).sqrt().clamp(1.0, _MOST_GAIN)
+        gain = (peaks.max() / peaks.clamp(min=1e-12)).clamp(1.0, _MOST_GAIN)
         with torch.no_grad():
             for name in writers:
                 place = f"{name}.norm" if name in graph.normalized() else name

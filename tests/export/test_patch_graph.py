@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from steadystyle.export import quantization
 from steadystyle.export.graphs import deployable_graph, image_graph
 from steadystyle.export.patch_graph import PatchGraph
 from steadystyle.export.pipeline import ExportResult, export
@@ -141,3 +142,8 @@ def test_equal_channels_compute_the_same() -> None:
         ours, theirs = (graph(torch.from_numpy(frames[0])).numpy().astype(int) for graph in (equal, plain))
     assert theirs.std() > 10
     assert np.abs(ours - theirs).max() <= 1
+    # At a quarter, where two layers read, each channel goes as far as any other in one of the two.
+    seen = quantization._observed(equal, frames).input_peaks
+    peaks = torch.maximum(seen["down"], seen["strokes.0"])
+    alive = gains < quantization._MOST_GAIN
+    assert alive.sum() > 4 and peaks[alive].min() > 0.99 * peaks.max()
