@@ -202,6 +202,18 @@ class PatchNetwork(nn.Module):
         inside = x.clamp(0.0, 1.0)
         return inside + 0.1 * (x - inside) if self.training else inside
 
+    @torch.no_grad()
+    def multiply_contrast(self, gain: float, colour: Tensor) -> None:
+        """Multiply what is painted, about a colour, before it is clipped; the head takes it in.
+
+        Args:
+            gain: above 0; 1 changes nothing.
+            colour: (3,) RGB in [0, 1], which stays as it is.
+        """
+        bias = self.head.get_parameter("bias")
+        self.head.weight.mul_(gain)
+        bias.mul_(gain).add_(colour.repeat(len(bias) // 3), alpha=1.0 - gain)  # colours of a pixel follow one another
+
 
 def split_patches(x: Tensor, side: int) -> Tensor:
     """(B, C, side H, side W) to (B, side² C, H, W).

@@ -49,6 +49,9 @@ class Recipe:
         temporal_weight: lambda of the paper, on the temporal loss; 0 trains on single frames.
         temporal_start: share of ``steps`` before the temporal loss sets in.
         temporal_ramp: share of ``steps`` over which it rises to its weight.
+        contrast: what the checkpoints' contrast about the mean colour is multiplied with. Grams of crops vary more than
+            those of frames, and a squared distance to the style's is least where they fall short of it: the network
+            paints paler than the painting, and more temporal weight with this back costs less style than it saves.
         luminance: whether the temporal loss lets an output change as much as its source's luminance did (ReCoNet), so
             that a change of light is no flicker.
         temporal_feature_weight: on the temporal loss between the network's own features after its residual blocks
@@ -95,6 +98,7 @@ class Recipe:
     temporal_weight: float = 380.0
     temporal_start: float = 0.1
     temporal_ramp: float = 0.2
+    contrast: float = 1.0
     luminance: bool = False
     temporal_feature_weight: float = 0.0
     content_layers: tuple[str, ...] = ("relu3_2",)
@@ -138,6 +142,10 @@ class Recipe:
             raise InputError(f"recipe '{self.name}': precision must be auto, float32 or bfloat16")
         if not 0.0 <= self.clip_share <= 1.0:
             raise InputError(f"recipe '{self.name}': clip_share must lie between 0 and 1, not {self.clip_share}")
+        if self.contrast <= 0:
+            raise InputError(f"recipe '{self.name}': contrast must be more than 0, not {self.contrast}")
+        if self.contrast != 1 and not hasattr(ARCHITECTURES[self.architecture][0], "multiply_contrast"):
+            raise InputError(f"recipe '{self.name}': the network '{self.architecture}' has no contrast to set")
 
         if self.pixels_only > 0 and self.teacher_weight <= 0:
             raise InputError(f"recipe '{self.name}': pixels_only needs a teacher_weight")

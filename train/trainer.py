@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import signal
 import sys
@@ -13,7 +14,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -220,8 +221,14 @@ def train(
                 better = loss <= progress.least_loss
                 progress.least_loss = min(loss, progress.least_loss)
             if better or not checkpoint_path.exists():
-                save_checkpoint(checkpoint_path, network, header())
+                save_checkpoint(checkpoint_path, finished(), header())
             _save_state(state_path, network, optimizer, recipe, progress)
+
+        def finished() -> nn.Module:
+            """The network as it is handed out, with the recipe's contrast."""
+            if recipe.contrast == 1.0 or progress.step == 0:
+                return network
+            return with_contrast(network, recipe.contrast, [pair.first for pair in fixed])
 
         def header() -> CheckpointHeader:
             return CheckpointHeader(
@@ -290,7 +297,7 @@ def train(
                     )
                     board.add_scalar("schedule/temporal_weight", temporal_weight(recipe, share), progress.step)
                 if progress.step % recipe.preview_every == 0 or share >= 1.0:
-                    sheet = preview_sheet(network, style_image, previews, where)
+                    sheet = preview_sheet(finished(), style_image, previews, where)
                     write_image(out / "previews" / f"step-{progress.step:06d}.png", sheet)
                     board.add_image("preview", sheet, progress.step, dataformats="HWC")
             save()
@@ -470,6 +477,27 @@ def validation_loss(objective: HybridLoss, network: nn.Module, batches: Sequence
     with torch.no_grad():
         totals = [objective(network, batch, objective.recipe.temporal_weight)[1] for batch in batches]
     return float(torch.stack(totals).mean())
+
+
+def with_contrast(network: nn.Module, gain: float, frames: Sequence[NDArray[np.uint8]]) -> nn.Module:
+    """A copy of a network whose contrast about the mean colour of what it paints is multiplied.
+
+    Args:
+        network: one with ``multiply_contrast`` (the edge network).
+        gain: above 0.
+        frames: (H, W, 3) uint8 RGB each, to find the mean colour on.
+
+    Returns:
+        The copy, on the network's device, in its mode.
+    """
+    training, where = network.training, next(network.parameters()).device
+    network.eval()
+    with torch.no_grad():
+        colours = [network(to_tensor(frame[None], where))[0].mean((1, 2)) for frame in frames]
+    network.train(training)
+    changed: Any = copy.deepcopy(network)
+    changed.multiply_contrast(gain, torch.stack(colours).mean(0))
+    return cast(nn.Module, changed)
 
 
 def to_tensor(frames: NDArray[np.uint8], device: torch.device) -> Tensor:

@@ -123,6 +123,31 @@ def test_a_network_learns_from_a_teacher_alone_and_then_from_all_terms(
     assert load_checkpoint(result.checkpoint).header.architecture == "edge"
 
 
+def test_the_checkpoint_has_the_contrast_that_the_recipe_asks_for(
+    material: Path, recipe: Recipe, loss_network: LossNetwork, tmp_path: Path
+) -> None:
+    recipe = dataclasses.replace(
+        recipe, architecture="edge", sizes={"quarter": 8, "eighth": 8, "blocks": 1}, steps=3, checkpoint_every=3
+    )
+    frames = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0))
+
+    def painted(contrast: float) -> torch.Tensor:
+        result = train(
+            style=material / "style.png", photos=material / "photos", out=tmp_path / str(contrast), device="cpu",
+            recipe=dataclasses.replace(recipe, contrast=contrast), loss_network=loss_network,
+        )  # fmt: skip
+        painting: torch.Tensor = load_checkpoint(result.checkpoint).network(frames)
+        return painting
+
+    before, after = painted(1.0), painted(1.5)
+    assert before.min() > 0 and before.max() < 1, "clipped: nothing to compare"
+    spread, wider = (paint - paint.mean((2, 3), keepdim=True) for paint in (before, after))
+    torch.testing.assert_close(wider, 1.5 * spread, atol=1e-5, rtol=0)
+    torch.testing.assert_close(after.mean((2, 3)), before.mean((2, 3)), atol=0.02, rtol=0)  # about the mean colour
+    with pytest.raises(InputError, match="'huang2017' has no contrast"):
+        dataclasses.replace(recipe, architecture="huang2017", sizes={}, contrast=1.5)
+
+
 def test_a_recipe_that_distils_asks_for_its_teacher(
     material: Path, recipe: Recipe, loss_network: LossNetwork, tmp_path: Path
 ) -> None:
