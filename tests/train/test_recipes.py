@@ -48,6 +48,6 @@ def test_what_does_not_fit_is_refused(changes: dict[str, str], sentence: str) ->
 def test_unknown_recipe_names_the_known() -> None:
     with pytest.raises(
         InputError,
-        match="unknown recipe 'huang': choose one of edge, edge-finetune, huang2017, huang2017-steady, johnson2016",
+        match="unknown recipe 'huang': choose one of edge, edge-finetune, edge-steady, huang2017, huang2017-steady, j",
     ):
         load_recipe("huang")
