@@ -49,9 +49,9 @@ class Recipe:
         temporal_weight: lambda of the paper, on the temporal loss; 0 trains on single frames.
         temporal_start: share of ``steps`` before the temporal loss sets in.
         temporal_ramp: share of ``steps`` over which it rises to its weight.
-        contrast: what the checkpoints' contrast about the mean colour is multiplied with. Grams of crops vary more than
-            those of frames, and a squared distance to the style's is least where they fall short of it: the network
-            paints paler than the painting, and more temporal weight with this back costs less style than it saves.
+        contrast: what the checkpoints' contrast about the mean colour is multiplied with. Networks paint paler than the
+            painting, presumably because a squared distance to its Grams is least, over crops that vary, where they fall
+            short of it: more temporal weight with some contrast added back costs less style than it saves.
         luminance: whether the temporal loss lets an output change as much as its source's luminance did (ReCoNet), so
             that a change of light is no flicker.
         temporal_feature_weight: on the temporal loss between the network's own features after its residual blocks
