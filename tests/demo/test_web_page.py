@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from steadystyle.demo.web.server import PAGE
-from steadystyle.runtimes.registry import open_stylizer
+from steadystyle.runtimes.registry import bundled_models, open_stylizer
 from steadystyle.tests.browser import Browser, Page, need_chromium
 from steadystyle.video.frames import read_frames, write_video
 from steadystyle.video.scenes import harbour
@@ -256,7 +256,7 @@ def test_it_is_used_by_keyboard_and_read_out_by_name(page: Page) -> None:
     assert {"Camera", "Pause", "Record", "Save picture"} <= set(controls["button"])
     assert controls["combobox"] == ["Size", "Camera side"]
     assert controls["meter"] == ["Flicker where nothing moves"]
-    assert len(controls["radio"]) == 6
+    assert len(controls["radio"]) == len(bundled_models())
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (844, 390), (320, 568), (1280, 800)])
