@@ -3,6 +3,7 @@
 import io
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
@@ -109,12 +110,40 @@ def _graph_model(graph: DeployableGraph | PatchGraph, size: Size | None) -> Any:
     if opset != OPSET:  # asked for one that it cannot write, the exporter silently takes another
         raise RuntimeError(f"torch.onnx.export wrote opset {opset} where {OPSET} was asked for")
     _strip(model)
+    _merge_slices(model)
     if size is None:
         # The exporter derives the output's sides as expressions; they are those of the input.
         for end in (model.graph.input[0], model.graph.output[0]):
             end.type.tensor_type.shape.dim[0].dim_param = "height"
             end.type.tensor_type.shape.dim[1].dim_param = "width"
     return model
+
+
+def _merge_slices(model: Any) -> None:
+    """Make one of two slices along different axes that follow each other: each of them is a copy."""
+    graph = model.graph
+    constants = {entry.name: onnx.numpy_helper.to_array(entry) for entry in graph.initializer}
+    slices = {node.output[0]: node for node in graph.node if node.op_type == "Slice"}
+    users = Counter(name for node in graph.node for name in node.input)
+    for second in [node for node in slices.values() if node.input[0] in slices]:
+        first = slices[second.input[0]]
+        names = [*first.input[1:], *second.input[1:]]
+        if len(names) != 8 or not all(name in constants for name in names) or users[first.output[0]] > 1:
+            continue
+        bounds = [[constants[name] for name in node.input[1:]] for node in (first, second)]
+        if set(bounds[0][2]) & set(bounds[1][2]):
+            continue
+        for i, pair in enumerate(zip(*bounds, strict=True)):  # starts, ends, axes, steps
+            name = f"{second.output[0]}_bounds_{i}"
+            constants[name] = np.concatenate(pair)
+            graph.initializer.append(onnx.numpy_helper.from_array(constants[name], name))
+            second.input[1 + i] = name
+        second.input[0] = first.input[0]
+        graph.node.remove(first)
+    used = {name for node in graph.node for name in node.input}
+    kept = [entry for entry in graph.initializer if entry.name in used]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
 
 
 class _Frames:
@@ -147,7 +176,7 @@ def _in_eight_bits(
     own = [node.name for node in convolutions if node.input[1] in weights]
     given = {}
     for name, layer in zip(own, layers, strict=False):
-        if layer in ranges and layer not in quantization.float_layers:
+        if layer in ranges:  # of a layer in float, too: the sum that it goes into is in eight bits
             low, high = (np.float32(end) for end in ranges[layer])
             for tensor in _laid_out(model, next(node.output[0] for node in convolutions if node.name == name)):
                 given[tensor] = [{"rmin": low, "rmax": high}]
@@ -165,7 +194,7 @@ def _in_eight_bits(
             written,
             _Frames(quantization.frames),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "Relu", "Add"] if sums else ["Conv"],
+            op_types_to_quantize=["Conv", "Relu", "Add", "Slice", "Pad"] if sums else ["Conv"],
             nodes_to_exclude=sorted(in_float),
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -195,6 +224,7 @@ def _on_bytes(model: Any) -> None:
     A frame's bytes become floats and are quantized for the first layer; what the last one gives is turned back into
     floats, rounded and cut to bytes. With a scale of 1 and a zero point of 0, the one kind of bytes is the other, and
     rounding and cutting are what quantizing does. Where a layer at an end stays in float, that end stays as it is.
+    What replicates a border copies, so that it too may as well copy bytes; ONNX Runtime does not see that by itself.
     """
     graph = model.graph
     makers = {name: node for node in graph.node for name in node.output}
@@ -228,6 +258,17 @@ def _on_bytes(model: Any) -> None:
             dead += [part.name for part in (*chain, node)]
             quantize.input[1:] = [scale, zero]
             quantize.output[0] = cast.output[0]
+    for pad in [node for node in graph.node if node.op_type == "Pad"]:
+        before, after = makers.get(pad.input[0]), users.get(pad.output[0], [])
+        if (
+            before is None
+            or before.op_type != "DequantizeLinear"
+            or [use.op_type for use in after] != ["QuantizeLinear"]
+        ):
+            continue
+        if before.input[1:] == after[0].input[1:]:
+            pad.input[0], pad.output[0] = before.input[0], after[0].output[0]
+            dead += [after[0].name, *([before.name] if len(users[before.output[0]]) == 1 else [])]
     kept = [node for node in graph.node if node.name not in dead]
     del graph.node[:]
     graph.node.extend(kept)

@@ -25,13 +25,17 @@ class PatchGraph(nn.Module):
     def __init__(self, network: PatchNetwork) -> None:
         super().__init__()
         network = in_bytes(copy.deepcopy(network).requires_grad_(False).eval())
-        self.margin = network.margin
+        self.margin, self.crop = network.margin, network.crop
         self.stem: nn.Module = network.stem
         self.down = network.down
         self.blocks = network.blocks
         self.up: nn.Module = network.up
         self.strokes = network.strokes
         self.head: nn.Module = network.head
+        network.stem.weight.copy_(network.stem.weight[:, in_words()])
+        network.head.weight.copy_(network.head.weight[in_words()])
+        if network.head.bias is not None:
+            network.head.bias.copy_(network.head.bias[in_words()])
 
     def rectified(self) -> list[str]:
         """Names of the layers whose results go through a ReLU at once: what is below zero needs no steps."""
@@ -67,35 +71,39 @@ class PatchGraph(nn.Module):
         Returns:
             (H, W, 3) uint8 RGB.
         """
-        height, width, margin = frame.shape[0], frame.shape[1], self.margin
-        x = _framed(_framed(frame, margin, 0), margin, 1)  # (rows, columns, 3)
-        rows, columns = x.shape[0], x.shape[1]
-        # Rows and columns change places in pieces of 12 bytes, four pixels, at the speed of a copy.
-        x = x.reshape(rows // 4, 4, columns // 4, 12).permute(0, 2, 1, 3).reshape(1, rows // 4, columns // 4, 48)
+        height, width, crop = frame.shape[0], frame.shape[1], self.crop
+        x = _in_patches(frame, self.margin)
         x = x.permute(0, 3, 1, 2).float()  # (1, 48, h, w) in 0..255
         quarter = functional.relu(self.stem(x))
         eighth = self.blocks(self.down(quarter))
-        x = self.up(eighth).permute(0, 2, 3, 1)  # (1, h / 2, w / 2, 4 C), patches of 2x2
-        x = x.reshape(rows // 8, columns // 8, 2, -1).permute(0, 2, 1, 3).reshape(1, rows // 4, columns // 4, -1)
-        quarter = functional.relu(quarter + x.permute(0, 3, 1, 2))
+        x = self.up(eighth).permute(0, 2, 3, 1)  # (1, h', w', 4 C), patches of 2x2
+        rows, columns = x.shape[1], x.shape[2]
+        x = x.reshape(rows, columns, 2, -1).permute(0, 2, 1, 3).reshape(1, 2 * rows, 2 * columns, -1)
+        quarter = functional.relu(quarter[:, :, 1:, 1:] + x.permute(0, 3, 1, 2))
         for stroke in self.strokes:
             quarter = functional.relu(stroke(quarter))
         x = self.head(quarter).round().clamp(0.0, 255.0).to(torch.uint8).permute(0, 2, 3, 1)
-        # Rows of the margin go before those of the patches are laid out: there are fewer to lay out then.
-        down = (height + 3) // 4
-        x = x[:, margin // 4 : margin // 4 + down].reshape(down, columns // 4, 4, 12).permute(0, 2, 1, 3)
-        result: Tensor = x.reshape(4 * down, columns, 3)[:height, margin : margin + width]
+        rows, columns = x.shape[1], x.shape[2]
+        x = x.reshape(rows, 3 * columns, 4, 4).permute(0, 2, 1, 3).reshape(4 * rows, 4 * columns, 3)
+        result: Tensor = x[crop : crop + height, crop : crop + width]
         return result
 
 
-def _framed(x: Tensor, margin: int, side: int) -> Tensor:
-    """A frame with its margin along one side, and with what fills up to a multiple of 8, both replicated."""
-    length = x.shape[side]
-    filled = (length + 7) // 8 * 8 + 2 * margin
+def _in_patches(frame: Tensor, margin: int) -> Tensor:
+    """A frame, extended as `PatchNetwork.framing` says, as patches of 4x4 pixels: (H, W, 3) to (1, h, w, 48).
+
+    Engines copy whole rows quickly, and words of 4 bytes when they change places once in all, not once for each row of
+    patches; so first rows, all those that come first in a patch before the second ones, then words.
+    """
+    height, width = frame.shape[0], frame.shape[1]
+    before, after = margin + 8, margin + 4
+    rows, columns = ((length + 7) // 8 * 8 + before + after for length in (height, width))
+    places = (torch.arange(rows) - before).clamp(0, height - 1).reshape(-1, 4).t().reshape(-1)
+    x = frame.index_select(0, places)
     # Of a size that is not a number yet all of 7 are added, and cut again: the graph of any size has no branch.
-    after = filled - margin - length if type(length) is int else margin + 7
-    first, last = x.narrow(side, 0, 1), x.narrow(side, length - 1, 1)
-    return torch.cat([first] * margin + [x] + [last] * after, side).narrow(side, 0, filled)
+    after = columns - before - width if type(width) is int else after + 7
+    x = torch.cat([x[:, :1]] * before + [x] + [x[:, width - 1 :]] * after, 1).narrow(1, 0, columns)
+    return x.reshape(4, -1, 4).permute(1, 0, 2).reshape(1, rows // 4, columns // 4, 48)
 
 
 class PatchImageGraph(nn.Module):
@@ -110,7 +118,7 @@ class PatchImageGraph(nn.Module):
         super().__init__()
         self.network = in_bytes(copy.deepcopy(network).requires_grad_(False).eval())
         self.size = size
-        self.padding = network.margin + 7
+        self.padding = max(network.framing(*size))
         # Such engines have operators for patches, which put a colour's pixels together, not a pixel's colours.
         network = self.network
         network.stem.weight.copy_(network.stem.weight[:, colours_together(3, 4)])
@@ -123,15 +131,15 @@ class PatchImageGraph(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Map (1, 3, H, W) RGB in 0..255 to the same, whole numbers as floats."""
         network = self.network
-        (width, height), margin = self.size, network.margin
-        x = functional.pad(image, (margin, margin - width % -8, margin, margin - height % -8), mode="replicate")
+        (width, height), crop = self.size, network.crop
+        x = functional.pad(image, network.framing(width, height), mode="replicate")
         quarter = functional.relu(network.stem(functional.pixel_unshuffle(x, 4)))
         eighth = network.blocks(network.down(quarter))
-        quarter = functional.relu(quarter + functional.pixel_shuffle(network.up(eighth), 2))
+        quarter = functional.relu(quarter[:, :, 1:, 1:] + functional.pixel_shuffle(network.up(eighth), 2))
         for stroke in network.strokes:
             quarter = functional.relu(stroke(quarter))
         x = functional.pixel_shuffle(network.head(quarter), 4)
-        return x[:, :, margin : margin + height, margin : margin + width].clamp(0.0, 255.0).round()
+        return x[:, :, crop : crop + height, crop : crop + width].clamp(0.0, 255.0).round()
 
 
 def in_bytes(network: PatchNetwork) -> PatchNetwork:
@@ -141,6 +149,14 @@ def in_bytes(network: PatchNetwork) -> PatchNetwork:
     if network.head.bias is not None:
         network.head.bias.mul_(255.0)
     return network
+
+
+def in_words() -> Tensor:
+    """Where the bytes of a patch of 4x4 pixels, column of words by column, stand in the order of its rows.
+
+    A row of the patch is 12 bytes, three words: the first words of the four rows come first, then the second ones.
+    """
+    return torch.arange(48).reshape(4, 3, 4).transpose(0, 1).reshape(-1)
 
 
 def colours_together(channels: int, side: int) -> Tensor:

@@ -131,47 +131,46 @@ def _stylized(graph: Any, frame: Any) -> Any:
 
 def _patches_stylized(graph: Any, frame: Any) -> Any:
     """`PatchGraph.forward` in TensorFlow: (H, W, 3) uint8 RGB to the same."""
-    height, width, margin = frame.shape[0], frame.shape[1], graph.margin
-    x = _framed(frame, margin, 0)
-    if height % 8:
-        x = tf.concat([x] + [x[-1:]] * (-height % 8), 0)
-    if width % 8:
-        x = tf.concat([x] + [x[:, -1:]] * (-width % 8), 1)
-    # As in the graph: rows and columns change places in pieces of four pixels (SPACE_TO_DEPTH does not take bytes).
+    height, width, crop = frame.shape[0], frame.shape[1], graph.crop
+    x = _framed(frame, graph.margin + 4, 0)
+    for axis, length in ((0, height), (1, width)):
+        ahead = (slice(None),) * axis
+        first, last = x[(*ahead, slice(0, 1))], x[(*ahead, slice(-1, None))]
+        x = tf.concat([first] * 4 + [x] + [last] * (-length % 8), axis)
+    # As in the graph, but rows of patches by rows: here transposing words at once gains nothing.
     rows, columns = x.shape[0] // 4, x.shape[1] // 4
-    x = tf.transpose(tf.reshape(x, [rows, 4, columns, 12]), [0, 2, 1, 3])
+    x = tf.transpose(tf.reshape(x, [rows, 4, 3 * columns, 4]), [0, 2, 1, 3])
     x = tf.cast(tf.reshape(x, [1, rows, columns, 48]), tf.float32)  # in 0..255
-    quarter = tf.nn.relu(_same_convolution(x, graph.stem, "stem"))
-    eighth = _same_convolution_and_norm(quarter, graph.down, "down")
+    quarter = tf.nn.relu(_own_convolution(x, graph.stem, "stem"))
+    eighth = _own_convolution_and_norm(quarter, graph.down, "down")
     for i, block in enumerate(graph.blocks):
-        y = _same_convolution_and_norm(eighth, block.first, _scope(f"blocks.{i}.first"))
-        eighth = eighth + _same_convolution(y, block.second, _scope(f"blocks.{i}.second"))
-    x = tf.nn.depth_to_space(_same_convolution(eighth, graph.up, "up"), 2)
-    x = tf.nn.relu(quarter + x)
+        y = _own_convolution_and_norm(eighth, block.first, _scope(f"blocks.{i}.first"))
+        eighth = eighth + _own_convolution(y, block.second, _scope(f"blocks.{i}.second"))
+    x = tf.nn.depth_to_space(_own_convolution(eighth, graph.up, "up"), 2)
+    x = tf.nn.relu(quarter[:, 1:, 1:] + x)
     for i, stroke in enumerate(graph.strokes):
-        x = tf.nn.relu(_same_convolution(x, stroke, _scope(f"strokes.{i}")))
-    x = _same_convolution(x, graph.head, "head")
+        x = tf.nn.relu(_own_convolution(x, stroke, _scope(f"strokes.{i}")))
+    x = _own_convolution(x, graph.head, "head")
     # Whole and within 0..255, so that no engine's rounding or wrapping at the cast shows.
     x = tf.cast(tf.round(tf.minimum(tf.nn.relu(x), 255.0)), tf.uint8)
-    return tf.nn.depth_to_space(x, 4)[0, margin : margin + height, margin : margin + width]
+    rows, columns = x.shape[1], x.shape[2]
+    x = tf.transpose(tf.reshape(x, [rows, 3 * columns, 4, 4]), [0, 2, 1, 3])
+    return tf.reshape(x, [4 * rows, 4 * columns, 3])[crop : crop + height, crop : crop + width]
 
 
-def _same_convolution(x: Any, layer: Any, name: str) -> Any:
-    """A convolution that pads by half its kernel with zeros."""
-    border = layer.kernel_size[0] // 2
+def _own_convolution(x: Any, layer: Any, name: str) -> Any:
+    """A convolution, padded as the layer says."""
+    border = layer.padding[0]
     with tf.name_scope(name):
-        if layer.stride[0] > 1:
-            # What TensorFlow calls "SAME" would pad an even picture on one side alone.
-            x = tf.pad(x, [[0, 0], [border, border], [border, border], [0, 0]])
-            x = tf.nn.conv2d(x, _kernel(layer.weight), layer.stride[0], "VALID")
-        else:
-            x = tf.nn.conv2d(x, _kernel(layer.weight), 1, "SAME")
+        if layer.padding_mode == "replicate":
+            x, border = _framed(x, border, 1), 0
+        x = tf.nn.conv2d(x, _kernel(layer.weight), layer.stride[0], "SAME" if border else "VALID")
         return x if layer.bias is None else x + layer.bias.numpy()
 
 
-def _same_convolution_and_norm(x: Any, layer: Any, name: str) -> Any:
-    """A `ConvNorm` that pads with zeros."""
-    x = _same_convolution(x, layer.conv, name)
+def _own_convolution_and_norm(x: Any, layer: Any, name: str) -> Any:
+    """A `ConvNorm`, padded as it says."""
+    x = _own_convolution(x, layer.conv, name)
     return _normalized(x, _moments(x), layer.norm.weight, layer.norm.bias, layer.norm.eps, relu=layer.relu)
 
 

@@ -7,8 +7,8 @@ operation that depends on the frame's size.
 No zero padding reaches the picture. It would draw a frame around it, and tell the network where it is. The input is
 padded once by replication and the convolutions on the way down take no padding; the residual blocks, at a quarter of
 the size, where it costs little, replicate; the convolutions on the way up pad with zeros, which fall into a margin that
-is cropped. The edge network, whose convolutions all pad with zeros because that is quickest in 8 bits, has a margin
-too, and learns its borders from a teacher.
+is cropped. The edge network does the same but for its residual blocks: the first convolution of the first one, which
+is what would paint a line along the border, replicates; the others pad with zeros, because that is quickest in 8 bits.
 """
 
 from __future__ import annotations
@@ -134,10 +134,10 @@ class EncoderDecoder(nn.Module):
 class HalfNormalizedResidual(nn.Module):
     """``x + conv(relu(norm(conv(x))))`` at constant width: one normalization a block, half of `Residual`'s."""
 
-    def __init__(self, channels: int) -> None:
-        """Build a block of two 3x3 convolutions of ``channels`` channels."""
+    def __init__(self, channels: int, *, padding: Padding = "zeros") -> None:
+        """Build a block of two 3x3 convolutions of ``channels`` channels; ``padding`` is the first one's."""
         super().__init__()
-        self.first = ConvNorm(channels, channels, padding="zeros")
+        self.first = ConvNorm(channels, channels, padding=padding)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
         with torch.no_grad():  # near the identity at first, in place of a normalization
             self.second.weight.mul_(0.3)
@@ -162,22 +162,29 @@ class PatchNetwork(nn.Module):
         blocks: number of residual blocks.
         strokes: number of convolutions at a quarter of the size before the head: what is finer than a patch of the
             eighth is painted there.
-        margin: pixels added to each side by replication and cropped from the output, a multiple of 8.
+        margin: pixels beyond each side of the frame, replicated, of which the features are computed; a multiple of 8.
 
     Attributes:
         grid: pixels after which a pattern of its own would repeat.
+        crop: pixels of the margin that are left on each side of the output, and cropped.
     """
 
     def __init__(self, *, quarter: int, eighth: int, blocks: int, strokes: int, margin: int) -> None:
         super().__init__()
         self.margin = margin
         self.grid = 8
-        self.stem = nn.Conv2d(48, quarter, 3, padding=1)
-        self.down = ConvNorm(quarter, eighth, stride=2, padding="zeros")
-        self.blocks = nn.Sequential(*(HalfNormalizedResidual(eighth) for _ in range(blocks)))
+        self.stem = nn.Conv2d(48, quarter, 3)
+        self.down = ConvNorm(quarter, eighth, stride=2, padding="none")
+        self.blocks = nn.Sequential(
+            *(HalfNormalizedResidual(eighth, padding="zeros" if i else "replicate") for i in range(blocks))
+        )
         self.up = nn.Conv2d(eighth, 4 * quarter, 1)
-        self.strokes = nn.ModuleList(nn.Conv2d(quarter, quarter, 3, padding=1) for _ in range(strokes))
-        self.head = nn.Conv2d(quarter, 48, 3, padding=1)
+        # The last convolutions take no padding as long as there is a margin for them to eat.
+        eaten = min(margin // 4, strokes + 1)
+        borders = [1] * (strokes + 1 - eaten) + [0] * eaten
+        self.crop = margin - 4 * eaten
+        self.strokes = nn.ModuleList(nn.Conv2d(quarter, quarter, 3, padding=borders[i]) for i in range(strokes))
+        self.head = nn.Conv2d(quarter, 48, 3, padding=borders[-1])
         with torch.no_grad():
             self.head.weight.mul_(0.1)  # grey at first: loud noise would be hushed by killing what makes it
             nn.init.constant_(self.head.get_parameter("bias"), 0.5)
@@ -191,16 +198,25 @@ class PatchNetwork(nn.Module):
         Returns:
             (B, 3, H, W) RGB in [0, 1]; in training mode a tenth of what is beyond is kept, for its gradient.
         """
-        height, width, margin = x.shape[2], x.shape[3], self.margin
-        x = functional.pad(x, (margin, margin - width % -8, margin, margin - height % -8), mode="replicate")
+        height, width, crop = x.shape[2], x.shape[3], self.crop
+        x = functional.pad(x, self.framing(width, height), mode="replicate")
         quarter = functional.relu(self.stem(split_patches(x, 4)))
         eighth = self.blocks(self.down(quarter))
-        quarter = functional.relu(quarter + join_patches(self.up(eighth), 2))
+        quarter = functional.relu(quarter[:, :, 1:, 1:] + join_patches(self.up(eighth), 2))
         for stroke in self.strokes:
             quarter = functional.relu(stroke(quarter))
-        x = join_patches(self.head(quarter), 4)[:, :, margin : margin + height, margin : margin + width]
+        x = join_patches(self.head(quarter), 4)[:, :, crop : crop + height, crop : crop + width]
         inside = x.clamp(0.0, 1.0)
         return inside + 0.1 * (x - inside) if self.training else inside
+
+    def framing(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """Pixels by which a frame is extended before anything is computed: left, right, top and bottom.
+
+        The margin, what fills up to a multiple of 8, 4 for the reach of ``stem``, and above and on the left, where the
+        stride of ``down`` looks beyond, 4 more.
+        """
+        before, after = self.margin + 8, self.margin + 4
+        return before, after - width % -8, before, after - height % -8
 
     @torch.no_grad()
     def multiply_contrast(self, gain: float, colour: Tensor) -> None:

@@ -114,6 +114,11 @@ def test_eight_bit_onnx_works_on_the_bytes_of_the_frame(artifacts: Mapping[str, 
     weights = {entry.name for entry in model.graph.initializer}
     taken = {name for node in model.graph.node for name in node.input}
     assert weights <= taken, "weights that nothing uses"
+    # Copies are of bytes, too, and cut both axes at once.
+    makers = {name: node.op_type for node in model.graph.node for name in node.output}
+    assert [makers[node.input[0]] for node in model.graph.node if node.op_type == "Pad"] == ["QuantizeLinear"]
+    for node in model.graph.node:
+        assert node.op_type != "Slice" or makers.get(node.input[0]) != "Slice"
 
 
 def test_any_size_is_any(checkpoint: Path, tmp_path: Path) -> None:

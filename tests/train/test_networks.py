@@ -56,6 +56,23 @@ def test_unknown_names_are_refused() -> None:
 def test_multiplications_are_those_of_the_convolutions() -> None:
     network = build_network("edge", {"quarter": 8, "eighth": 16, "blocks": 1, "strokes": 1, "margin": 8})
     width, height = 48, 32  # with the margin 64 x 48: 16 x 12 at a quarter, 8 x 6 at an eighth
-    quarter = 16 * 12 * (48 * 8 * 9 + 8 * 8 * 9 + 8 * 48 * 9)
+    quarter = 17 * 13 * 48 * 8 * 9 + 14 * 10 * 8 * 8 * 9 + 12 * 8 * 8 * 48 * 9  # those after the sum eat the margin
     eighth = 8 * 6 * (8 * 16 * 9 + 2 * 16 * 16 * 9 + 16 * 32)
     assert multiplications(network, (width, height)) == quarter + eighth
+
+
+def test_the_border_of_the_edge_network_is_like_the_rest() -> None:
+    torch.manual_seed(0)
+    network = build_network("edge", {"quarter": 8, "eighth": 16, "blocks": 2, "strokes": 1, "margin": 8}).eval()
+    seen = []
+    network.get_submodule("blocks.0.first.conv").register_forward_hook(
+        lambda _layer, _inputs, output: seen.append(output)
+    )
+    with torch.no_grad():
+        for i in range(2):  # what the blocks' own zero padding paints is a loss's business
+            network.get_parameter(f"blocks.{i}.second.weight").zero_()
+        network.get_parameter("head.weight").mul_(10.0)
+        output = network(torch.full((1, 3, 40, 51), 0.7))
+    assert torch.allclose(seen[0], seen[0][:, :, 3:4, 3:4].expand_as(seen[0]), atol=1e-5)
+    cells = output[:, :, :40, :48].unfold(2, 8, 8).unfold(3, 8, 8)  # patches of 8x8: the same in each
+    assert cells.std() > 0.01 and torch.allclose(cells, cells[:, :, 2:3, 2:3].expand_as(cells), atol=1e-5)
