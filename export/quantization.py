@@ -38,8 +38,8 @@ Image = NDArray[np.uint8]
 
 CALIBRATION_FRAMES = 10
 MOST_FLICKER = 1.055
-"""Most that 8 bits may multiply the temporal error with, in the simulation, whose three frames say more than an artifact
-shows to `verify` (1.051 and 1.023 for one, whose floor is 1.05)."""
+"""Most that 8 bits may multiply the temporal error with, in the simulation, whose three frames say more than an
+artifact shows to `verify` (1.051 and 1.023 for one, whose floor is 1.05)."""
 LEAST_PSNR_DB = 33.0
 """Least PSNR of the simulation against float; over the floor of `verify`, for margin."""
 OUTLIERS = 2e-4
