@@ -137,7 +137,7 @@ def _patches_stylized(graph: Any, frame: Any) -> Any:
         ahead = (slice(None),) * axis
         first, last = x[(*ahead, slice(0, 1))], x[(*ahead, slice(-1, None))]
         x = tf.concat([first] * 4 + [x] + [last] * (-length % 8), axis)
-    # As in the graph, but rows of patches by rows: here transposing words at once gains nothing.
+    # As in the graph, patches are columns of words; here row of patches by row.
     rows, columns = x.shape[0] // 4, x.shape[1] // 4
     x = tf.transpose(tf.reshape(x, [rows, 4, 3 * columns, 4]), [0, 2, 1, 3])
     x = tf.cast(tf.reshape(x, [1, rows, columns, 48]), tf.float32)  # in 0..255
