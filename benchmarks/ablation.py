@@ -13,17 +13,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from ..train.checkpoint import load_checkpoint
-from ..train.trainer import to_frame, to_tensor
 from ..video.files import InputError
 from ..video.motions import SCENES
-from .clips import FileClip, Frame, SceneClip
-from .judging import open_judging, read_style_images
-from .report import Method, Row
-from .steadiness import IDENTITY, Stylize, controls_of, measure_clip, measure_drift
+from .clips import FileClip, SceneClip
+from .held_out import measure, open_held_out_judging, row_of, stylizer
+from .steadiness import measure_clip
 
 BASE = "the recipe"
 VARIANTS: Mapping[str, dict[str, str]] = {
@@ -70,31 +65,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
     for row in options.only or VARIANTS:
         checkpoint = _trained(row, options)
-        stylize = {row: _stylizer(checkpoint)}
-        methods = [Method(IDENTITY, "control"), Method(row, "artifact"), *controls_of(row)]
-        judging = open_judging(methods, read_style_images(options.style), options.loss_network, {})
-        found = [_row(row, measure_clip(clip, stylize, judge=judging.judge)[0].rows) for clip in clips]
-        short, long = (
-            [entry.excess for entry in entries if entry is not None]
-            for entries in ([one.short for one in found], [one.long for one in found])
-        )
-        style, content = (
-            [value for value in values if value is not None]
-            for values in (
-                [one.style.score for one in found if one.style],
-                [one.style.content for one in found if one.style],
-            )
-        )
-        drift = measure_drift(next(iter(clips[0])), stylize)[row]
-        lit = _row(row, measure_clip(light, stylize)[0].rows).short
-        figures = [np.mean(values) for values in (short, long, style, content)]
-        cells = [f"{figure:.4f}" for figure in figures[:2]] + [f"{figure:.3f}" for figure in figures[2:]]
-        cells += [f"{drift:.4f}", f"{lit.excess:.4f}" if lit else "n/a"]
+        stylize = {row: stylizer(load_checkpoint(checkpoint).network.eval())}
+        found = measure(stylize, clips, open_held_out_judging(options.style, [row], options.loss_network))[row]
+        lit = row_of(row, measure_clip(light, stylize)[0].rows).short
+        cells = [f"{value:.4f}" for value in (found.short, found.long)]
+        cells += [
+            f"{found.style:.3f}",
+            f"{found.content:.3f}",
+            f"{found.drift:.4f}",
+            f"{lit.excess:.4f}" if lit else "n/a",
+        ]
         print(f"| {row} | {' | '.join(cells)} |", flush=True)
-
-
-def _row(name: str, rows: Sequence[Row]) -> Row:
-    return next(row for row in rows if row.method == name)
 
 
 def _trained(row: str, options: argparse.Namespace) -> Path:
@@ -116,16 +97,6 @@ def _trained(row: str, options: argparse.Namespace) -> Path:
             raise InputError(f"the run '{row}' failed: {result.stderr.strip()}")
         done.touch()
     return checkpoint
-
-
-def _stylizer(checkpoint: Path) -> Stylize:
-    network = load_checkpoint(checkpoint).network.eval()
-
-    def stylize(frame: Frame) -> Frame:
-        with torch.inference_mode():
-            return to_frame(network(to_tensor(frame[None], torch.device("cpu")))[0])
-
-    return stylize
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ OWNERS: dict[str, list[str]] = {
         "export/*.py",
         "runtimes/pytorch.py",
         "benchmarks/baselines/*.py",
-        "benchmarks/ablation.py",
+        "benchmarks/held_out.py",
     ],
     "safetensors": ["train/*.py"],
     "yaml": ["train/recipes.py"],

@@ -30,6 +30,8 @@ class Recipe:
         crop: side of the square training crop, px.
         border: px along each side of a crop that the network sees and no loss does; what it paints there, where padding
             tells it that it is at a border, would be cheap style.
+        border_jitter: px, of what is left of the crop, by which the part that losses see moves about from step to step:
+            where it ends the loss network's own padding begins, and a line painted along it would be cheap style, too.
         border_weight: on the mean squared difference between what the network paints along the border of a smaller crop
             and what it paints there within the whole one, so that a frame's border looks like the rest of it.
         learning_rate: Adam's, after a warm-up of ``warmup_steps``; falls along a half cosine to 2 % of it.
@@ -82,6 +84,7 @@ class Recipe:
     batch: int = 1
     crop: int = 224
     border: int = 0
+    border_jitter: int = 0
     border_weight: float = 0.0
     learning_rate: float = 1.5e-3
     warmup_steps: int = 100
@@ -132,8 +135,8 @@ class Recipe:
                 raise InputError(f"recipe '{self.name}': {name} must be at least 1, not {getattr(self, name)}")
         if self.crop < 32 or self.clip_height < self.crop:
             raise InputError(f"recipe '{self.name}': crop must be at least 32 and at most clip_height")
-        if not 0 <= 2 * self.border <= self.crop - 32:
-            raise InputError(f"recipe '{self.name}': border must leave at least 32 px of the crop")
+        if min(self.border, self.border_jitter) < 0 or 2 * self.border + self.border_jitter > self.crop - 32:
+            raise InputError(f"recipe '{self.name}': border and border_jitter must leave at least 32 px of the crop")
         if self.border_weight > 0 and not 0 < 2 * self.inner_offset <= self.crop - 32:
             raise InputError(
                 f"recipe '{self.name}': border_weight needs a border, and 32 px of the crop behind two of it"

@@ -259,7 +259,11 @@ def train(
                     group["lr"] = learning_rate(recipe, progress.step, share)
 
                 terms, total = objective(
-                    forward, batch, temporal_weight(recipe, share), pixels_only=share < recipe.pixels_only
+                    forward,
+                    batch,
+                    temporal_weight(recipe, share),
+                    pixels_only=share < recipe.pixels_only,
+                    offset=loss_offset(recipe, progress.step),
                 )
                 optimizer.zero_grad(set_to_none=True)
                 torch.autograd.backward(total)
@@ -384,6 +388,7 @@ class HybridLoss:
         temporal_weight: float,
         *,
         pixels_only: bool = False,
+        offset: tuple[int, int] | None = None,
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Stylize a batch and weigh the result.
 
@@ -393,6 +398,8 @@ class HybridLoss:
                 float32 px from second to first, ``valid`` (B, 1, H, W) float32.
             temporal_weight: lambda at this step.
             pixels_only: leave out the terms that need the loss network.
+            offset: rows and columns, of ``border_jitter``, by which the part that losses see is moved; half of it by
+                default.
 
         Returns:
             The unweighted terms (detached) and the weighted sum.
@@ -405,17 +412,20 @@ class HybridLoss:
             () if pixels_only else layers
             for layers in (self.content_layers, self.style_layers, self.half_layers, self.teacher_layers)
         )
-        inside = slice(recipe.border, source.shape[-1] - recipe.border)
+        side = source.shape[-1] - 2 * recipe.border - recipe.border_jitter
+        down, right = offset or (recipe.border_jitter // 2,) * 2
+        inside = slice(recipe.border + down, recipe.border + down + side)
+        across = slice(recipe.border + right, recipe.border + right + side)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             everything = network(source).float()
             # All that the loss network sees: the first frames come before all second ones.
             seen = slice(None if recipe.both_frames else len(batch["first"]))
-            output = everything[seen, :, inside, inside]
+            output = everything[seen, :, inside, across]
             features = self.loss_network(output, {*style, *content, *teacher})
             half_features = self.loss_network(functional.avg_pool2d(output, 2), half)
             with torch.no_grad():
-                source_features = self.loss_network(source[seen, :, inside, inside], content)
-                taught = self.teacher(source[seen]).float()[..., inside, inside] if self.teacher is not None else None
+                source_features = self.loss_network(source[seen, :, inside, across], content)
+                taught = self.teacher(source[seen]).float()[..., inside, across] if self.teacher is not None else None
                 taught_features = self.loss_network(taught, teacher) if taught is not None else {}
         if content:
             terms["content"] = recipe.content_weight, content_loss(features, source_features)
@@ -434,7 +444,7 @@ class HybridLoss:
             first, second = everything.chunk(2)
             flow = torch.from_numpy(batch["flow"]).to(self.device)
             valid = torch.zeros_like(everything[: len(first), :1])
-            valid[..., inside, inside] = torch.from_numpy(batch["valid"]).to(self.device)[..., inside, inside]
+            valid[..., inside, across] = torch.from_numpy(batch["valid"]).to(self.device)[..., inside, across]
             change = luminance_change(source[: len(first)], source[len(first) :], flow) if recipe.luminance else None
             terms["temporal"] = temporal_weight, temporal_loss(first, second, flow, valid, change)
             if recipe.temporal_feature_weight > 0 and temporal_weight > 0:
@@ -470,6 +480,12 @@ def temporal_weight(recipe: Recipe, share: float) -> float:
     """Lambda with ``share`` of the run done: 0 until ``temporal_start``, then a line up over ``temporal_ramp``."""
     risen = (share - recipe.temporal_start) / max(recipe.temporal_ramp, 1e-9)
     return recipe.temporal_weight * min(max(risen, 0.0), 1.0)
+
+
+def loss_offset(recipe: Recipe, step: int) -> tuple[int, int]:
+    """Rows and columns, 0 to ``border_jitter`` each, by which the part of a crop that losses see is moved."""
+    down, right = np.random.default_rng((recipe.seed, step)).integers(recipe.border_jitter + 1, size=2)
+    return int(down), int(right)
 
 
 def validation_loss(objective: HybridLoss, network: nn.Module, batches: Sequence[dict[str, NDArray[Any]]]) -> float:

@@ -16,7 +16,15 @@ import torch
 from steadystyle.train.checkpoint import load_checkpoint, read_tensors
 from steadystyle.train.loss_network import LossNetwork
 from steadystyle.train.recipes import Recipe
-from steadystyle.train.trainer import STATE_NAME, HybridLoss, StepReport, learning_rate, temporal_weight, train
+from steadystyle.train.trainer import (
+    STATE_NAME,
+    HybridLoss,
+    StepReport,
+    learning_rate,
+    loss_offset,
+    temporal_weight,
+    train,
+)
 from steadystyle.video.files import InputError
 from steadystyle.video.images import read_image
 
@@ -289,6 +297,20 @@ def test_what_is_painted_in_the_border_counts_nothing(
     plain = painting(0.0, 0.0)
     assert painting(0.5, 0.0) == plain
     assert all(value != plain[key] for key, value in painting(0.0, 0.1).items())
+    # What moves about is part of the crop behind the border: all of it is seen at one offset or another.
+    objective.recipe = dataclasses.replace(recipe, border_jitter=6)
+    seen = np.zeros((64, 64), bool)
+    for offset in {loss_offset(objective.recipe, step) for step in range(200)}:
+        bright = {key: np.zeros((1, 64, 64, 3), np.uint8) for key in ("first", "second")}
+        place = torch.zeros(1, 1, 64, 64, requires_grad=True)
+        torch.autograd.backward(objective(lambda x: x + place, {**batch, **bright}, 100.0, offset=offset)[1])  # noqa: B023
+        reached = np.asarray(place.grad)[0, 0] != 0
+        rows, columns = np.flatnonzero(reached.any(1)), np.flatnonzero(reached.any(0))
+        assert (rows[0], rows[-1], columns[0], columns[-1]) == (
+            8 + offset[0], 49 + offset[0], 8 + offset[1], 49 + offset[1]
+        )  # fmt: skip
+        seen |= reached
+    assert seen[8:56, 8:56].mean() > 0.95 and not seen[:8].any() and not seen[:, 56:].any()
     # The smaller crop of 32 px lies within 16 px of its border. In the second of two frames, its top 8 rows and right 8
     # columns are 0.1 off, and 0.2 where they meet.
     objective.recipe = dataclasses.replace(recipe, border_weight=1.0)
@@ -298,3 +320,5 @@ def test_what_is_painted_in_the_border_counts_nothing(
         dataclasses.replace(recipe, crop=64, border=12, border_weight=1.0)
     with pytest.raises(InputError, match="at least 32 px"):
         dataclasses.replace(recipe, crop=64, border=20)
+    with pytest.raises(InputError, match="at least 32 px"):
+        dataclasses.replace(recipe, crop=64, border=8, border_jitter=17)

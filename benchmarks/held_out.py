@@ -1,0 +1,180 @@
+r"""What checkpoints would be worth, on clips that are neither trained on nor reported on: to choose which one to ship.
+
+    python -m steadystyle.benchmarks.held_out CHECKPOINT... --style IMAGE --clips DIR --loss-network VGG19.safetensors \
+        --peer PEER.onnx --contrast 1.1
+
+Networks are measured as they were trained, in float, not as artifacts. With a peer, what a network adds to the source's
+temporal error, mean over the clips, is given as a share of what the peer adds, mean over the clips.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..train.checkpoint import load_checkpoint
+from ..train.trainer import to_frame, to_tensor, with_contrast
+from ..video.files import InputError
+from .clips import ClipSource, FileClip, Frame
+from .judging import Judging, open_judging, read_style_images
+from .peer import open_peer
+from .report import Method, Row
+from .steadiness import IDENTITY, Stylize, controls_of, measure_clip, measure_drift
+
+_PLAIN = {"white": (245, 245, 245), "blue": (120, 160, 220), "dark": (60, 60, 60)}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a stylizer did on clips, mean over them.
+
+    Attributes:
+        short: excess temporal error at interval 1.
+        long: at interval 5.
+        style: style score.
+        content: content score.
+        drift: of a still frame of the first clip under noise.
+    """
+
+    short: float
+    long: float
+    style: float
+    content: float
+    drift: float
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the table to standard output as Markdown."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
+    parser.add_argument("--style", type=Path, required=True, help="style image of all of them")
+    parser.add_argument("--clips", type=Path, required=True, help="folder of clips to measure on")
+    parser.add_argument("--loss-network", type=Path, required=True)
+    parser.add_argument("--peer", type=Path, help="ONNX model to be held against")
+    parser.add_argument("--frames", type=int, default=12, help="of each clip")
+    parser.add_argument(
+        "--contrast", type=float, action="append", default=[], metavar="GAIN",
+        help="measure each with this contrast, too, as the recipes' value `contrast` would have it",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    clips = [FileClip(clip, max_frames=options.frames) for clip in sorted(options.clips.iterdir())]
+    if not clips:
+        raise InputError(f"there are no clips in {options.clips}: name a folder that holds some")
+    scenes = [next(iter(clip)) for clip in clips]
+    stylizers: dict[str, Stylize] = {}
+    for path in options.checkpoints:
+        network = load_checkpoint(path).network.eval()
+        stylizers[str(path)] = stylizer(network)
+        for gain in options.contrast:
+            if not hasattr(network, "multiply_contrast"):
+                raise InputError(f"the network of {path} has no contrast to set: leave --contrast away")
+            stylizers[f"{path}, contrast {gain:g}"] = stylizer(with_contrast(network, gain, scenes))
+    own = list(stylizers)
+    if options.peer is not None:
+        stylizers[options.peer.name] = open_peer(options.peer)
+    judging = open_held_out_judging(options.style, list(stylizers), options.loss_network)
+    found = measure(stylizers, clips, judging)
+    peer = found[options.peer.name] if options.peer is not None else None
+    of_peer = "" if peer is None else "share of the peer's "
+    print(f"| | {of_peer}excess e(1) | e(5) | drift | style | content | border: white, blue, dark |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for name in own:
+        one = found[name]
+        cells = [f"{value:.4f}" for value in (one.short, one.long, one.drift)]
+        if peer is not None:
+            shares = (one.short / peer.short, one.long / peer.long, one.drift / peer.drift)
+            cells = [f"{share:.3f}" for share in shares]
+        lines = [border_line(stylizers[name], scenes, colour) for colour in _PLAIN.values()]
+        cells += [f"{one.style:.3f}", f"{one.content:.2f}", " ".join(f"{line:.1f}" for line in lines)]
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def open_held_out_judging(style: Path, names: Sequence[str], loss_network: Path) -> Judging:
+    """The judge of stylizers that all have one style image.
+
+    Raises:
+        InputError: an unusable image or loss network.
+    """
+    methods = [Method(IDENTITY, "control")]
+    for name in names:
+        methods += [Method(name, "artifact"), *controls_of(name)]
+    return open_judging(methods, read_style_images(style), loss_network, {})
+
+
+def measure(stylizers: Mapping[str, Stylize], clips: Sequence[ClipSource], judging: Judging) -> dict[str, Figures]:
+    """Figures of stylizers, all on the same frames and flow.
+
+    Args:
+        stylizers: by name.
+        clips: at least one.
+        judging: knows the same names.
+
+    Raises:
+        InputError: a clip without frames, or without a pair that could be measured.
+    """
+    rows = [measure_clip(clip, stylizers, judge=judging.judge)[0].rows for clip in clips]
+    drifts = measure_drift(next(iter(clips[0])), stylizers)
+    return {name: _figures([row_of(name, one) for one in rows], drifts[name]) for name in stylizers}
+
+
+def row_of(name: str, rows: Sequence[Row]) -> Row:
+    """The row of one method."""
+    return next(row for row in rows if row.method == name)
+
+
+def _figures(rows: Sequence[Row], drift: float) -> Figures:
+    columns: list[list[float]] = [
+        [row.short.excess for row in rows if row.short],
+        [row.long.excess for row in rows if row.long],
+        [row.style.score for row in rows if row.style and row.style.score is not None],
+        [row.style.content for row in rows if row.style and row.style.content is not None],
+    ]
+    if not all(columns):
+        raise InputError("the clips are too short to be measured: give clips of six frames or more, without cuts")
+    short, long, style, content = (float(np.mean(column)) for column in columns)
+    return Figures(short, long, style, content, drift)
+
+
+def stylizer(network: nn.Module) -> Stylize:
+    """A network, in float on the CPU, as something that stylizes frames: (H, W, 3) uint8 RGB each."""
+
+    def stylize(frame: Frame) -> Frame:
+        with torch.inference_mode():
+            return to_frame(network(to_tensor(frame[None], torch.device("cpu")))[0])
+
+    return stylize
+
+
+def border_line(stylize: Stylize, scenes: Sequence[Frame], colour: tuple[int, int, int]) -> float:
+    """How a plain area differs along the frame's upper border from what is painted further in, of 255.
+
+    The scene's upper and left parts are painted over with the colour.
+
+    Args:
+        stylize: the network.
+        scenes: (H, W, 3) uint8 RGB each.
+        colour: RGB, of 255.
+
+    Returns:
+        Root mean square difference of the outermost ninth of the height from the mean colour of as much further in,
+        mean over the scenes.
+    """
+    found = []
+    for scene in scenes:
+        height, width = scene.shape[:2]
+        plain = scene.copy()
+        plain[: height * 4 // 9] = colour
+        plain[:, : width // 4] = colour
+        middle = stylize(plain)[:, width * 3 // 8 : width * 7 // 8].astype(np.float64)
+        strip, further = height // 9, height * 8 // 45
+        inside = middle[further : further + strip].mean((0, 1))
+        found.append(float(np.sqrt(np.mean((middle[:strip] - inside) ** 2))))
+    return float(np.mean(found))
+
+
+if __name__ == "__main__":
+    main()
