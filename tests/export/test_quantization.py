@@ -43,8 +43,12 @@ def frames(count: int = 3) -> list[NDArray[np.uint8]]:
 
 def test_the_bundled_scene_is_spread_over_its_length() -> None:
     calibration = load_calibration([], SIZE)
-    assert len(calibration.frames) == CALIBRATION_FRAMES
+    assert len(calibration.frames) == 2 * CALIBRATION_FRAMES
     assert all(frame.shape == (48, 64, 3) for frame in calibration.frames)
+    plain = [np.mean((frame == frame[0, 0]).all(-1)) for frame in calibration.frames[:CALIBRATION_FRAMES]]
+    assert max(plain) < 0.3  # full of detail; and in part plain, from half of the frame to two thirds
+    shares = [np.mean((frame == frame[0, 0]).all(-1)) for frame in calibration.frames[CALIBRATION_FRAMES:]]
+    assert 0.45 < min(shares) < 0.6 < max(shares) < 0.7
     assert calibration.note == ""
     assert calibration.sha256 == load_calibration([], SIZE).sha256
     assert calibration.sha256 != load_calibration([], (64, 50)).sha256
