@@ -133,7 +133,7 @@ def train(
         photos: folder of photographs.
         name: of the model; the folder's name by default.
         resume: go on from the training state in ``out``; bit for bit as an unbroken run on the CPU.
-        start_from: checkpoint whose weights to start from.
+        start_from: checkpoint whose weights to start from; it may have more residual blocks than the recipe's network.
         teacher: checkpoint of the network to learn from, for a recipe that distils.
         minutes: time to train, of all sessions of this run, in place of the recipe's steps: the schedule is stretched
             over it. A run against the clock takes as many steps as it can, so that it is not the same twice.
@@ -620,10 +620,12 @@ def _faster_precision(loss_network: LossNetwork, recipe: Recipe, device: torch.d
 
 
 def _matching_weights(source: nn.Module, target: nn.Module, path: Path) -> dict[str, Tensor]:
-    weights = source.state_dict()
-    if {k: v.shape for k, v in weights.items()} != {k: v.shape for k, v in target.state_dict().items()}:
+    """Weights to start from; residual blocks that the target has fewer of are left out, the last ones first."""
+    weights, wanted = source.state_dict(), target.state_dict()
+    fits = all(key in weights and weights[key].shape == value.shape for key, value in wanted.items())
+    if not fits or any(not key.startswith("blocks.") for key in weights.keys() - wanted.keys()):
         raise InputError(f"{path} holds another network than the recipe's: choose a recipe of the same architecture")
-    return weights
+    return {key: weights[key] for key in wanted}
 
 
 def _save_state(

@@ -11,7 +11,8 @@ def test_the_stages_follow_each_other_and_finished_ones_are_left_alone(
     material: Path, loss_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = {
-        "steps": "2", "crop": "32", "border": "0", "border_jitter": "0", "clip_height": "64", "style_size": "48", "precision": "float32",
+        "steps": "2", "crop": "32", "border": "0", "border_jitter": "0",
+        "clip_height": "64", "style_size": "48", "precision": "float32",
         "content_layers": "[relu2_2]", "style_layers": "[relu1_2]", "style_half_layers": "[relu2_2]",
         "teacher_layers": "[relu2_2]", "clip_intervals": "[1]", "pairs_per_clip": "2",
     }  # fmt: skip

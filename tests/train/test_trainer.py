@@ -251,6 +251,26 @@ def test_what_cannot_be_trained_is_refused_and_nothing_is_lost(
     assert load_checkpoint(tmp_path / "next" / "tiny.safetensors").header.steps == 12  # both runs
 
 
+def test_a_start_may_have_more_residual_blocks(
+    recipe: Recipe, material: Path, loss_network: LossNetwork, tmp_path: Path
+) -> None:
+    def run(name: str, blocks: int, start: Path | None = None) -> dict[str, torch.Tensor]:
+        train(
+            style=material / "style.png", photos=material / "photos", out=tmp_path / name, name="tiny",
+            recipe=dataclasses.replace(recipe, steps=1, learning_rate=0.0, sizes={**recipe.sizes, "blocks": blocks}),
+            loss_network=loss_network, device="cpu", start_from=start,
+        )  # fmt: skip
+        return weights(tmp_path / name)
+
+    deep = run("deep", 2)
+    shallow = run("shallow", 1, tmp_path / "deep" / "tiny.safetensors")
+    assert any(key.startswith("blocks.1.") for key in deep) and any(key.startswith("blocks.0.") for key in shallow)
+    assert shallow.keys() == {key for key in deep if not key.startswith("blocks.1.")}
+    assert all(torch.equal(value, deep[key]) for key, value in shallow.items())
+    with pytest.raises(InputError, match="another network"):
+        run("deeper", 2, tmp_path / "shallow" / "tiny.safetensors")
+
+
 def test_schedules(recipe: Recipe) -> None:
     recipe = dataclasses.replace(
         recipe, steps=1000, warmup_steps=100, temporal_start=0.2, temporal_ramp=0.3, temporal_weight=50.0
