@@ -30,7 +30,8 @@ def test_the_figures_of_a_made_up_run() -> None:
 
 def test_a_steady_run_has_no_slope_jitter_or_misses() -> None:
     found = sustained("ours", [0, 1, 2], [[5.0] * 9] * 3, width=64, height=48, threads=1)
-    assert (found.slope_ms_per_minute, found.jitter_ms, found.over_deadline, found.median_ms) == (0, 0, 0, 5)
+    assert found.slope_ms_per_minute == pytest.approx(0, abs=1e-9)  # how a least-squares line rounds, processors differ
+    assert (found.jitter_ms, found.over_deadline, found.median_ms) == (0, 0, 5)
 
 
 def test_a_method_runs_as_long_as_asked(peer_file: Path, tmp_path: Path) -> None:
