@@ -6,6 +6,8 @@ and nothing here costs anything.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
+import torch.distributed.nn  # before any group: its functions' defaults hold the group of their import for good
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -85,6 +88,9 @@ def join_workers(device: torch.device) -> Iterator[Workers]:
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # The group's threads end with the last reference to it. One that lets a tensor go while the interpreter shuts down
+    # is an abort; what refers to the group goes before.
+    atexit.register(gc.collect)
     try:
         yield Workers(distributed.get_rank(), count, device)
         distributed.barrier()  # one that leaves while others still send has been seen to end in an abort

@@ -1,7 +1,10 @@
 """Run by ``torchrun`` in `test_workers.py`: one of several processes that train together."""
 
+import atexit
+import contextlib
 import json
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -17,6 +20,26 @@ from steadystyle.video.images import read_image
 material, loss, out, values, what = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], sys.argv[5]
 recipe, loss_network = recipe_from_dict(json.loads(values)), load_loss_network(loss)
 torch.set_num_threads(1)
+
+
+def gloo_threads() -> int:
+    """How many this process has, where the system says so."""
+    count = 0
+    for task in Path("/proc/self/task").glob("*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            count += "gloo" in (task / "comm").read_text()
+    return count
+
+
+def say_threads() -> None:
+    """How many of gloo's outlive all else: one that lets a tensor go after this is an abort."""
+    late = time.monotonic() + 5  # a thread that was joined is listed for a moment
+    while gloo_threads() and time.monotonic() < late:
+        time.sleep(0.05)
+    print("gloo threads left:", gloo_threads(), flush=True)
+
+
+atexit.register(say_threads)  # the first to be registered is the last to be called
 
 
 def gradients(workers: Workers) -> dict[str, torch.Tensor]:

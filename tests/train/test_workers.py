@@ -31,7 +31,8 @@ def test_two_processes_have_the_gradients_of_their_joint_batch(
 ) -> None:
     recipe = dataclasses.replace(recipe, grid_weight=5.0)
     both, one = tmp_path / "both.pt", tmp_path / "one.pt"
-    run(2, material, loss_file, both, recipe, "gradients")
+    said = run(2, material, loss_file, both, recipe, "gradients").splitlines()
+    assert said == ["gloo threads left: 0"] * 2
     run(1, material, loss_file, one, dataclasses.replace(recipe, batch=2), "gradients")
     ours, theirs = torch.load(both, weights_only=True), torch.load(one, weights_only=True)
     assert ours.keys() == theirs.keys() and len(ours) > 10
@@ -54,6 +55,7 @@ def test_two_processes_train_one_network_and_go_on_with_it(
     assert sorted(line for line in said if line.startswith("finished")) == ["finished 6", "finished 6"]
     assert [line for line in said if line.startswith("step")] == [f"step {n}" for n in range(1, 7)]
     assert sum("one of 2 processes" in line for line in said) == 1
+    assert said.count("gloo threads left: 0") == 2
     assert read_tensors(out / STATE_NAME)[1]["step"] == 6
     assert all(
         torch.isfinite(value).all() for value in load_checkpoint(out / "tiny.safetensors").network.state_dict().values()
