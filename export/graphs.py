@@ -2,8 +2,9 @@
 
 from torch import nn
 
-from ..train.networks import PatchNetwork
+from ..train.networks import HalfSizeNetwork, PatchNetwork
 from .graph import DeployableGraph, ImageGraph
+from .half_graph import HalfSizeGraph, HalfSizeImageGraph
 from .patch_graph import PatchGraph, PatchImageGraph
 
 
@@ -16,10 +17,12 @@ def deployable_graph(network: nn.Module) -> DeployableGraph | PatchGraph:
     Raises:
         TypeError: a network for which none is written.
     """
+    if isinstance(network, HalfSizeNetwork):
+        return HalfSizeGraph(network)
     return PatchGraph(network) if isinstance(network, PatchNetwork) else DeployableGraph(network)
 
 
-def image_graph(network: nn.Module, size: tuple[int, int]) -> ImageGraph | PatchImageGraph:
+def image_graph(network: nn.Module, size: tuple[int, int]) -> ImageGraph | PatchImageGraph | HalfSizeImageGraph:
     """Rewrite a network for engines that take and give images themselves.
 
     Args:
@@ -29,4 +32,6 @@ def image_graph(network: nn.Module, size: tuple[int, int]) -> ImageGraph | Patch
     Raises:
         TypeError: a network for which none is written.
     """
+    if isinstance(network, HalfSizeNetwork):
+        return HalfSizeImageGraph(network, size)
     return PatchImageGraph(network, size) if isinstance(network, PatchNetwork) else ImageGraph(network, size)
