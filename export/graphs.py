@@ -2,9 +2,8 @@
 
 from torch import nn
 
-from ..train.networks import HalfSizeNetwork, PatchNetwork
+from ..train.networks import PatchNetwork
 from .graph import DeployableGraph, ImageGraph
-from .half_graph import HalfSizeGraph, HalfSizeImageGraph
 from .patch_graph import PatchGraph, PatchImageGraph
 
 
@@ -17,12 +16,10 @@ def deployable_graph(network: nn.Module) -> DeployableGraph | PatchGraph:
     Raises:
         TypeError: a network for which none is written.
     """
-    if isinstance(network, HalfSizeNetwork):
-        return HalfSizeGraph(network)
     return PatchGraph(network) if isinstance(network, PatchNetwork) else DeployableGraph(network)
 
 
-def image_graph(network: nn.Module, size: tuple[int, int]) -> ImageGraph | PatchImageGraph | HalfSizeImageGraph:
+def image_graph(network: nn.Module, size: tuple[int, int]) -> ImageGraph | PatchImageGraph:
     """Rewrite a network for engines that take and give images themselves.
 
     Args:
@@ -32,6 +29,4 @@ def image_graph(network: nn.Module, size: tuple[int, int]) -> ImageGraph | Patch
     Raises:
         TypeError: a network for which none is written.
     """
-    if isinstance(network, HalfSizeNetwork):
-        return HalfSizeImageGraph(network, size)
     return PatchImageGraph(network, size) if isinstance(network, PatchNetwork) else ImageGraph(network, size)

@@ -5,17 +5,14 @@ that rounds with scale 1 and zero point 0 at both ends computes on the frame's o
 """
 
 import copy
-from itertools import pairwise
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..train.networks import HalfSizeNetwork, PatchNetwork
+from ..train.networks import PatchNetwork
 from .graph import InHalf
-
-Network = TypeVar("Network", PatchNetwork, HalfSizeNetwork)
 
 
 class PatchGraph(nn.Module):
@@ -48,24 +45,6 @@ class PatchGraph(nn.Module):
         """Names of the layers whose results are normalized at once: their channels' gains are free."""
         return ["down", *(f"blocks.{i}.first" for i in range(len(self.blocks)))]
 
-    def shared_tensors(self) -> list[tuple[list[str], list[str]]]:
-        """What writes and what reads each tensor between layers, whose channels all let a positive gain pass."""
-        inner = [(f"blocks.{i}.first", f"blocks.{i}.second") for i in range(len(self.blocks))]
-        last = [*(f"strokes.{i}" for i in range(len(self.strokes))), "head"]
-        # At a quarter, at an eighth, inside each block, and at a quarter again.
-        return [
-            (["stem", "up"], ["down", last[0]]),
-            (["down", *(second for _, second in inner)], [*(first for first, _ in inner), "up"]),
-            *(([first], [second]) for first, second in [*inner, *pairwise(last)]),
-        ]
-
-    def rectified_sums(self) -> list[tuple[str, str]]:
-        """Layers whose results are added to what is not below zero and then go through a ReLU, each with a reader.
-
-        The reader takes that other summand as it is.
-        """
-        return [("up", "down")]
-
     def in_half_precision(self) -> Self:
         """Hold the weights in float16 and compute the convolutions in it; sums stay in float32."""
         self.stem, self.up, self.head = InHalf(self.stem), InHalf(self.up), InHalf(self.head)
@@ -93,7 +72,7 @@ class PatchGraph(nn.Module):
             (H, W, 3) uint8 RGB.
         """
         height, width, crop = frame.shape[0], frame.shape[1], self.crop
-        x = in_patches(frame, self.margin + 8, self.margin + 4, 8)
+        x = _in_patches(frame, self.margin)
         x = x.permute(0, 3, 1, 2).float()  # (1, 48, h, w) in 0..255
         quarter = functional.relu(self.stem(x))
         eighth = self.blocks(self.down(quarter))
@@ -103,37 +82,28 @@ class PatchGraph(nn.Module):
         quarter = functional.relu(quarter[:, :, 1:, 1:] + x.permute(0, 3, 1, 2))
         for stroke in self.strokes:
             quarter = functional.relu(stroke(quarter))
-        return out_of_patches(self.head(quarter))[crop : crop + height, crop : crop + width]
+        x = self.head(quarter).round().clamp(0.0, 255.0).to(torch.uint8).permute(0, 2, 3, 1)
+        rows, columns = x.shape[1], x.shape[2]
+        x = x.reshape(rows, 3 * columns, 4, 4).permute(0, 2, 1, 3).reshape(4 * rows, 4 * columns, 3)
+        result: Tensor = x[crop : crop + height, crop : crop + width]
+        return result
 
 
-def in_patches(frame: Tensor, before: int, after: int, multiple: int) -> Tensor:
-    """A frame, extended, as patches of 4x4 pixels: (H, W, 3) to (1, h, w, 48).
+def _in_patches(frame: Tensor, margin: int) -> Tensor:
+    """A frame, extended as `PatchNetwork.framing` says, as patches of 4x4 pixels: (H, W, 3) to (1, h, w, 48).
 
     Engines copy whole rows quickly, and words of 4 bytes when they change places once in all, not once for each row of
     patches; so first rows, all those that come first in a patch before the second ones, then words.
-
-    Args:
-        frame: (H, W, 3) uint8.
-        before: pixels replicated on the left and above.
-        after: the same on the right and below.
-        multiple: what H and W are filled up to a multiple of, with more pixels replicated after them.
     """
     height, width = frame.shape[0], frame.shape[1]
-    fill = multiple - 1
-    rows, columns = ((length + fill) // multiple * multiple + before + after for length in (height, width))
+    before, after = margin + 8, margin + 4
+    rows, columns = ((length + 7) // 8 * 8 + before + after for length in (height, width))
     places = (torch.arange(rows) - before).clamp(0, height - 1).reshape(-1, 4).t().reshape(-1)
     x = frame.index_select(0, places)
-    # Of a size that is not a number yet all it can need is added, and cut again: the graph of any size has no branch.
-    after = columns - before - width if type(width) is int else after + fill
+    # Of a size that is not a number yet all of 7 are added, and cut again: the graph of any size has no branch.
+    after = columns - before - width if type(width) is int else after + 7
     x = torch.cat([x[:, :1]] * before + [x] + [x[:, width - 1 :]] * after, 1).narrow(1, 0, columns)
     return x.reshape(4, -1, 4).permute(1, 0, 2).reshape(1, rows // 4, columns // 4, 48)
-
-
-def out_of_patches(x: Tensor) -> Tensor:
-    """Bytes from patches of 4x4 pixels, in the order of `in_words`: (1, 48, h, w) in 0..255 to (4 h, 4 w, 3) uint8."""
-    x = x.round().clamp(0.0, 255.0).to(torch.uint8).permute(0, 2, 3, 1)
-    rows, columns = x.shape[1], x.shape[2]
-    return x.reshape(rows, 3 * columns, 4, 4).permute(0, 2, 1, 3).reshape(4 * rows, 4 * columns, 3)
 
 
 class PatchImageGraph(nn.Module):
@@ -172,7 +142,7 @@ class PatchImageGraph(nn.Module):
         return x[:, :, crop : crop + height, crop : crop + width].clamp(0.0, 255.0).round()
 
 
-def in_bytes(network: Network) -> Network:
+def in_bytes(network: PatchNetwork) -> PatchNetwork:
     """Change the weights in place so that the network takes and gives 0..255."""
     network.stem.weight.div_(255.0)
     network.head.weight.mul_(255.0)

@@ -15,6 +15,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -271,7 +272,7 @@ def equal_channels(graph: DeployableGraph | PatchGraph, frames: Sequence[Image])
 def counting_ranges(graph: DeployableGraph | PatchGraph, frames: Sequence[Image]) -> dict[str, tuple[float, float]]:
     """Ranges of layers' results, by the layer's name, where less of them counts than there is.
 
-    What the edge networks' enlarging layer gives is added to what is not below zero, and what is below zero then is
+    What the edge network's enlarging layer gives is added to what is not below zero, and what is below zero then is
     cut: less than the negative of the largest of those is as good as that. A trained network is free to give a hundred
     times less, which would leave all that counts a few steps.
 
@@ -282,10 +283,8 @@ def counting_ranges(graph: DeployableGraph | PatchGraph, frames: Sequence[Image]
     if not isinstance(graph, PatchGraph):
         return {}
     seen = _observed(graph, frames)
-    return {
-        name: (max(seen.outputs[name][0], -seen.inputs[reader][1]), seen.outputs[name][1])
-        for name, reader in graph.rectified_sums()
-    }
+    low, high = seen.outputs["up"]
+    return {"up": (max(low, -seen.outputs["stem"][1]), high)}
 
 
 def equalized(graph: DeployableGraph | PatchGraph, frames: Sequence[Image]) -> None:
@@ -308,7 +307,13 @@ def equal_patch_channels(graph: PatchGraph, frames: Sequence[Image]) -> None:
         frames: to observe the channels on, each (H, W, 3) uint8 RGB.
     """
     seen = _observed(graph, frames)
-    for writers, readers in graph.shared_tensors():
+    inner = [(f"blocks.{i}.first", f"blocks.{i}.second") for i in range(len(graph.blocks))]
+    last = [*(f"strokes.{i}" for i in range(len(graph.strokes))), "head"]
+    # What writes a tensor, and what reads it: at a quarter, at an eighth, inside each block, and at a quarter again.
+    tensors = [(["stem", "up"], ["down", last[0]])]
+    tensors += [(["down", *(second for _, second in inner)], [*(first for first, _ in inner), "up"])]
+    tensors += [([first], [second]) for first, second in [*inner, *pairwise(last)]]
+    for writers, readers in tensors:
         peaks = torch.stack([seen.input_peaks[name] for name in readers]).amax(0)
         gain = (peaks.max() / peaks.clamp(min=1e-12)).clamp(1.0, _MOST_GAIN)
         with torch.no_grad():

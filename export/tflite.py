@@ -38,7 +38,6 @@ from ..runtimes.tflite import TfliteStylizer, flatbuffer_of, quiet_engine, seale
 from ..train.networks import TANH_GAIN
 from .graph import DeployableGraph
 from .graphs import deployable_graph
-from .half_graph import HalfSizeGraph
 from .patch_graph import PatchGraph
 from .pipeline import Size
 from .quantization import Quantization
@@ -102,10 +101,7 @@ def _converted(graph: DeployableGraph | PatchGraph, size: Size) -> bytes:
     width, height = size
     module = tf.Module()
     frame = tf.TensorSpec([height, width, 3], tf.uint8, name="frame")
-    if isinstance(graph, HalfSizeGraph):
-        stylized = _half_size_stylized
-    else:
-        stylized = _patches_stylized if isinstance(graph, PatchGraph) else _stylized
+    stylized = _patches_stylized if isinstance(graph, PatchGraph) else _stylized
     module.stylize = tf.function(lambda frame: {"stylized": stylized(graph, frame)}, input_signature=[frame])
     # A signature, by which the quantizer and users name the ends, comes by way of a saved model only.
     with tempfile.TemporaryDirectory() as folder:
@@ -136,7 +132,15 @@ def _stylized(graph: Any, frame: Any) -> Any:
 def _patches_stylized(graph: Any, frame: Any) -> Any:
     """`PatchGraph.forward` in TensorFlow: (H, W, 3) uint8 RGB to the same."""
     height, width, crop = frame.shape[0], frame.shape[1], graph.crop
-    x = _in_patches(frame, graph.margin + 8, graph.margin + 4, 8)
+    x = _framed(frame, graph.margin + 4, 0)
+    for axis, length in ((0, height), (1, width)):
+        ahead = (slice(None),) * axis
+        first, last = x[(*ahead, slice(0, 1))], x[(*ahead, slice(-1, None))]
+        x = tf.concat([first] * 4 + [x] + [last] * (-length % 8), axis)
+    # As in the graph, patches are columns of words; here row of patches by row.
+    rows, columns = x.shape[0] // 4, x.shape[1] // 4
+    x = tf.transpose(tf.reshape(x, [rows, 4, 3 * columns, 4]), [0, 2, 1, 3])
+    x = tf.cast(tf.reshape(x, [1, rows, columns, 48]), tf.float32)  # in 0..255
     quarter = tf.nn.relu(_own_convolution(x, graph.stem, "stem"))
     eighth = _own_convolution_and_norm(quarter, graph.down, "down")
     for i, block in enumerate(graph.blocks):
@@ -146,44 +150,12 @@ def _patches_stylized(graph: Any, frame: Any) -> Any:
     x = tf.nn.relu(quarter[:, 1:, 1:] + x)
     for i, stroke in enumerate(graph.strokes):
         x = tf.nn.relu(_own_convolution(x, stroke, _scope(f"strokes.{i}")))
-    return _out_of_patches(_own_convolution(x, graph.head, "head"))[crop : crop + height, crop : crop + width]
-
-
-def _half_size_stylized(graph: Any, frame: Any) -> Any:
-    """`HalfSizeGraph.forward` in TensorFlow: (H, W, 3) uint8 RGB to the same."""
-    height, width = frame.shape[0], frame.shape[1]
-    x = _in_patches(frame, graph.before, graph.after, 4)
-    half = tf.nn.relu(_own_convolution(x, graph.stem, "stem"))
-    quarter = _own_convolution_and_norm(half, graph.down, "down")
-    x = tf.nn.relu(_own_convolution(quarter, graph.block.first, _scope("block.first")))
-    x = tf.nn.relu(quarter + _own_convolution(x, graph.block.second, _scope("block.second")))
-    for i, stroke in enumerate(graph.strokes):
-        x = tf.nn.relu(_own_convolution(x, stroke, _scope(f"strokes.{i}")))
-    eaten = len(graph.strokes)
-    half = half[:, eaten + 1 : half.shape[1] - eaten, eaten + 1 : half.shape[2] - eaten]
-    x = tf.nn.relu(half + _own_convolution(x, graph.up, "up"))
-    return _out_of_patches(_own_convolution(x, graph.head, "head"))[:height, :width]
-
-
-def _in_patches(frame: Any, before: int, after: int, multiple: int) -> Any:
-    """`patch_graph.in_patches`, as floats; patches are columns of words there, and row of patches by row here."""
-    x = frame
-    for axis in (0, 1):
-        ahead = (slice(None),) * axis
-        first, last = x[(*ahead, slice(0, 1))], x[(*ahead, slice(-1, None))]
-        x = tf.concat([first] * before + [x] + [last] * (after + -frame.shape[axis] % multiple), axis)
-    rows, columns = x.shape[0] // 4, x.shape[1] // 4
-    x = tf.transpose(tf.reshape(x, [rows, 4, 3 * columns, 4]), [0, 2, 1, 3])
-    return tf.cast(tf.reshape(x, [1, rows, columns, 48]), tf.float32)  # in 0..255
-
-
-def _out_of_patches(x: Any) -> Any:
-    """`patch_graph.out_of_patches`: (1, h, w, 48) floats to (4 h, 4 w, 3) uint8."""
+    x = _own_convolution(x, graph.head, "head")
     # Whole and within 0..255, so that no engine's rounding or wrapping at the cast shows.
     x = tf.cast(tf.round(tf.minimum(tf.nn.relu(x), 255.0)), tf.uint8)
     rows, columns = x.shape[1], x.shape[2]
     x = tf.transpose(tf.reshape(x, [rows, 3 * columns, 4, 4]), [0, 2, 1, 3])
-    return tf.reshape(x, [4 * rows, 4 * columns, 3])
+    return tf.reshape(x, [4 * rows, 4 * columns, 3])[crop : crop + height, crop : crop + width]
 
 
 def _own_convolution(x: Any, layer: Any, name: str) -> Any:
@@ -192,8 +164,7 @@ def _own_convolution(x: Any, layer: Any, name: str) -> Any:
     with tf.name_scope(name):
         if layer.padding_mode == "replicate":
             x, border = _framed(x, border, 1), 0
-        padding = "SAME" if border else "VALID"
-        x = tf.nn.conv2d(x, _kernel(layer.weight), layer.stride[0], padding, dilations=layer.dilation[0])
+        x = tf.nn.conv2d(x, _kernel(layer.weight), layer.stride[0], "SAME" if border else "VALID")
         return x if layer.bias is None else x + layer.bias.numpy()
 
 

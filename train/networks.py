@@ -226,98 +226,9 @@ class PatchNetwork(nn.Module):
             gain: above 0; 1 changes nothing.
             colour: (3,) RGB in [0, 1], which stays as it is.
         """
-        _multiply_contrast(self.head, gain, colour)
-
-
-class HalfSizeNetwork(nn.Module):
-    """The network ``edge-half``: patches of 2x2 pixels in and out, what is deep at a quarter of the size.
-
-    `PatchNetwork` paints in patches of 4x4 pixels, and what it paints follows a motion well by whole patches only
-    (benchmarks/RESULTS.md). Here the layers at the ends slide in steps of two pixels, and nothing is smaller than a
-    quarter: the residual block reaches as far by dilated convolutions. Its graph is computed at a quarter nevertheless,
-    with 2x2 of its half-size pixels side by side (``export/half_graph.py``). One normalization, since engines compute
-    it in float.
-
-    Args:
-        half: channels at half the size.
-        quarter: channels at a quarter, where the block and the strokes work.
-        strokes: number of convolutions at a quarter after the residual block.
-
-    Attributes:
-        grid: pixels after which a pattern of its own would repeat.
-    """
-
-    def __init__(self, *, half: int, quarter: int, strokes: int) -> None:
-        super().__init__()
-        self.grid = 4
-        self.stem = nn.Conv2d(12, half, 3)
-        self.down = ConvNorm(half, quarter, stride=2, padding="none")
-        self.block = DilatedResidual(quarter)
-        self.strokes = nn.ModuleList(nn.Conv2d(quarter, quarter, 3) for _ in range(strokes))
-        self.up = nn.Conv2d(quarter, 4 * half, 1)
-        self.head = nn.Conv2d(half, 12, 3)
-        with torch.no_grad():
-            self.head.weight.mul_(0.1)  # as in `PatchNetwork`
-            nn.init.constant_(self.head.get_parameter("bias"), 0.5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Stylize a batch of frames.
-
-        Args:
-            x: (B, 3, H, W) RGB in [0, 1]; any H, W of at least 1.
-
-        Returns:
-            (B, 3, H, W) RGB in [0, 1]; in training mode a tenth of what is beyond is kept, for its gradient.
-        """
-        height, width = x.shape[2], x.shape[3]
-        x = functional.pad(x, self.framing(width, height), mode="replicate")
-        half = functional.relu(self.stem(split_patches(x, 2)))
-        quarter = functional.relu(self.block(self.down(half[:, :, 1:, 1:])))
-        for stroke in self.strokes:
-            quarter = functional.relu(stroke(quarter))
-        eaten = 2 * len(self.strokes)
-        seen = slice(eaten + 2, -eaten or None)
-        half = functional.relu(half[:, :, seen, seen] + join_patches(self.up(quarter), 2))
-        x = join_patches(self.head(half), 2)[:, :, :height, :width]
-        inside = x.clamp(0.0, 1.0)
-        return inside + 0.1 * (x - inside) if self.training else inside
-
-    def framing(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Pixels by which a frame is extended before anything is computed: left, right, top and bottom.
-
-        What the convolutions without padding eat, and what fills up to a multiple of 4.
-        """
-        after = 4 * len(self.strokes) + 4
-        before = after + 4
-        return before, after - width % -4, before, after - height % -4
-
-    @torch.no_grad()
-    def multiply_contrast(self, gain: float, colour: Tensor) -> None:
-        """As `PatchNetwork.multiply_contrast`."""
-        _multiply_contrast(self.head, gain, colour)
-
-
-class DilatedResidual(nn.Module):
-    """``x + conv(relu(conv(x)))`` at constant width, the convolutions dilated by 2 and 4; without normalization."""
-
-    def __init__(self, channels: int) -> None:
-        """Build a block of two 3x3 convolutions of ``channels`` channels, padded by replication."""
-        super().__init__()
-        self.first = nn.Conv2d(channels, channels, 3, dilation=2, padding=2, padding_mode="replicate")
-        self.second = nn.Conv2d(channels, channels, 3, dilation=4, padding=4, padding_mode="replicate")
-        with torch.no_grad():  # near the identity at first
-            self.second.weight.mul_(0.3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, channels, H, W) to the same shape."""
-        second: Tensor = self.second(functional.relu(self.first(x)))
-        return x + second
-
-
-def _multiply_contrast(head: nn.Conv2d, gain: float, colour: Tensor) -> None:
-    bias = head.get_parameter("bias")
-    head.weight.mul_(gain)
-    bias.mul_(gain).add_(colour.repeat(len(bias) // 3), alpha=1.0 - gain)  # colours of a pixel follow one another
+        bias = self.head.get_parameter("bias")
+        self.head.weight.mul_(gain)
+        bias.mul_(gain).add_(colour.repeat(len(bias) // 3), alpha=1.0 - gain)  # colours of a pixel follow one another
 
 
 def split_patches(x: Tensor, side: int) -> Tensor:
@@ -344,7 +255,6 @@ ARCHITECTURES: Mapping[str, tuple[Callable[..., nn.Module], dict[str, int]]] = {
     # Johnson et al. 2016, supplementary table 1; the same substitution.
     "johnson2016": (EncoderDecoder, {"stem": 32, "half": 64, "quarter": 128, "blocks": 5, "kernel": 9, "margin": 8}),
     "edge": (PatchNetwork, {"quarter": 48, "eighth": 64, "blocks": 2, "strokes": 2, "margin": 8}),
-    "edge-half": (HalfSizeNetwork, {"half": 16, "quarter": 48, "strokes": 1}),
 }
 """Name -> (class, default sizes). A new network is a class above and a line here."""
 

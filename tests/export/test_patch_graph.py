@@ -1,4 +1,4 @@
-"""The edge networks: their graphs give what they give, in all targets and precisions, and 8-bit ONNX works on bytes."""
+"""The edge network: its graphs give what it gives, in every target and precision, and its 8-bit ONNX works on bytes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,22 +19,14 @@ from steadystyle.runtimes.registry import open_stylizer
 from steadystyle.train.checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
 from steadystyle.train.networks import build_network, join_patches, resolve_sizes, split_patches
 
-NETWORKS = {
-    "edge": {"quarter": 8, "eighth": 16, "blocks": 2, "strokes": 1},
-    "edge-half": {"half": 4, "quarter": 8, "strokes": 1},
-}
+SIZES = {"quarter": 8, "eighth": 16, "blocks": 2, "strokes": 1}
 SIZE = (64, 48)
 
 
-@pytest.fixture(scope="module", params=NETWORKS)
-def architecture(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-def random_network(architecture: str) -> nn.Module:
+def random_network() -> nn.Module:
     """A network with random weights of a scale at which its picture varies, and stays within black and white."""
     torch.manual_seed(0)
-    network = build_network(architecture, NETWORKS[architecture])
+    network = build_network("edge", SIZES)
     with torch.no_grad():
         network.get_parameter("head.weight").mul_(6)
         for name, parameter in network.named_parameters():
@@ -48,12 +40,10 @@ def random_frame(width: int, height: int, seed: int = 0) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(architecture: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp(architecture) / "tiny-edge.safetensors"
-    sizes = resolve_sizes(architecture, NETWORKS[architecture])
-    save_checkpoint(
-        path, random_network(architecture), CheckpointHeader("tiny-edge", "none.jpg", architecture, sizes, "none", 0)
-    )
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("edge") / "tiny-edge.safetensors"
+    header = CheckpointHeader("tiny-edge", "none.jpg", "edge", resolve_sizes("edge", SIZES), "none", 0)
+    save_checkpoint(path, random_network(), header)
     return path
 
 
@@ -73,8 +63,8 @@ def test_patches_and_back(side: int) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(32, 24), (33, 24), (39, 31), (50, 27), (9, 40), (1, 1), (1, 5)])
-def test_it_gives_what_the_network_gives(architecture: str, width: int, height: int) -> None:
-    network, frame = random_network(architecture), random_frame(width, height)
+def test_it_gives_what_the_network_gives(width: int, height: int) -> None:
+    network, frame = random_network(), random_frame(width, height)
     with torch.inference_mode():
         ours = deployable_graph(network)(frame).numpy()
     theirs = reference(network, frame.numpy())
@@ -84,8 +74,8 @@ def test_it_gives_what_the_network_gives(architecture: str, width: int, height: 
     assert difference.max() <= 1 and difference.mean() < 0.01
 
 
-def test_for_engines_that_take_images(architecture: str) -> None:
-    network, frame = random_network(architecture), random_frame(50, 27)
+def test_for_engines_that_take_images() -> None:
+    network, frame = random_network(), random_frame(50, 27)
     image = frame.permute(2, 0, 1).unsqueeze(0).float()
     with torch.inference_mode():
         ours = image_graph(network, (50, 27))(image)[0].permute(1, 2, 0).numpy()
@@ -93,16 +83,16 @@ def test_for_engines_that_take_images(architecture: str) -> None:
     assert difference.max() <= 1 and difference.mean() < 0.01
 
 
-def test_the_network_itself_is_not_changed(architecture: str) -> None:
-    network = random_network(architecture)
+def test_the_network_itself_is_not_changed() -> None:
+    network = random_network()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     deployable_graph(network)
     image_graph(network, SIZE)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
-def test_layers_are_its_convolutions_in_order(architecture: str) -> None:
-    graph = deployable_graph(random_network(architecture))
+def test_layers_are_its_convolutions_in_order() -> None:
+    graph = deployable_graph(random_network())
     assert isinstance(graph, PatchGraph)
     named = [name.removesuffix(".conv") for name, part in graph.named_modules() if isinstance(part, nn.Conv2d)]
     assert graph.layers() == named
@@ -114,22 +104,19 @@ def test_every_target_and_precision_is_proven(artifacts: Mapping[str, ExportResu
         assert result.verdict == "ok", (result.path.name, result.shortfalls)
 
 
-def test_eight_bit_onnx_works_on_the_bytes_of_the_frame(
-    architecture: str, artifacts: Mapping[str, ExportResult]
-) -> None:
+def test_eight_bit_onnx_works_on_the_bytes_of_the_frame(artifacts: Mapping[str, ExportResult]) -> None:
     result = artifacts["int8.onnx"]
     assert result.metadata.float_layers == []
     model = onnx.load_model(result.path)
     kinds = [node.op_type for node in model.graph.node]
     assert not {"Cast", "Round", "Clip", "Mul"} & set(kinds)
-    assert kinds.count("Conv") == {"edge": 9, "edge-half": 7}[architecture]
+    assert kinds.count("Conv") == 9
     weights = {entry.name for entry in model.graph.initializer}
     taken = {name for node in model.graph.node for name in node.input}
     assert weights <= taken, "weights that nothing uses"
     # Copies are of bytes, too, and cut both axes at once.
     makers = {name: node.op_type for node in model.graph.node for name in node.output}
-    pads = [makers[node.input[0]] for node in model.graph.node if node.op_type == "Pad"]
-    assert pads == ["QuantizeLinear"] * {"edge": 1, "edge-half": 2}[architecture]
+    assert [makers[node.input[0]] for node in model.graph.node if node.op_type == "Pad"] == ["QuantizeLinear"]
     for node in model.graph.node:
         assert node.op_type != "Slice" or makers.get(node.input[0]) != "Slice"
 
@@ -146,7 +133,7 @@ def test_any_size_is_any(checkpoint: Path, tmp_path: Path) -> None:
 
 
 def test_equal_channels_compute_the_same() -> None:
-    network, frames = random_network("edge"), [random_frame(*SIZE, seed=seed).numpy() for seed in range(2)]
+    network, frames = random_network(), [random_frame(*SIZE, seed=seed).numpy() for seed in range(2)]
     with torch.no_grad():  # one channel far louder than the others, as trained networks have them
         network.get_parameter("stem.weight")[3].mul_(20)
         network.get_parameter("blocks.0.first.norm.weight")[5].mul_(20)
@@ -165,26 +152,3 @@ def test_equal_channels_compute_the_same() -> None:
     peaks = torch.maximum(seen["down"], seen["strokes.0"])
     alive = gains < quantization._MOST_GAIN
     assert alive.sum() > 4 and peaks[alive].min() > 0.99 * peaks.max()
-
-
-def test_equal_channels_of_the_other_edge_network_compute_the_same() -> None:
-    network, frames = random_network("edge-half"), [random_frame(*SIZE, seed=seed).numpy() for seed in range(2)]
-    with torch.no_grad():
-        network.get_parameter("stem.weight")[3].mul_(20)
-        network.get_parameter("block.first.weight")[5].mul_(20)
-    plain, equal = deployable_graph(network), deployable_graph(network)
-    assert isinstance(equal, PatchGraph)
-    equalized(equal, frames)
-    with torch.inference_mode():
-        ours, theirs = (graph(torch.from_numpy(frames[0])).numpy().astype(int) for graph in (equal, plain))
-    assert theirs.std() > 10
-    assert np.abs(ours - theirs).max() <= 1
-
-    def uneven(graph: PatchGraph, *readers: str) -> float:
-        seen = quantization._observed(graph, frames).input_peaks
-        peaks = torch.stack([seen[name] for name in readers]).amax(0)
-        return float(peaks.max() / peaks[peaks > 0].min())
-
-    assert isinstance(plain, PatchGraph)
-    for readers in (("down", "head"), ("block.first", "strokes.0"), ("block.second",), ("up",)):
-        assert uneven(equal, *readers) < 1.05 or uneven(equal, *readers) < uneven(plain, *readers) / 30, readers

@@ -76,38 +76,3 @@ def test_the_border_of_the_edge_network_is_like_the_rest() -> None:
     assert torch.allclose(seen[0], seen[0][:, :, 3:4, 3:4].expand_as(seen[0]), atol=1e-5)
     cells = output[:, :, :40, :48].unfold(2, 8, 8).unfold(3, 8, 8)  # patches of 8x8: the same in each
     assert cells.std() > 0.01 and torch.allclose(cells, cells[:, :, 2:3, 2:3].expand_as(cells), atol=1e-5)
-
-
-def test_the_network_at_half_the_size_moves_with_its_input_by_its_grid() -> None:
-    torch.manual_seed(0)
-    network = build_network("edge-half", {"half": 4, "quarter": 8, "strokes": 1}).eval()
-    with torch.no_grad():
-        network.get_parameter("head.weight").mul_(10.0)
-        # Statistics of a frame differ between its windows: the sum over a channel is made to count for nothing.
-        network.get_submodule("down").norm = torch.nn.Identity()
-        frame = torch.rand(1, 3, 144, 144)
-        whole, part = network(frame), network(frame[..., 4:, 8:])
-    assert whole.std() > 0.01
-    torch.testing.assert_close(whole[..., 68:80, 72:88], part[..., 64:76, 64:80], atol=1e-5, rtol=0)
-
-
-def test_the_network_at_half_the_size_looks_where_it_paints() -> None:
-    torch.manual_seed(0)
-    network = build_network("edge-half", {"half": 4, "quarter": 8, "strokes": 1})
-    with torch.no_grad():
-        network.get_parameter("up.weight").zero_()
-    frame = torch.rand(1, 3, 64, 64, requires_grad=True)
-    torch.autograd.backward(network(frame)[..., 28:32, 36:40].sum())
-    assert frame.grad is not None
-    rows, columns = (frame.grad.abs().sum((0, 1, axis)).nonzero().flatten() for axis in (3, 2))
-    assert (int(rows.min()), int(rows.max())) == (24, 35) and (int(columns.min()), int(columns.max())) == (32, 43)
-
-
-def test_the_border_of_the_network_at_half_the_size_is_like_the_rest() -> None:
-    torch.manual_seed(0)
-    network = build_network("edge-half", {"half": 4, "quarter": 8, "strokes": 1}).eval()
-    with torch.no_grad():
-        network.get_parameter("head.weight").mul_(10.0)
-        output = network(torch.full((1, 3, 40, 51), 0.7))
-    cells = output[:, :, :40, :48].unfold(2, 4, 4).unfold(3, 4, 4)
-    assert cells.std() > 0.01 and torch.allclose(cells, cells[:, :, 2:3, 2:3].expand_as(cells), atol=1e-5)
