@@ -144,14 +144,14 @@ def progress() -> Iterator[Update]:
         disable=not _errors.is_terminal,
     )
     task = bar.add_task("", detail="")
-    current = ""
+    current, first = "", 0
     began = said = step_began = time.monotonic()
 
     def update(step: str, done: int, total: int | None, detail: str = "") -> None:
-        nonlocal task, current, said, step_began
+        nonlocal task, current, first, said, step_began
         now = time.monotonic()
-        if step != current:  # its time left is its own
-            current, step_began = step, now
+        if step != current:  # its time left is its own, and work that goes on had been done to here before
+            current, first, step_began = step, done, now
             bar.remove_task(task)
             task = bar.add_task(step, total=total, detail=detail)
         bar.update(task, completed=done, total=total, detail=detail)
@@ -159,7 +159,9 @@ def progress() -> Iterator[Update]:
             bar.start()
         if not _errors.is_terminal and now - said > 30:
             said = now
-            left = f", {(now - step_began) / done * (total - done) / 60:.1f} min left" if done and total else ""
+            left = ""
+            if total is not None and done > first:
+                left = f", {(now - step_began) / (done - first) * (total - done) / 60:.1f} min left"
             _errors.print(f"{step}: {done} of {total or '?'}{left} {detail}".rstrip(), markup=False)
 
     try:

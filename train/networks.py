@@ -158,8 +158,8 @@ class PatchNetwork(nn.Module):
 
     Args:
         quarter: channels at a quarter of the size.
-        eighth: channels at an eighth, where the residual blocks work.
-        blocks: number of residual blocks.
+        eighth: channels at an eighth.
+        blocks: number of residual blocks there; some styles need none (benchmarks/RESULTS.md).
         strokes: number of convolutions at a quarter of the size before the head: what is finer than a patch of the
             eighth is painted there.
         margin: pixels beyond each side of the frame, replicated, of which the features are computed; a multiple of 8.

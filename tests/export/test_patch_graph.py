@@ -23,10 +23,15 @@ SIZES = {"quarter": 8, "eighth": 16, "blocks": 2, "strokes": 1}
 SIZE = (64, 48)
 
 
-def random_network() -> nn.Module:
+@pytest.fixture(scope="module", params=[SIZES, {**SIZES, "blocks": 0}], ids=["two-blocks", "no-blocks"])
+def sizes(request: pytest.FixtureRequest) -> dict[str, int]:
+    return dict(request.param)
+
+
+def random_network(sizes: Mapping[str, int] = SIZES) -> nn.Module:
     """A network with random weights of a scale at which its picture varies, and stays within black and white."""
     torch.manual_seed(0)
-    network = build_network("edge", SIZES)
+    network = build_network("edge", sizes)
     with torch.no_grad():
         network.get_parameter("head.weight").mul_(6)
         for name, parameter in network.named_parameters():
@@ -40,10 +45,10 @@ def random_frame(width: int, height: int, seed: int = 0) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint(sizes: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("edge") / "tiny-edge.safetensors"
-    header = CheckpointHeader("tiny-edge", "none.jpg", "edge", resolve_sizes("edge", SIZES), "none", 0)
-    save_checkpoint(path, random_network(), header)
+    header = CheckpointHeader("tiny-edge", "none.jpg", "edge", resolve_sizes("edge", sizes), "none", 0)
+    save_checkpoint(path, random_network(sizes), header)
     return path
 
 
@@ -63,8 +68,8 @@ def test_patches_and_back(side: int) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(32, 24), (33, 24), (39, 31), (50, 27), (9, 40), (1, 1), (1, 5)])
-def test_it_gives_what_the_network_gives(width: int, height: int) -> None:
-    network, frame = random_network(), random_frame(width, height)
+def test_it_gives_what_the_network_gives(sizes: dict[str, int], width: int, height: int) -> None:
+    network, frame = random_network(sizes), random_frame(width, height)
     with torch.inference_mode():
         ours = deployable_graph(network)(frame).numpy()
     theirs = reference(network, frame.numpy())
@@ -74,8 +79,8 @@ def test_it_gives_what_the_network_gives(width: int, height: int) -> None:
     assert difference.max() <= 1 and difference.mean() < 0.01
 
 
-def test_for_engines_that_take_images() -> None:
-    network, frame = random_network(), random_frame(50, 27)
+def test_for_engines_that_take_images(sizes: dict[str, int]) -> None:
+    network, frame = random_network(sizes), random_frame(50, 27)
     image = frame.permute(2, 0, 1).unsqueeze(0).float()
     with torch.inference_mode():
         ours = image_graph(network, (50, 27))(image)[0].permute(1, 2, 0).numpy()
@@ -91,8 +96,8 @@ def test_the_network_itself_is_not_changed() -> None:
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
-def test_layers_are_its_convolutions_in_order() -> None:
-    graph = deployable_graph(random_network())
+def test_layers_are_its_convolutions_in_order(sizes: dict[str, int]) -> None:
+    graph = deployable_graph(random_network(sizes))
     assert isinstance(graph, PatchGraph)
     named = [name.removesuffix(".conv") for name, part in graph.named_modules() if isinstance(part, nn.Conv2d)]
     assert graph.layers() == named
@@ -104,19 +109,22 @@ def test_every_target_and_precision_is_proven(artifacts: Mapping[str, ExportResu
         assert result.verdict == "ok", (result.path.name, result.shortfalls)
 
 
-def test_eight_bit_onnx_works_on_the_bytes_of_the_frame(artifacts: Mapping[str, ExportResult]) -> None:
+def test_eight_bit_onnx_works_on_the_bytes_of_the_frame(
+    sizes: dict[str, int], artifacts: Mapping[str, ExportResult]
+) -> None:
     result = artifacts["int8.onnx"]
     assert result.metadata.float_layers == []
     model = onnx.load_model(result.path)
     kinds = [node.op_type for node in model.graph.node]
     assert not {"Cast", "Round", "Clip", "Mul"} & set(kinds)
-    assert kinds.count("Conv") == 9
+    assert kinds.count("Conv") == 5 + 2 * sizes["blocks"]
     weights = {entry.name for entry in model.graph.initializer}
     taken = {name for node in model.graph.node for name in node.input}
     assert weights <= taken, "weights that nothing uses"
     # Copies are of bytes, too, and cut both axes at once.
     makers = {name: node.op_type for node in model.graph.node for name in node.output}
-    assert [makers[node.input[0]] for node in model.graph.node if node.op_type == "Pad"] == ["QuantizeLinear"]
+    pads = [makers[node.input[0]] for node in model.graph.node if node.op_type == "Pad"]
+    assert pads == (["QuantizeLinear"] if sizes["blocks"] else [])  # the first block's
     for node in model.graph.node:
         assert node.op_type != "Slice" or makers.get(node.input[0]) != "Slice"
 
