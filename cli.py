@@ -547,7 +547,8 @@ def train(
         losses = ", ".join(f"{key} {value:.4g}" for key, value in result.losses.items())
         print(f"{result.checkpoint}: {result.steps} steps, {result.seconds:.0f} s now, {losses}")
     if not result.finished:
-        note(f"stopped at step {result.steps} of {chosen.steps}: the same command with --resume goes on from there")
+        whole = f"of {chosen.steps}" if minutes is None else f"within its {minutes:g} minutes"
+        note(f"stopped at step {result.steps} {whole}: the same command with --resume goes on from there")
         raise typer.Exit(130)
 
 

@@ -151,6 +151,34 @@ def test_a_style_image_that_is_none(refused: Cli, tmp_path: Path, training: list
     assert "style.png" in refused(*training, "--photos", "photos").sentence
 
 
+@pytest.mark.parametrize(
+    ("length", "whole"), [(("--steps", "5000"), "of 5000"), (("--minutes", "9"), "within its 9 minutes")]
+)
+def test_a_training_that_is_interrupted_says_how_far_it_came(
+    tmp_path: Path, random_loss_network: Path, length: tuple[str, str], whole: str
+) -> None:
+    write_image(tmp_path / "style.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    (tmp_path / "photos").mkdir()
+    write_image(tmp_path / "photos" / "a.png", textured(96, 96))
+    command = [
+        sys.executable, "-m", "steadystyle.cli", "train", "--recipe", "edge-finetune", "--style", "style.png",
+        "--photos", "photos", "--loss-network", str(random_loss_network), "-o", "run", "--set", "crop=64",
+        "--set", "border=0", "--set", "border_jitter=0", "--set", "border_weight=0", *length,
+    ]  # fmt: skip
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("training: "):
+                process.send_signal(signal.SIGINT)
+                break
+        said = process.stderr.read()
+    assert process.returncode == 130
+    step, rest = said.split("stopped at step ")[1].split(" ", 1)
+    assert rest == f"{whole}: the same command with --resume goes on from there\n"
+    assert 0 < int(step) < 5000
+    assert (tmp_path / "run" / "training-state.safetensors").exists()
+
+
 @pytest.mark.parametrize("content", ["no folder", "no clip", "one frame", "cuts"])
 def test_clips_without_pairs(run: Cli, tmp_path: Path, training: list[object], content: str) -> None:
     if content != "no folder":
