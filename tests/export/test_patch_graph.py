@@ -7,8 +7,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from onnxruntime.quantization.calibrate import HistogramCollector
 from torch import Tensor, nn
 
+import steadystyle.export.onnx
 from steadystyle.export import quantization
 from steadystyle.export.graphs import deployable_graph, image_graph
 from steadystyle.export.patch_graph import PatchGraph
@@ -56,6 +58,26 @@ def checkpoint(sizes: dict[str, int], tmp_path_factory: pytest.TempPathFactory) 
 def artifacts(checkpoint: Path) -> Mapping[str, ExportResult]:
     results = export(str(checkpoint), "all", "all", SIZE, checkpoint.parent)
     return {result.path.name.removeprefix("tiny-edge-64x48-"): result for result in results}
+
+
+def test_large_frames_are_observed_one_at_a_time(
+    checkpoint: Path, artifacts: Mapping[str, ExportResult], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[int] = []
+    collect = HistogramCollector.collect
+
+    def counted(self: HistogramCollector, values: dict[str, list[object]]) -> object:
+        held.append(max(len(frames) for frames in values.values()))
+        return collect(self, values)
+
+    monkeypatch.setattr(HistogramCollector, "collect", counted)
+    monkeypatch.setattr(steadystyle.export.onnx, "_MOST_AT_ONCE", SIZE[0] * SIZE[1] * 3 - 1)
+    [result] = export(str(checkpoint), "onnx", "int8", SIZE, tmp_path)
+    assert held == [1] * len(quantization.load_calibration([], SIZE).frames)
+    frame = random_frame(*SIZE).numpy()
+    with open_stylizer(result.path, threads=1) as ours, open_stylizer(artifacts["int8.onnx"].path, threads=1) as theirs:
+        difference = ours(frame).astype(float) - theirs(frame)
+    assert np.sqrt(np.square(difference).mean()) < 2, "of 255"
 
 
 @pytest.mark.parametrize("side", [2, 4])
