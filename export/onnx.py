@@ -39,8 +39,8 @@ _MOST_AT_ONCE = 640 * 360 * 3
 """Bytes of a calibration frame up to which all frames are observed at once.
 
 ONNX Runtime's quantizer then keeps what every operator gave for each of them: at 640x360 1 GB, at 1920x1080 it would be
-10 GB. Of larger frames one at a time is observed. That costs no likeness, but bins lie elsewhere, so that the result
-is not the same to the byte.
+10 GB. Of larger frames one at a time is observed. The histograms' bins lie elsewhere then, so that the result is not
+the same to the byte, which is why small ones stay as they are.
 """
 
 
