@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -22,6 +23,11 @@ recipe, loss_network = recipe_from_dict(json.loads(values)), load_loss_network(l
 torch.set_num_threads(1)
 
 
+def say(line: str) -> None:
+    """Print a line in one write: processes share the pipe, and torchrun's print writes each part by itself."""
+    os.write(sys.stdout.fileno(), f"{line}\n".encode())
+
+
 def gloo_threads() -> int:
     """How many this process has, where the system says so."""
     count = 0
@@ -36,7 +42,7 @@ def say_threads() -> None:
     late = time.monotonic() + 5  # a thread that was joined is listed for a moment
     while gloo_threads() and time.monotonic() < late:
         time.sleep(0.05)
-    print("gloo threads left:", gloo_threads(), flush=True)
+    say(f"gloo threads left: {gloo_threads()}")
 
 
 atexit.register(say_threads)  # the first to be registered is the last to be called
@@ -69,7 +75,7 @@ else:
         resume=what == "resume",
         loss_network=loss_network,
         device="cpu",
-        message=lambda text: print("said", text, flush=True),
-        report=lambda report: print("step", report.step, flush=True),
+        message=lambda text: say(f"said {text}"),
+        report=lambda report: say(f"step {report.step}"),
     )
-    print("finished" if result.finished else "stopped", result.steps, flush=True)
+    say(f"{'finished' if result.finished else 'stopped'} {result.steps}")
