@@ -35,12 +35,12 @@ from .quantization import OUTLIERS, Quantization, counting_ranges, equalized
 
 OPSET = 18
 
-_MOST_AT_ONCE = 640 * 360 * 3
-"""Bytes of a calibration frame up to which all frames are observed at once.
+_LARGE_FRAME = 640 * 360 * 3
+"""Bytes of a calibration frame beyond which one frame is observed at a time; up to it, all at once.
 
-ONNX Runtime's quantizer then keeps what every operator gave for each of them: at 640x360 1 GB, at 1920x1080 it would be
-10 GB. Of larger frames one at a time is observed. The histograms' bins lie elsewhere then, so that the result is not
-the same to the byte, which is why small ones stay as they are.
+ONNX Runtime's quantizer keeps what every operator gave for each frame that it observes at once: at 640x360 1 GB, at
+1920x1080 it would be 10 GB. One at a time, the histograms' bins lie elsewhere, so that the result is not the same to
+the byte, which is why small frames stay as they are.
 """
 
 
@@ -207,7 +207,7 @@ def _in_eight_bits(
     options: dict[str, Any] = {"TensorQuantOverrides": given}
     if sums:
         options["CalibPercentile"] = 100 * (1 - OUTLIERS)
-        if max(frame.size for frame in quantization.frames) > _MOST_AT_ONCE:
+        if quantization.frames[0].size > _LARGE_FRAME:
             options["CalibStridedMinMax"] = 1  # in spite of its name: so many frames at a time
     with TemporaryDirectory() as folder, _quiet(), redirect_stdout(io.StringIO()):
         written = Path(folder, "int8.onnx")

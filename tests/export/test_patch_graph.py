@@ -71,7 +71,7 @@ def test_large_frames_are_observed_one_at_a_time(
         return collect(self, values)
 
     monkeypatch.setattr(HistogramCollector, "collect", counted)
-    monkeypatch.setattr(steadystyle.export.onnx, "_MOST_AT_ONCE", SIZE[0] * SIZE[1] * 3 - 1)
+    monkeypatch.setattr(steadystyle.export.onnx, "_LARGE_FRAME", SIZE[0] * SIZE[1] * 3 - 1)
     [result] = export(str(checkpoint), "onnx", "int8", SIZE, tmp_path)
     assert held == [1] * len(quantization.load_calibration([], SIZE).frames)
     frame = random_frame(*SIZE).numpy()
