@@ -29,7 +29,7 @@ import typer.core
 
 from . import __version__
 from .terminal import EXTRA_OF, complain, explain, note, print_json, print_table, progress
-from .video.files import InputError
+from .video.files import InputError, check_not_input
 
 if TYPE_CHECKING:
     from .benchmarks.floors import Floor
@@ -422,8 +422,7 @@ def stylize(
     with open_source(source) as clip, open_stylizer(model, threads=threads, provider=provider) as stylizer:
         info, engine = clip.info, stylizer.engine
         target = output or _default_output(source, info.kind, stylizer.metadata.name)
-        if target.resolve() == Path(source).resolve():
-            raise InputError(f"the output '{target}' is the input: choose another -o")
+        check_not_input(target, source, model)
         report = RunReport()
         began = time.monotonic()
         with open_sink(target, clip) as sink, progress() as update:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..runtimes.pipeline import run
 from ..runtimes.registry import open_stylizer
-from ..video.files import check_writable, made_folder
+from ..video.files import check_not_input, check_writable, made_folder
 from ..video.flow import FlowPair, flow_pair
 from ..video.frames import Frame, open_sink, open_source, write_image, write_video
 from ..video.scenes import Scene, harbour
@@ -110,11 +110,13 @@ def run_demo(
         progress: called with the name of the step, how much of it is done, and of how much.
 
     Raises:
-        InputError: the source or model cannot be read, or nothing can be written to `out_dir`.
+        InputError: the source or model cannot be read, or nothing can be written to `out_dir`, or
+            one of the files to write is the source itself.
     """
     report = progress or (lambda step, done, total: None)
     names = ("source.mp4", "stylized.mp4", "side-by-side.mp4", "contact-sheet.png")
     for name in names:
+        check_not_input(out_dir / name, source, model)
         check_writable(out_dir / name)
     before: list[Image] = []
     after: list[Image] = []

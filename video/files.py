@@ -79,6 +79,27 @@ def check_writable(target: Path) -> None:
     check_folder_writable(target.parent)
 
 
+def check_not_input(target: Path, *inputs: str | Path | None) -> None:
+    """Check that writing a file or folder at `target` would replace none of a command's inputs; writes nothing.
+
+    Symbolic and hard links are followed: a file is what it is, not what it is called.
+
+    Args:
+        target: path that is about to be written to; it need not exist.
+        inputs: what the command reads. Words that name no file (a camera, a bundled model) and None are passed over.
+
+    Raises:
+        InputError: `target` is one of the inputs, or a file that stands in a folder that is one.
+    """
+    for given in inputs:
+        source = Path(given) if given is not None else None
+        if source is None or not source.exists() or not target.exists():
+            continue
+        inside = target.is_file() and source.is_dir() and target.parent.samefile(source)
+        if inside or target.samefile(source):
+            raise InputError(f"the output '{target}' is the input: choose another -o")
+
+
 @contextmanager
 def made_folder(folder: Path) -> Iterator[None]:
     """Create a folder and its parents for the block; if the block fails, those that it created and left empty go."""

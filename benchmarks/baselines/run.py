@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from ...train.loss_network import LossNetwork
-from ...video.files import InputError, check_writable, sha256_of
+from ...video.files import InputError, check_not_input, check_writable, sha256_of
 from ...video.frames import open_source, resize_to_height, write_video
 from ...video.images import read_image
 from ...video.sinks import VIDEO_SUFFIXES
@@ -68,12 +68,14 @@ def run_baseline(
         progress: called with (frames painted or found, all), each pass counted.
 
     Raises:
-        InputError: unknown method, unusable source, style or output, or frames of another run in the way.
+        InputError: unknown method, unusable source, style or output, an output that is an input, or frames of another
+            run in the way.
     """
     if method not in METHODS:
         raise InputError(f"unknown baseline '{method}': choose one of {', '.join(METHODS)}")
     if out.suffix.lower() not in VIDEO_SUFFIXES:
         raise InputError(f"cannot write '{out}' as a video: end its name in {', '.join(sorted(VIDEO_SUFFIXES))}")
+    check_not_input(out, source, style)
     image = read_image(style)
     painter = Painter(loss_network, image, settings)
     frames, rate = _frames(source, height, max_frames)

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from ...runtimes.pipeline import run
 from ...runtimes.registry import open_stylizer, resolve
 from ...runtimes.stylizer import Stylizer
-from ...video.files import InputError, atomic_path
+from ...video.files import InputError, atomic_path, check_not_input
 from ...video.frames import Frame, FrameSink, FrameSource, SourceInfo, open_source
 from .launch import (
     LAUNCH,
@@ -473,6 +473,8 @@ def run_live(
     profile = board_of(profiles, board)
     kind, address = ("elements", "") if source_elements is not None else source_end(profile, source)
     is_file = kind == "file" and source_elements is None
+    if sink.startswith("file:") and sink_elements is None:
+        check_not_input(Path(sink.removeprefix("file:")), address if is_file else None, model)
     size, own_rate, note = frame_size(size, Path(address) if is_file else None)
     rate = (fps or own_rate or Fraction(30)).limit_denominator(1001)
     if source_elements is not None:

@@ -165,6 +165,18 @@ def test_bad_input_is_refused_before_anything_is_written(
         Settings(iterations=0)
 
 
+def test_the_source_is_not_written_over(material: Path, loss_network: LossNetwork, tmp_path: Path) -> None:
+    video = tmp_path / "slide.mp4"
+    video.write_bytes((material / "slide.mp4").read_bytes())
+    before = video.read_bytes()
+    with pytest.raises(InputError, match="is the input: choose another -o"):
+        run_baseline(
+            "gatys2016", video, video, style=material / "style.png", loss_network=loss_network, settings=Settings()
+        )
+    assert video.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [video]
+
+
 def test_settings_are_on_record(tmp_path: Path) -> None:
     Finished(tmp_path / "frames", Settings(seed=4), {"method": "gatys2016"})
     record = json.loads((tmp_path / "frames" / "settings.json").read_text())

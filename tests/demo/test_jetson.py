@@ -243,6 +243,16 @@ def test_bad_input_is_one_sentence(words: list[str], sentence: str, monkeypatch:
     assert done.stderr.count("\n") == 1
 
 
+def test_the_source_is_not_written_over(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    write_video(clip, [np.full((48, 64, 3), 90, np.uint8)] * 3)
+    before = clip.read_bytes()
+    with pytest.raises(InputError, match="is the input: choose another -o"):
+        run_live(f"file:{clip}", f"file:{tmp_path}/../{tmp_path.name}/clip.mp4", MODEL, board="software")
+    assert clip.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [clip]
+
+
 def test_without_gstreamer_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match=r"there is no gst-launch-1\.0: apt-get install"):

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from steadystyle.demo.local import run_demo
 from steadystyle.video.files import InputError
-from steadystyle.video.frames import read_frames, read_image, write_video
+from steadystyle.video.frames import read_frames, read_image, write_image, write_video
 
 WRITTEN = ["contact-sheet.png", "side-by-side.mp4", "source.mp4", "stylized.mp4"]
 
@@ -74,6 +74,31 @@ def test_what_cannot_be_opened_leaves_nothing_behind(
     with pytest.raises(InputError):
         run_demo(source, model.replace("ARTIFACT", str(any_size_artifact)), tmp_path / "demo", frames=2, height=48)
     assert names_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_the_source_is_not_written_over(
+    tmp_path: Path, any_size_artifact: Path, textured_frames: list[NDArray[np.uint8]], linked: bool
+) -> None:
+    source = tmp_path / "source.mp4"
+    write_video(source, textured_frames)
+    before = source.read_bytes()
+    given = tmp_path / "other.mp4" if linked else source
+    if linked:
+        given.symlink_to(source)
+    with pytest.raises(InputError, match=r"source\.mp4' is the input: choose another -o"):
+        run_demo(str(given), str(any_size_artifact), tmp_path)
+    assert source.read_bytes() == before
+    assert names_in(tmp_path) == sorted({given.name, "source.mp4"})
+
+
+def test_pictures_are_not_written_over(tmp_path: Path, any_size_artifact: Path) -> None:
+    for name in ("a.png", "contact-sheet.png"):
+        write_image(tmp_path / name, np.full((48, 48, 3), 90, np.uint8))
+    before = (tmp_path / "contact-sheet.png").read_bytes()
+    with pytest.raises(InputError, match=r"contact-sheet\.png' is the input"):
+        run_demo(str(tmp_path), str(any_size_artifact), tmp_path)
+    assert (tmp_path / "contact-sheet.png").read_bytes() == before
 
 
 def test_a_demo_that_breaks_off_leaves_nothing_behind(

@@ -9,6 +9,7 @@ from steadystyle.video.files import (
     InputError,
     atomic_path,
     check_folder_writable,
+    check_not_input,
     check_writable,
     is_package,
     sha256_of,
@@ -147,3 +148,19 @@ def test_the_size_of_a_file_and_of_a_folder(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bytes(3))
     (tmp_path / "inner" / "b").write_bytes(bytes(4))
     assert (size_on_disk(tmp_path / "a"), size_on_disk(tmp_path)) == (3, 7)
+
+
+def test_an_output_that_is_an_input_is_refused_through_links_and_other_spellings(tmp_path: Path) -> None:
+    source, other = tmp_path / "in.mp4", tmp_path / "other.mp4"
+    source.write_bytes(b"mine")
+    other.write_bytes(b"old")
+    (tmp_path / "link.mp4").symlink_to(source)
+    (tmp_path / "hard.mp4").hardlink_to(source)
+    for target in (source, tmp_path / "link.mp4", tmp_path / "hard.mp4", tmp_path / "x" / ".." / "in.mp4"):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        with pytest.raises(InputError, match="is the input"):
+            check_not_input(target, "0", None, source)
+    with pytest.raises(InputError, match="is the input"):
+        check_not_input(other, tmp_path)  # one of the pictures of a folder, for one
+    check_not_input(other, source, "great-wave", None)
+    check_not_input(tmp_path / "new.mp4", source, tmp_path)
