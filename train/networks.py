@@ -202,12 +202,16 @@ class PatchNetwork(nn.Module):
         x = functional.pad(x, self.framing(width, height), mode="replicate")
         quarter = functional.relu(self.stem(split_patches(x, 4)))
         eighth = self.blocks(self.down(quarter))
-        quarter = functional.relu(quarter[:, :, 1:, 1:] + join_patches(self.up(eighth), 2))
+        quarter = functional.relu(self.enlarged(quarter, eighth))
         for stroke in self.strokes:
             quarter = functional.relu(stroke(quarter))
         x = join_patches(self.head(quarter), 4)[:, :, crop : crop + height, crop : crop + width]
         inside = x.clamp(0.0, 1.0)
         return inside + 0.1 * (x - inside) if self.training else inside
+
+    def enlarged(self, quarter: Tensor, eighth: Tensor) -> Tensor:
+        """Bring the eighth up to a quarter of the size and add it where it belongs: (B, quarter, h, w)."""
+        return quarter[:, :, 1:, 1:] + join_patches(self.up(eighth), 2)
 
     def framing(self, width: int, height: int) -> tuple[int, int, int, int]:
         """Pixels by which a frame is extended before anything is computed: left, right, top and bottom.
@@ -229,6 +233,59 @@ class PatchNetwork(nn.Module):
         bias = self.head.get_parameter("bias")
         self.head.weight.mul_(gain)
         bias.mul_(gain).add_(colour.repeat(len(bias) // 3), alpha=1.0 - gain)  # colours of a pixel follow one another
+
+
+class LowPassDown(ConvNorm):
+    """A 3x3 convolution, the mean of 2x2, instance normalization, ReLU: half the size, without aliasing.
+
+    Sampled at every second place, a convolution gives another picture when its input moves by one; the mean takes most
+    of that away (Zhang 2019, "Making Convolutional Networks Shift-Invariant Again"). Both are linear: run as one 4x4
+    convolution of stride 2 (`strided`), they cost a tenth more than the plain one.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        """Build the layer; it pads nothing."""
+        super().__init__(inputs, outputs, padding="none")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, (H - 2) / 2, (W - 2) / 2)."""
+        return functional.relu(self.norm(functional.avg_pool2d(self.conv(x), 2)))
+
+    def strided(self) -> ConvNorm:
+        """The same layer as one 4x4 convolution of stride 2; it shares the normalization."""
+        outputs, inputs = self.conv.weight.shape[:2]
+        layer = ConvNorm(inputs, outputs, 4, 2, padding="none")
+        with torch.no_grad():
+            layer.conv.weight.zero_()
+            for row in (0, 1):
+                for column in (0, 1):
+                    layer.conv.weight[:, :, row : row + 3, column : column + 3] += self.conv.weight / 4
+        layer.norm = self.norm
+        return layer.train(self.training)
+
+
+class SmoothPatchNetwork(PatchNetwork):
+    """The edge network with less aliasing: what it paints follows a motion by less than a patch.
+
+    The way down to the eighth is low-passed, the way up is bilinear; all else is `PatchNetwork`'s. At the same training
+    it makes longer, smoother strokes, and it is quicker: the bilinear enlargement is of a quarter of the channels that
+    patches of 2x2 took (benchmarks/RESULTS.md).
+    """
+
+    def __init__(self, *, quarter: int, eighth: int, blocks: int, strokes: int, margin: int) -> None:
+        super().__init__(quarter=quarter, eighth=eighth, blocks=blocks, strokes=strokes, margin=margin)
+        self.down = LowPassDown(quarter, eighth)
+        self.up = nn.Conv2d(eighth, quarter, 1)
+
+    def enlarged(self, quarter: Tensor, eighth: Tensor) -> Tensor:
+        """Bring the eighth up to a quarter, bilinearly, and add it where it belongs."""
+        up = functional.interpolate(self.up(eighth), scale_factor=2.0, mode="bilinear")
+        return quarter[:, :, 1 : 1 + up.shape[2], 1 : 1 + up.shape[3]] + up
+
+    def framing(self, width: int, height: int) -> tuple[int, int, int, int]:
+        """As `PatchNetwork.framing`; the low-passed way down looks as far beyond on the right as on the left."""
+        border = self.margin + 8
+        return border, border - width % -8, border, border - height % -8
 
 
 def split_patches(x: Tensor, side: int) -> Tensor:
@@ -255,6 +312,7 @@ ARCHITECTURES: Mapping[str, tuple[Callable[..., nn.Module], dict[str, int]]] = {
     # Johnson et al. 2016, supplementary table 1; the same substitution.
     "johnson2016": (EncoderDecoder, {"stem": 32, "half": 64, "quarter": 128, "blocks": 5, "kernel": 9, "margin": 8}),
     "edge": (PatchNetwork, {"quarter": 48, "eighth": 64, "blocks": 2, "strokes": 2, "margin": 8}),
+    "edge-lp": (SmoothPatchNetwork, {"quarter": 48, "eighth": 64, "blocks": 2, "strokes": 2, "margin": 8}),
 }
 """Name -> (class, default sizes). A new network is a class above and a line here."""
 

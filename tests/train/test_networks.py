@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from steadystyle.train.networks import ARCHITECTURES, build_network, multiplications
+from steadystyle.train.networks import ARCHITECTURES, LowPassDown, SmoothPatchNetwork, build_network, multiplications
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 17), (33, 30), (64, 64)])
@@ -76,3 +76,35 @@ def test_the_border_of_the_edge_network_is_like_the_rest() -> None:
     assert torch.allclose(seen[0], seen[0][:, :, 3:4, 3:4].expand_as(seen[0]), atol=1e-5)
     cells = output[:, :, :40, :48].unfold(2, 8, 8).unfold(3, 8, 8)  # patches of 8x8: the same in each
     assert cells.std() > 0.01 and torch.allclose(cells, cells[:, :, 2:3, 2:3].expand_as(cells), atol=1e-5)
+
+
+def test_the_low_passed_way_down_is_one_strided_convolution() -> None:
+    torch.manual_seed(0)
+    layer = LowPassDown(5, 7).eval()
+    x = torch.randn(2, 5, 12, 18)
+    with torch.no_grad():
+        wanted, folded = layer(x), layer.strided()
+        assert wanted.shape == (2, 7, 5, 8) and folded.conv.kernel_size == (4, 4)
+        torch.testing.assert_close(folded(x), wanted, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(40, 48), (41, 51), (1, 1)])
+def test_the_smooth_network_brings_the_eighth_back_to_its_place(size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    network = build_network("edge-lp", {"quarter": 8, "eighth": 16, "blocks": 1, "strokes": 1}).eval()
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+    network.get_submodule("down").register_forward_hook(lambda _l, inputs, output: seen.append((inputs[0], output)))
+    with torch.no_grad():
+        assert network(torch.rand(1, 3, *size)).shape == (1, 3, *size)
+        quarter, eighth = seen[0]
+        # A ramp at a quarter is, halved as `down` halves and enlarged again, the same ramp: nothing has moved.
+        ramp = torch.arange(quarter.shape[3]).float().expand(1, 1, *quarter.shape[2:])
+        halved = torch.nn.functional.avg_pool2d(ramp[..., 1:-1, 1:-1], 2)
+        assert halved.shape[2:] == eighth.shape[2:]
+        network.get_parameter("up.weight").fill_(0.0)
+        network.get_parameter("up.weight")[:, 0] = 1.0
+        network.get_parameter("up.bias").fill_(0.0)
+        assert isinstance(network, SmoothPatchNetwork)
+        placed = network.enlarged(torch.zeros_like(quarter), halved.expand(1, 16, -1, -1))
+    at = placed[0, 0, 0] - ramp[0, 0, 0, 1 : 1 + placed.shape[3]]
+    assert at[1:-1].abs().max() < 1e-4
