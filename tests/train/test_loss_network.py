@@ -12,12 +12,14 @@ from steadystyle.train.loss_network import (
     TORCHVISION_STD,
     Convention,
     LossNetwork,
+    layers_of,
     load_loss_network,
 )
 from steadystyle.video.files import InputError
 
-SUPPLIED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "loss_network" / "vgg19_relu3_4.safetensors"
+SUPPLIED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "loss_network"
 Weights = dict[str, torch.Tensor]
+DEEP = ("relu4_1", "relu4_2", "relu4_3")
 
 
 def reference(weights: Weights, x: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -49,8 +51,57 @@ def test_any_prefix_loads_and_a_deeper_layer_is_refused(loss_weights: Weights) -
     prefix = {key: value for key, value in loss_weights.items() if key.split(".")[1] in ("0", "2")}
     network = LossNetwork(prefix, "caffe")
     assert network.available_layers() == ("relu1_1", "relu1_2")
-    with pytest.raises(InputError, match="ends at relu1_2: relu3_2 needs"):
+    with pytest.raises(InputError, match=r"\(VGG-19\) ends at relu1_2: relu3_2 needs"):
         network(torch.rand(1, 3, 8, 8), ("relu3_2",))
+
+
+def vgg16(upto: str = "relu4_3") -> Weights:
+    """VGG-16 with small random weights, as far as a layer."""
+    weights: Weights = {}
+    for name, index, inputs, outputs, _ in layers_of("VGG-16"):
+        weights[f"features.{index}.weight"] = torch.randn(outputs, inputs, 3, 3) * 0.03
+        weights[f"features.{index}.bias"] = torch.zeros(outputs)
+        if name == upto:
+            break
+    return weights
+
+
+def test_a_vgg16_is_told_from_a_vgg19_by_its_tensors() -> None:
+    network = LossNetwork(vgg16(), "caffe")
+    assert network.architecture == "VGG-16" and network.available_layers()[-4:] == ("relu3_3", *DEEP)
+    features = network(torch.rand(1, 3, 32, 48), ("relu3_3", "relu4_3"))
+    assert features["relu3_3"].shape == (1, 256, 8, 12) and features["relu4_3"].shape == (1, 512, 4, 6)
+    with pytest.raises(InputError, match=r"is VGG-16, which has no layer relu3_4: give --loss-network a VGG-19 file"):
+        network.require(("relu1_2", "relu3_4"))
+    with pytest.raises(InputError, match=r"\(VGG-16\) ends at relu4_3: relu5_1 needs a file with more layers"):
+        network.require(("relu5_1",))
+    with pytest.raises(InputError, match="no layer relu9_9: it has relu1_1, "):
+        network.require(("relu9_9",))
+    assert [index for _, index, *_ in layers_of("VGG-16")] == [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]
+    assert [index for _, index, *_ in layers_of("VGG-19")][:9] == [0, 2, 5, 7, 10, 12, 14, 16, 19]
+
+
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
+    save_file(vgg16("relu2_1"), tmp_path / "whole.safetensors", {"input": "caffe"})
+    data = (tmp_path / "whole.safetensors").read_bytes()
+    (tmp_path / "half.safetensors").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match=r"half\.safetensors is not a \.safetensors file"):
+        load_loss_network(tmp_path / "half.safetensors")
+    torch.save(vgg16("relu2_1"), tmp_path / "whole.pth")
+    data = (tmp_path / "whole.pth").read_bytes()
+    (tmp_path / "half.pth").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match=r"half\.pth cannot be read as torchvision's VGG weights"):
+        load_loss_network(tmp_path / "half.pth")
+
+
+def test_in_bfloat16_it_sees_nearly_the_same_and_channels_last(loss_weights: Weights) -> None:
+    frame = torch.rand(2, 3, 20, 28)
+    plain = LossNetwork(loss_weights, "torchvision")(frame, ("relu1_2", "relu2_2"))
+    compact = LossNetwork(loss_weights, "torchvision").compact()(frame, ("relu1_2", "relu2_2"))
+    for name, value in compact.items():
+        assert value.dtype == torch.bfloat16 and value.is_contiguous(memory_format=torch.channels_last)
+        error = (value.float() - plain[name]).square().mean().sqrt() / plain[name].square().mean().sqrt()
+        assert error < 0.02, name
 
 
 def test_convention_is_read_off_the_file_or_asked_for(tmp_path: Path, loss_weights: Weights) -> None:
@@ -78,7 +129,7 @@ def test_what_is_no_loss_network_is_refused(
             load_loss_network(tmp_path / name)
     with pytest.raises(InputError, match="not finite"):
         LossNetwork({**loss_weights, "features.2.bias": torch.full((64,), float("nan"))}, "caffe")
-    with pytest.raises(InputError, match="no VGG-19 layers"):
+    with pytest.raises(InputError, match="no VGG layers"):
         LossNetwork({"weight": torch.zeros(1)}, "caffe")
     monkeypatch.delenv("STEADYSTYLE_LOSS_NETWORK", raising=False)
     with pytest.raises(InputError, match="--loss-network FILE"):
@@ -88,12 +139,15 @@ def test_what_is_no_loss_network_is_refused(
     assert load_loss_network(None).available_layers()[-1] == "relu2_2"
 
 
-if SUPPLIED.is_file():
+if SUPPLIED.is_dir():
 
-    def test_published_weights_tell_a_picture_from_its_noise() -> None:
-        network = load_loss_network(SUPPLIED)
-        assert network.available_layers()[-1] == "relu3_4"
+    @pytest.mark.parametrize(
+        ("name", "deepest", "channels"), [("vgg19_relu3_4", "relu3_4", 256), ("vgg16_relu4_3", "relu4_3", 512)]
+    )
+    def test_published_weights_tell_a_picture_from_its_noise(name: str, deepest: str, channels: int) -> None:
+        network = load_loss_network(SUPPLIED / f"{name}.safetensors")
+        assert network.available_layers()[-1] == deepest
         plane = torch.linspace(0, 1, 64).view(1, 1, 1, 64).expand(1, 3, 64, 64)
-        deep = network(torch.cat([plane, torch.rand(1, 3, 64, 64)]), ("relu3_4",))["relu3_4"]
-        assert deep.shape == (2, 256, 16, 16) and torch.isfinite(deep).all()
+        deep = network(torch.cat([plane, torch.rand(1, 3, 64, 64)]), (deepest,))[deepest]
+        assert deep.shape[1] == channels and torch.isfinite(deep).all()
         assert deep[1].std() > 1.5 * deep[0].std()
