@@ -1,13 +1,14 @@
 r"""What each term of training is worth: the same run with one thing changed at a time, measured on held-out clips.
 
     python -m steadystyle.benchmarks.ablation --from CHECKPOINT --style IMAGE --clips DIR --photos DIR \
-        --held-out DIR --loss-network VGG19.safetensors -o FOLDER
+        --held-out DIR --loss-network VGG16.safetensors --judge VGG19.safetensors -o FOLDER
 
 Each row is a run of the same number of steps from the same weights, by the command line; a finished one is not done
 again. The network is measured as it was trained, in float, not as an artifact.
 """
 
 import argparse
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -23,34 +24,40 @@ from .steadiness import measure_clip
 BASE = "the recipe"
 VARIANTS: Mapping[str, dict[str, str]] = {
     BASE: {},
-    "no temporal loss": {"temporal_weight": "0"},
+    "no shifted pictures": {"shift_share": "0"},
+    "no large strokes: style at full size alone": {"style_half_weight": "0", "style_quarter_weight": "0"},
+    "no colour term": {"colour_weight": "0"},
+    "content at full size": {"content_scale": "1"},
+    "style image at 384": {"style_size": "384"},
+    "style image at 512": {"style_size": "512"},
+    "the network edge": {"architecture": "edge"},
+    "VGG-19 to relu3_4": {
+        "content_layers": "[relu3_2]",
+        "style_layers": "[relu1_2, relu2_2, relu3_2]",
+        "style_half_layers": "[relu2_2, relu3_2, relu3_4]",
+        "style_quarter_layers": "[relu2_2, relu3_2, relu3_4]",
+    },
+    "no temporal loss": {"temporal_weight": "0", "shift_share": "0"},
     "no clips, photos alone": {"clip_share": "0"},
     "no photos, clips alone": {"clip_share": "1"},
-    "no pairs five frames apart": {"clip_intervals": "[1]"},
-    "no grid loss": {"grid_weight": "0"},
-    "no total variation": {"variation_weight": "0"},
-    "style at full size alone": {"style_half_weight": "0"},
-    "spatial losses of both frames": {"both_frames": "true"},
-    "luminance in the temporal loss, light changes": {"luminance": "true", "brightness": "0.1"},
-    "light changes without it": {"brightness": "0.1"},
-    "temporal loss of features": {"temporal_feature_weight": "2"},
-    "a third of the photos still": {"still_share": "0.33"},
-    "no loss for the border": {"border_weight": "0"},
-    "losses up to the border": {"border": "0", "border_weight": "0"},
 }
 """Row -> what is set differently."""
+
+OTHER_NETWORK = "VGG-19 to relu3_4"
+"""The row that is trained with the other loss network."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the table to standard output as Markdown, a row as soon as it is measured."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--from", dest="start", type=Path, required=True, help="checkpoint that every run starts from")
-    parser.add_argument("--recipe", default="edge-finetune")
+    parser.add_argument("--recipe", default="paint")
     parser.add_argument("--style", type=Path, required=True)
     parser.add_argument("--clips", type=Path, required=True)
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--held-out", type=Path, required=True, help="folder of clips to measure on")
-    parser.add_argument("--loss-network", type=Path, required=True)
+    parser.add_argument("--loss-network", type=Path, required=True, help="VGG-16, to train with")
+    parser.add_argument("--judge", type=Path, required=True, help="VGG-19, to measure with, and to train one row with")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--frames", type=int, default=16, help="of each held-out clip")
     parser.add_argument("--only", action="append", metavar="ROW", help="a part of the rows, by name")
@@ -66,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for row in options.only or VARIANTS:
         checkpoint = _trained(row, options)
         stylize = {row: stylizer(load_checkpoint(checkpoint).network.eval())}
-        found = measure(stylize, clips, open_held_out_judging(options.style, [row], options.loss_network))[row]
+        found = measure(stylize, clips, open_held_out_judging(options.style, [row], options.judge))[row]
         lit = row_of(row, measure_clip(light, stylize)[0].rows).short
         cells = [f"{value:.4f}" for value in (found.short, found.long)]
         cells += [
@@ -80,15 +87,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _trained(row: str, options: argparse.Namespace) -> Path:
     """The checkpoint of a row's run, trained or gone on with where it is not whole."""
-    out = Path(options.output) / row.replace(", ", "-").replace(" ", "-")
+    out = Path(options.output) / re.sub(r"[^A-Za-z0-9.]+", "-", row)
     checkpoint = out / f"{out.name}.safetensors"
     done = out / "done"
     if not done.exists():
         changes = {"checkpoint_every": str(options.steps), **VARIANTS[row]}
         command = [sys.executable, "-m", "steadystyle.cli", "train", "--recipe", options.recipe]
         command += ["--steps", str(options.steps), "--cache", str(Path(options.output) / "pairs")]
-        for key in ("style", "clips", "photos", "loss_network"):
-            command += [f"--{key.replace('_', '-')}", str(getattr(options, key))]
+        for key in ("style", "clips", "photos"):
+            command += [f"--{key}", str(getattr(options, key))]
+        command += ["--loss-network", str(options.judge if row == OTHER_NETWORK else options.loss_network)]
         for key, value in changes.items():
             command += ["--set", f"{key}={value}"]
         command += ["--resume"] if out.exists() else ["--from", str(options.start)]

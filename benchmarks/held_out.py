@@ -1,7 +1,7 @@
 r"""What checkpoints would be worth, on clips that are neither trained on nor reported on: to choose which one to ship.
 
     python -m steadystyle.benchmarks.held_out CHECKPOINT... --style IMAGE --clips DIR --loss-network VGG19.safetensors \
-        --peer PEER.onnx --contrast 1.1
+        --peer PEER.onnx
 
 Networks are measured as they were trained, in float, not as artifacts. With a peer, what a network adds to the source's
 temporal error, mean over the clips, is given as a share of what the peer adds, mean over the clips.
@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from ..train.checkpoint import load_checkpoint
-from ..train.trainer import to_frame, to_tensor, with_contrast
+from ..train.tensors import to_frame, to_tensor
 from ..video.files import InputError
 from .clips import ClipSource, FileClip, Frame
 from .judging import Judging, open_judging, read_style_images
@@ -56,10 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--loss-network", type=Path, required=True)
     parser.add_argument("--peer", type=Path, help="ONNX model to be held against")
     parser.add_argument("--frames", type=int, default=12, help="of each clip")
-    parser.add_argument(
-        "--contrast", type=float, action="append", default=[], metavar="GAIN",
-        help="measure each with this contrast, too, as the recipes' value `contrast` would have it",
-    )  # fmt: skip
     options = parser.parse_args(arguments)
     clips = [FileClip(clip, max_frames=options.frames) for clip in sorted(options.clips.iterdir())]
     if not clips:
@@ -69,10 +65,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for path in options.checkpoints:
         network = load_checkpoint(path).network.eval()
         stylizers[str(path)] = stylizer(network)
-        for gain in options.contrast:
-            if not hasattr(network, "multiply_contrast"):
-                raise InputError(f"the network of {path} has no contrast to set: leave --contrast away")
-            stylizers[f"{path}, contrast {gain:g}"] = stylizer(with_contrast(network, gain, scenes))
     own = list(stylizers)
     if options.peer is not None:
         stylizers[options.peer.name] = open_peer(options.peer)

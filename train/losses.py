@@ -9,6 +9,7 @@ same for any loss network, input convention, layer set and frame size; the recip
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,18 +19,52 @@ from torch.nn import functional
 def gram(features: Tensor) -> Tensor:
     """Gram matrix over C·H·W (Johnson et al. 2016, equation 3).
 
+    Features that lie channels last, as the compact loss network gives them, are multiplied where they lie, and so is
+    the gradient: PyTorch's own would copy them to rows of channels and back, and the convolutions before would lose
+    their quick layout.
+
     Args:
-        features: (B, C, H, W).
+        features: (B, C, H, W), float32 or bfloat16.
 
     Returns:
         (B, C, C) float32.
     """
-    batch, channels, height, width = features.shape
-    flat = features.float().reshape(batch, channels, height * width)
-    # Scaled before the product: large activations squared and summed would leave the range of half precision.
-    flat = flat / (channels * height * width) ** 0.5
-    with torch.autocast(features.device.type, enabled=False):
-        return torch.bmm(flat, flat.transpose(1, 2))
+    product: Any = _Gram.apply
+    result: Tensor = product(features)
+    return result
+
+
+class _Gram(torch.autograd.Function):
+    """``FᵀF / N`` for the rows F of a frame's pixels; its gradient is ``F (G + Gᵀ) / N``."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor) -> Tensor:
+        """Map (B, C, H, W) to (B, C, C) float32."""
+        batch, channels, height, width = features.shape
+        count = channels * height * width
+        last = features.is_contiguous(memory_format=torch.channels_last)
+        # (B, pixels, C); with channels first it is a transposed view, which a matrix product takes as it is.
+        rows = (
+            features.permute(0, 2, 3, 1).reshape(batch, -1, channels) if last else features.flatten(2).transpose(1, 2)
+        )
+        ctx.save_for_backward(rows)
+        ctx.shape, ctx.last = features.shape, last
+        if rows.dtype == torch.bfloat16:
+            return torch.bmm(rows.transpose(1, 2), rows).float() / count
+        # Scaled before the product: large activations squared and summed would leave float16's range.
+        scaled = rows / count**0.5
+        return torch.bmm(scaled.transpose(1, 2), scaled)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """Map (B, C, C) to (B, C, H, W) in the features' type and layout."""
+        (rows,) = ctx.saved_tensors
+        batch, channels, height, width = ctx.shape
+        factor = (gradient + gradient.transpose(1, 2)) / (channels * height * width)
+        back = torch.bmm(rows, factor.to(rows.dtype))
+        if ctx.last:
+            return back.view(batch, height, width, channels).permute(0, 3, 1, 2)
+        return back.transpose(1, 2).reshape(batch, channels, height, width)
 
 
 def relative_distance(value: Tensor, reference: Tensor) -> Tensor:
@@ -61,41 +96,44 @@ def total_variation(frames: Tensor) -> Tensor:
     return horizontal + vertical
 
 
-def grid_loss(frames: Tensor, period: int = 4, window: int = 32) -> Tensor:
-    """How much of a frame repeats with the sampling grid of the network: 0 for none.
+_OPPONENT = ((0.2126, 0.7152, 0.0722), (-0.5, 0.0, 0.5), (0.5, -0.5, 0.0))
+"""Rows: luma (BT.709), blue - red, red - green."""
 
-    A network that works at a quarter of the size and up-samples can paint a pattern locked to every fourth pixel; it
-    shows in flat areas, and it stays in place when the scene moves; or it climbs a smooth gradient in steps of that
-    width. Each window is split into cells of ``period`` by ``period`` pixels and held against the least-squares
-    plane through the cells' means. (Without the plane a gradient would be wrong and steps right.) What
-    the pixels at one place of the cell have in common, off the plane, is the pattern.
+_LEAST_DEVIATION = 0.02
+"""Of a channel, in the units of RGB in [0, 1]: a print in black ink has next to none between its hues."""
 
-    The square of a mean of n values that have nothing in common is not 0 but their variance over n: to ask for 0 would
-    be to ask for a picture without texture, brush strokes included. That part is estimated from the spread of the
-    same pixels and taken off, and what remains of a window counts where it is above 0.
+
+def colour_moments(frames: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of the colours of frames at a quarter of their size, in opponent channels.
 
     Args:
-        frames: (B, C, H, W) in [0, 1]; sides of at least ``window``, what is over a multiple of it is left out.
-        period: of the grid, px: the network's down-sampling factor.
-        window: side of a window, px, a multiple of ``period``; patterns come in patches, beside an edge for one.
+        frames: (B, 3, H, W) RGB in [0, 1], sides of at least 4.
 
     Returns:
-        Mean square of the pattern over windows and channels, a scalar.
+        (B, 3) means and (B, 3, 3) covariances of luma, blue - red, red - green.
     """
-    batch, channels, height, width = frames.shape
-    rows, columns, cells = height // window, width // window, window // period
-    cut = frames[..., : rows * window, : columns * window]
-    parts = cut.reshape(batch, channels, rows, cells, period, columns, cells, period)
-    means = parts.mean(dim=(4, 7), keepdim=True)
-    cell = torch.arange(cells, device=frames.device, dtype=frames.dtype) - (cells - 1) / 2
-    place = (torch.arange(period, device=frames.device, dtype=frames.dtype) - (period - 1) / 2) / period
-    slope = cell / cell.square().sum().clamp(min=1)  # of a least-squares line through the cells, per cell
-    down = (means * slope.view(-1, 1, 1, 1, 1)).sum(3, keepdim=True).mean(6, keepdim=True) * place.view(-1, 1, 1, 1)
-    across = (means * slope.view(-1, 1)).sum(6, keepdim=True).mean(3, keepdim=True) * place
-    off = parts - means - down - across  # of the plane, and of what the whole cell has in common
-    pattern = off.mean(dim=(3, 6))  # (B, C, rows, period, columns, period)
-    chance = (off.square().mean(dim=(3, 6)) - pattern.square()) / (cells * cells - 1)
-    return (pattern.square() - chance).mean(dim=(1, 3, 5)).clamp(min=0).mean()
+    small = functional.avg_pool2d(frames, 4).flatten(2)
+    colours = frames.new_tensor(_OPPONENT) @ small
+    mean = colours.mean(2)
+    centred = colours - mean[..., None]
+    return mean, centred @ centred.transpose(1, 2) / colours.shape[2]
+
+
+def colour_distance(moments: tuple[Tensor, Tensor], style: tuple[Tensor, Tensor]) -> Tensor:
+    """How far colours are from a painting's: 0 when mean and covariance are the same.
+
+    Each opponent channel is measured in units of the painting's own deviation, so that hue counts as much as lightness:
+    mean squared difference of the means, plus that of the covariances.
+
+    Args:
+        moments: from `colour_moments`, of B frames.
+        style: of the painting, B = 1.
+    """
+    (mean, covariance), (wanted_mean, wanted_covariance) = moments, style
+    deviation = wanted_covariance.diagonal(dim1=1, dim2=2).sqrt().clamp_min(_LEAST_DEVIATION)  # (1, 3)
+    means = (mean - wanted_mean) / deviation
+    covariances = (covariance - wanted_covariance) / (deviation[:, :, None] * deviation[:, None, :])
+    return means.square().mean() + covariances.square().mean()
 
 
 def warp(frames: Tensor, flow: Tensor) -> Tensor:
@@ -114,44 +152,7 @@ def warp(frames: Tensor, flow: Tensor) -> Tensor:
     return functional.grid_sample(frames, grid, mode="bilinear", padding_mode="border", align_corners=True)
 
 
-def luminance_change(first: Tensor, second: Tensor, flow: Tensor) -> Tensor:
-    """Relative luminance (ITU-R BT.709) of the second frame minus that of the warped first.
-
-    Args:
-        first: (B, 3, H, W) earlier frame, RGB in [0, 1].
-        second: (B, 3, H, W) later frame.
-        flow: (B, 2, H, W) px, later to earlier.
-
-    Returns:
-        (B, 1, H, W).
-    """
-    weights = first.new_tensor([0.2126, 0.7152, 0.0722]).view(1, 3, 1, 1)
-    return ((second - warp(first, flow)) * weights).sum(1, keepdim=True)
-
-
-def temporal_feature_loss(features: Tensor, flow: Tensor, valid: Tensor) -> Tensor:
-    """Temporal loss between a network's own features (Gao et al. 2018, "ReCoNet", equation 4), relative.
-
-    Relative to the features' mean square, which is taken as given: the loss cannot be had by making them small.
-
-    Args:
-        features: (2 B, C, h, w), of the B first frames, then of the second ones. The frames' own part is in the middle
-            of it, with the network's margin around.
-        flow: (B, 2, H, W) px, later to earlier; h is at least H over the network's sampling factor, a power of two.
-        valid: (B, 1, H, W) 1 where the flow can be trusted.
-    """
-    factor = 1
-    while flow.shape[2] // factor > features.shape[2]:
-        factor *= 2
-    small, trusted = functional.avg_pool2d(flow, factor) / factor, functional.avg_pool2d(valid, factor)
-    rows, columns = small.shape[2:]
-    top, left = (features.shape[2] - rows) // 2, (features.shape[3] - columns) // 2
-    first, second = features.float()[:, :, top : top + rows, left : left + columns].chunk(2)
-    scale = second.detach().square().mean().clamp_min(1e-12)
-    return temporal_loss(first, second, small, (trusted == 1.0).to(trusted.dtype)) / scale
-
-
-def temporal_loss(first: Tensor, second: Tensor, flow: Tensor, valid: Tensor, change: Tensor | None = None) -> Tensor:
+def temporal_loss(first: Tensor, second: Tensor, flow: Tensor, valid: Tensor) -> Tensor:
     """Masked mean squared difference of the second output and the warped first (Huang 2017, equation 5).
 
     Args:
@@ -159,10 +160,7 @@ def temporal_loss(first: Tensor, second: Tensor, flow: Tensor, valid: Tensor, ch
         second: (B, 3, H, W) later output, [0, 1].
         flow: (B, 2, H, W) px, later to earlier.
         valid: (B, 1, H, W) 1 where the flow can be trusted, 0 where it is occluded or leaves the frame.
-        change: (B, 1, H, W) how much brighter the second shall be (Gao et al. 2018, "ReCoNet", equation 6); nothing for
-            not at all.
     """
-    difference = second - warp(first, flow)
-    squared = (difference if change is None else difference - change).square() * valid
+    squared = (second - warp(first, flow)).square() * valid
     each = squared.sum((1, 2, 3)) / (valid.sum((1, 2, 3)) * first.shape[1]).clamp_min(1.0)
     return each.mean()  # of each pair, so that the mean over processes is that over their joint batch

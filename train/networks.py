@@ -222,18 +222,6 @@ class PatchNetwork(nn.Module):
         before, after = self.margin + 8, self.margin + 4
         return before, after - width % -8, before, after - height % -8
 
-    @torch.no_grad()
-    def multiply_contrast(self, gain: float, colour: Tensor) -> None:
-        """Multiply what is painted, about a colour, before it is clipped; the head takes it in.
-
-        Args:
-            gain: above 0; 1 changes nothing.
-            colour: (3,) RGB in [0, 1], which stays as it is.
-        """
-        bias = self.head.get_parameter("bias")
-        self.head.weight.mul_(gain)
-        bias.mul_(gain).add_(colour.repeat(len(bias) // 3), alpha=1.0 - gain)  # colours of a pixel follow one another
-
 
 class LowPassDown(ConvNorm):
     """A 3x3 convolution, the mean of 2x2, instance normalization, ReLU: half the size, without aliasing.

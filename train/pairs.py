@@ -23,11 +23,12 @@ from ..video.flow import FlowPair, flow_pair
 from ..video.frames import open_source, resize_to_height
 from ..video.images import read_image
 from ..video.temporal import is_cut
-from .recipes import Recipe
+from .recipes import REACH, Recipe
 
 VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 _CACHE_FORMAT = 1
+_NOISY_SHARE = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,14 @@ class Pair:
         first: (H, W, 3) uint8 RGB, the earlier frame.
         second: (H, W, 3) uint8 RGB, the later frame.
         motion: flow from the second to the first, and where it is valid.
+        shift: columns and rows, where the second is the first moved by whole pixels: it shows at (x, y) what the first
+            shows at (x + columns, y + rows).
     """
 
     first: NDArray[np.uint8]
     second: NDArray[np.uint8]
     motion: FlowPair
+    shift: tuple[int, int] | None = None
 
 
 def find_files(folder: Path, endings: Sequence[str], what: str) -> list[Path]:
@@ -66,12 +70,13 @@ class PhotoPairs:
         self._files = find_files(folder, IMAGE_ENDINGS, "photos")
         self._images: dict[int, NDArray[np.uint8]] = {}
         self._crop, self._recipe = recipe.crop, recipe
-        self._load(0)  # an unreadable folder fails before training starts
+        self.load(0)  # an unreadable folder fails before training starts
 
     def __len__(self) -> int:
         return len(self._files)
 
-    def _load(self, index: int) -> NDArray[np.uint8]:
+    def load(self, index: int) -> NDArray[np.uint8]:
+        """A photograph, brought to a shorter side of about 320 px."""
         if index not in self._images:
             image = read_image(self._files[index])
             scale = 320 / min(image.shape[:2])
@@ -85,7 +90,7 @@ class PhotoPairs:
 
     def sample(self, rng: np.random.Generator) -> Pair:
         """Draw a pair of crops."""
-        image = self._load(int(rng.integers(len(self._files))))
+        image = self.load(int(rng.integers(len(self._files))))
         size = self._crop
         still = rng.random() < self._recipe.still_share
         flow = smooth_motion(size, 0.0 if still else self._recipe.motion, rng)
@@ -106,9 +111,6 @@ class PhotoPairs:
                 borderMode=cv2.BORDER_REFLECT_101,
             )
             views.append(np.asarray(view, np.uint8))
-        if self._recipe.brightness > 0:
-            brighter = cv2.convertScaleAbs(views[1], alpha=float(np.exp(rng.normal(0, self._recipe.brightness))))
-            views[1] = np.asarray(brighter, np.uint8)
         views = [_with_noise(view, rng.uniform(0, self._recipe.noise), rng) for view in views]
         landing = grid + flow
         valid = np.all((landing >= 0) & (landing <= size - 1), axis=-1)
@@ -272,9 +274,46 @@ class PairSampler:
         self._recipe, self._photos, self._clips = recipe, photos, clips
 
     def sample(self, step: int, index: int) -> Pair:
-        """The pair number ``index`` of the batch of ``step``: always the same for the same recipe and data."""
+        """The pair number ``index`` of the batch of ``step``: always the same for the same recipe and data.
+
+        All pairs of a step are of one kind: shifted by whole pixels, or moved.
+        """
         rng = np.random.default_rng((self._recipe.seed, step, index))
+        of_shifts = np.random.default_rng((self._recipe.seed, step, 2**31)).random() < self._recipe.shift_share
         from_clips = rng.random() < self._recipe.clip_share
         sources = (self._clips, self._photos) if from_clips else (self._photos, self._clips)
         preferred = next(source for source in sources if source is not None)
-        return preferred.sample(rng)
+        if not of_shifts:
+            return preferred.sample(rng)
+        loaded = preferred.load(int(rng.integers(len(preferred))))
+        return shifted(loaded.first if isinstance(loaded, Pair) else loaded, self._recipe.crop, rng, self._recipe.noise)
+
+
+def shifted(image: NDArray[np.uint8], size: int, rng: np.random.Generator, noise: float = 0.0) -> Pair:
+    """A random part of a picture, and the part some whole pixels beside it.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; it is scaled a little at random, and up where it is too small.
+        size: side of both parts, px.
+        rng: source of randomness.
+        noise: largest standard deviation of noise, of 255; a third of the pairs get some, fresh on each part.
+    """
+    zoom = rng.uniform(0.8, 1.25)
+    zoom = max(zoom, (size + REACH + 0.5) / min(image.shape[:2]))
+    method = cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC
+    image = np.asarray(cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=method), np.uint8)
+    if rng.random() < 0.5:
+        image = image[:, ::-1]
+    dx, dy = (int(value) for value in rng.integers(-REACH, REACH + 1, 2))
+    if dx == dy == 0:
+        dx = 4
+    height, width = image.shape[:2]
+    top = int(rng.integers(max(0, -dy), height - size - max(0, dy) + 1))
+    left = int(rng.integers(max(0, -dx), width - size - max(0, dx) + 1))
+    views = [image[y : y + size, x : x + size] for y, x in ((top, left), (top + dy, left + dx))]
+    if rng.random() < _NOISY_SHARE:
+        views = [_with_noise(view, rng.uniform(0, noise), rng) for view in views]
+    flow = np.full((size, size, 2), (dx, dy), np.float32)
+    landing = flow + np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1)
+    valid = np.all((landing >= 0) & (landing <= size - 1), axis=-1)
+    return Pair(views[0], views[1], FlowPair(flow, valid), (dx, dy))

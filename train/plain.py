@@ -21,9 +21,10 @@ from ..video.frames import read_frames
 from ..video.images import read_image
 from .loss_network import load_loss_network
 from .networks import build_network
+from .objective import Objective, stacked
 from .pairs import VIDEO_ENDINGS, Pair, find_files
 from .recipes import Recipe, load_recipe
-from .trainer import HybridLoss, StepReport, _stacked, train
+from .trainer import StepReport, train
 
 _FRAMES_OF_A_CLIP = 12
 _WARM_UP = 5
@@ -35,9 +36,7 @@ def plain_steps(recipe: Recipe, style: Path, clips: Path, loss_network: Path) ->
     files = find_files(clips, VIDEO_ENDINGS, "video clips")
     frames = [read_frames(str(file), height=recipe.clip_height, max_frames=_FRAMES_OF_A_CLIP) for file in files]
     network = build_network(recipe.architecture, recipe.sizes)
-    objective = HybridLoss(
-        load_loss_network(loss_network), read_image(style), recipe, torch.device("cpu"), "float32", 4
-    )
+    objective = Objective(load_loss_network(loss_network), read_image(style), recipe, torch.device("cpu"))
     optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
     rng = np.random.default_rng(recipe.seed)
 
@@ -51,7 +50,7 @@ def plain_steps(recipe: Recipe, style: Path, clips: Path, loss_network: Path) ->
         return Pair(first[window], second[window], FlowPair(motion.flow[window], motion.valid[window]))
 
     def step() -> None:
-        batch = _stacked([draw() for _ in range(recipe.batch)], recipe)
+        batch = stacked([draw() for _ in range(recipe.batch)], recipe)
         _, total = objective(network, batch, recipe.temporal_weight)
         optimizer.zero_grad()
         torch.autograd.backward(total)

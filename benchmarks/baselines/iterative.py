@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from ...train.loss_network import LossNetwork
 from ...train.losses import content_loss, gram, style_loss, total_variation
-from ...train.trainer import to_frame, to_tensor
+from ...train.tensors import to_frame, to_tensor
 from ...video.files import InputError, atomic_path
 from ...video.images import read_image, write_image
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...train.trainer import to_tensor
+from ...train.tensors import to_tensor
 from ...video.flow import flow_pair, warp
 from ...video.temporal import is_cut
 from .iterative import Finished, Image, Painter, Settings, Term

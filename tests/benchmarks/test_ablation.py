@@ -39,11 +39,11 @@ def test_each_row_is_a_run_of_its_own_and_done_once(
     (tmp_path / "small.yaml").write_text(RECIPE)
     header = CheckpointHeader("start", "none", "edge", resolve_sizes("edge", SIZES), "none", 0)
     save_checkpoint(tmp_path / "start.safetensors", build_network("edge", SIZES), header)
-    rows = [ablation.BASE, "no pairs five frames apart"]
+    rows = [ablation.BASE, "no large strokes: style at full size alone"]
     arguments = [
         "--from", tmp_path / "start.safetensors", "--recipe", tmp_path / "small.yaml",
         "--style", tmp_path / "style.png", "--clips", tmp_path / "clips", "--photos", tmp_path / "photos",
-        "--held-out", tmp_path / "clips", "--loss-network", loss_file, "--steps", "2",
+        "--held-out", tmp_path / "clips", "--loss-network", loss_file, "--judge", loss_file, "--steps", "2",
         "--frames", "6", "-o", tmp_path / "runs",
         *(part for row in rows for part in ("--only", row)),
     ]  # fmt: skip
@@ -53,8 +53,8 @@ def test_each_row_is_a_run_of_its_own_and_done_once(
     assert np.isfinite([[float(cell) for cell in line[1:]] for line in table[2:]]).all()
     runs = sorted((tmp_path / "runs").glob("*/*.safetensors"))
     values = {path.stem: load_checkpoint(path).header.recipe_values for path in runs if path.stem == path.parent.name}
-    assert values["the-recipe"]["clip_intervals"] == [1, 5]
-    assert values["no-pairs-five-frames-apart"]["clip_intervals"] == [1]
+    assert values["the-recipe"]["style_half_weight"] == 2.0
+    assert values["no-large-strokes-style-at-full-size-alone"]["style_half_weight"] == 0.0
     stamps = {path: path.stat().st_mtime_ns for path in runs}
     ablation.main([str(argument) for argument in arguments])
     assert {path: path.stat().st_mtime_ns for path in runs} == stamps

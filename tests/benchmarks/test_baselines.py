@@ -14,7 +14,7 @@ from steadystyle.benchmarks.baselines.iterative import Finished, Painter, Settin
 from steadystyle.benchmarks.baselines.run import BaselineReport, run_baseline
 from steadystyle.train.loss_network import LossNetwork, load_loss_network
 from steadystyle.train.losses import gram, style_loss
-from steadystyle.train.trainer import to_tensor
+from steadystyle.train.tensors import to_tensor
 from steadystyle.video.files import InputError
 from steadystyle.video.flow import FlowPair
 from steadystyle.video.frames import read_frames, write_video

@@ -12,9 +12,10 @@ import torch
 
 from steadystyle.train.loss_network import load_loss_network
 from steadystyle.train.networks import build_network
+from steadystyle.train.objective import Objective
 from steadystyle.train.pairs import PairSampler, PhotoPairs
 from steadystyle.train.recipes import recipe_from_dict
-from steadystyle.train.trainer import HybridLoss, _batch, train
+from steadystyle.train.trainer import _batch, train
 from steadystyle.train.workers import Workers, join_workers
 from steadystyle.video.images import read_image
 
@@ -52,7 +53,7 @@ def gradients(workers: Workers) -> dict[str, torch.Tensor]:
     """Of a fresh network, for the samples of step 0."""
     torch.manual_seed(0)
     network = build_network(recipe.architecture, recipe.sizes)
-    objective = HybridLoss(loss_network, read_image(material / "style.png"), recipe, workers.device, "float32")
+    objective = Objective(loss_network, read_image(material / "style.png"), recipe, workers.device)
     batch = _batch(PairSampler(recipe, PhotoPairs(material / "photos", recipe), None), recipe, 0, workers.rank)
     joint = workers.together(network)  # held, since it is what averages
     torch.autograd.backward(objective(joint, batch, recipe.temporal_weight)[1])

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steadystyle.train.pairs import ClipPairs, Pair, PairSampler, PhotoPairs, smooth_motion
-from steadystyle.train.recipes import Recipe
+from steadystyle.train.pairs import ClipPairs, Pair, PairSampler, PhotoPairs, shifted, smooth_motion
+from steadystyle.train.recipes import REACH, Recipe
 from steadystyle.video.files import InputError
 from steadystyle.video.flow import warp
 from steadystyle.video.frames import write_video
@@ -35,7 +35,7 @@ def test_photo_noise_is_fresh_on_each_view(material: Path, recipe: Recipe) -> No
     assert 1 < (pair.first.astype(float) - pair.second).std() < 30
 
 
-def test_photos_stand_still_and_change_their_light_as_the_recipe_says(material: Path, recipe: Recipe) -> None:
+def test_photos_stand_still_as_the_recipe_says(material: Path, recipe: Recipe) -> None:
     plain = dataclasses.replace(recipe, noise=0.0)
     still = PhotoPairs(material / "photos", dataclasses.replace(plain, still_share=0.5))
     pairs = [still.sample(np.random.default_rng(seed)) for seed in range(40)]
@@ -43,10 +43,38 @@ def test_photos_stand_still_and_change_their_light_as_the_recipe_says(material: 
     assert 10 < len(unmoved) < 30
     assert all(np.array_equal(pair.first, pair.second) and pair.motion.valid.all() for pair in unmoved)
 
-    lit = PhotoPairs(material / "photos", dataclasses.replace(plain, still_share=1.0, brightness=0.1))
-    pairs = [lit.sample(np.random.default_rng(seed)) for seed in range(40)]
-    gains = [np.log(pair.second.mean() / pair.first.mean()) for pair in pairs]
-    assert 0.05 < np.std(gains) < 0.15
+
+def test_shift_pairs_show_the_same_places_at_whole_pixels() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    seen = set()
+    for seed in range(300):
+        pair = shifted(image, 40, np.random.default_rng(seed))
+        assert pair.first.shape == pair.second.shape == (40, 40, 3) and pair.shift is not None
+        dx, dy = pair.shift
+        seen.add((dx, dy))
+        # The second shows at (x, y) what the first shows at (x + dx, y + dy).
+        rows, columns = slice(max(0, -dy), 40 - max(0, dy)), slice(max(0, -dx), 40 - max(0, dx))
+        moved = pair.first[rows.start + dy : rows.stop + dy, columns.start + dx : columns.stop + dx]
+        np.testing.assert_array_equal(pair.second[rows, columns], moved)
+        assert (pair.motion.flow == (dx, dy)).all()
+        assert pair.motion.valid.sum() == (40 - abs(dx)) * (40 - abs(dy))
+    assert (0, 0) not in seen and len(seen) > 100
+    assert {max(abs(x), abs(y)) for x, y in seen} == set(range(1, REACH + 1))
+    noisy = [shifted(image, 40, np.random.default_rng(seed), noise=5.0) for seed in range(60)]
+    clean = [shifted(image, 40, np.random.default_rng(seed)) for seed in range(60)]
+    differ = [not np.array_equal(a.first, b.first) for a, b in zip(noisy, clean, strict=True)]
+    assert 8 < sum(differ) < 32  # a third
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_all_pairs_of_a_step_are_of_one_kind(material: Path, recipe: Recipe, tmp_path: Path, share: float) -> None:
+    recipe = dataclasses.replace(recipe, shift_share=share)
+    sampler = PairSampler(
+        recipe, PhotoPairs(material / "photos", recipe), ClipPairs(material / "clips", recipe, tmp_path)
+    )
+    kinds = [{sampler.sample(step, index).shift is not None for index in range(3)} for step in range(60)]
+    assert all(len(kind) == 1 for kind in kinds)
+    assert sum(kind == {True} for kind in kinds) / 60 == pytest.approx(share, abs=0.2 if share == 0.5 else 0.0)
 
 
 def test_smooth_motion_scales_with_the_crop() -> None:

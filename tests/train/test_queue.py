@@ -1,31 +1,74 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from steadystyle.train import queue
 from steadystyle.train.checkpoint import load_checkpoint
+from steadystyle.train.state import STATE_NAME
+from steadystyle.video.files import InputError
+
+SMALL = """
+set = { crop = 40, border = 0, clip_height = 64, style_size = 48, precision = "float32", content_layers = ["relu2_2"], \
+style_layers = ["relu1_2"], style_half_layers = ["relu2_2"], style_quarter_layers = ["relu1_2"], clip_intervals = [1], \
+pairs_per_clip = 2, sizes = { quarter = 8, eighth = 8, blocks = 1 } }
+"""
 
 
-def test_the_stages_follow_each_other_and_finished_ones_are_left_alone(
+def run(material: Path, loss_file: Path, file: Path, out: Path, *more: str) -> None:
+    arguments = [str(file), "--styles", str(material), "--clips", str(material / "clips"), "--photos"]
+    queue.main([*arguments, str(material / "photos"), "--loss-network", str(loss_file), "-o", str(out), *more])
+
+
+def test_runs_wait_for_what_they_start_from_and_finished_ones_are_left_alone(
     material: Path, loss_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = {
-        "steps": "2", "crop": "32", "border": "0", "border_jitter": "0",
-        "clip_height": "64", "style_size": "48", "precision": "float32",
-        "content_layers": "[relu2_2]", "style_layers": "[relu1_2]", "style_half_layers": "[relu2_2]",
-        "teacher_layers": "[relu2_2]", "clip_intervals": "[1]", "pairs_per_clip": "2",
-    }  # fmt: skip
-    arguments = [str(material / "style.png"), "--clips", str(material / "clips"), "--photos", str(material / "photos")]
-    arguments += ["--loss-network", str(loss_file), "--device", "cpu", "-o", str(tmp_path)]
-    arguments += [part for key, value in small.items() for part in ("--set", f"{key}={value}")]
-    queue.main(arguments)
-    headers = [load_checkpoint(tmp_path / f"style-{stage}" / "style.safetensors").header for stage in queue.STAGES]
-    assert [header.architecture for header in headers] == ["huang2017", "huang2017", "edge"]
-    assert [header.steps for header in headers] == [2, 4, 2]  # the second goes on from the first
-    assert capsys.readouterr().out.count("style, ") == 3
-    state = tmp_path / "style-edge" / "training-state.safetensors"
-    before = state.stat().st_mtime_ns
-    torch.manual_seed(0)
-    queue.main(arguments)
-    assert capsys.readouterr().out == "" and state.stat().st_mtime_ns == before
+    file, out = tmp_path / "queue.toml", tmp_path / "runs"
+    one_line = SMALL.replace("\\\n", "")
+    file.write_text(
+        f"[[run]]\nname = 'first'\nstyle = 'style.png'\nsteps = 2\n{one_line}"
+        f"[[run]]\nname = 'second'\nstyle = 'style.png'\nstart = 'first'\nsteps = 3\nstroke = 1.5\n{one_line}"
+    )
+    run(material, loss_file, file, out, "--jobs", "2")
+    assert capsys.readouterr().out.splitlines() == ["first: finished", "second: finished"]
+    headers = [load_checkpoint(out / name / f"{name}.safetensors").header for name in ("first", "second")]
+    assert [header.steps for header in headers] == [2, 5]  # the second goes on from the first
+    assert headers[1].recipe_values["stroke"] == 1.5 and headers[1].architecture == "edge-lp"
+    before = (out / "second" / STATE_NAME).stat().st_mtime_ns
+    run(material, loss_file, file, out)
+    assert capsys.readouterr().out == "" and (out / "second" / STATE_NAME).stat().st_mtime_ns == before
+
+
+def test_a_run_that_fails_is_said_and_what_starts_from_it_left_out(
+    material: Path, loss_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = tmp_path / "queue.toml", tmp_path / "runs"
+    file.write_text(  # the loss network of the tests ends before the recipe's layers
+        "[[run]]\nname = 'deep'\nstyle = 'style.png'\n[[run]]\nname = 'after'\nstyle = 'style.png'\nstart = 'deep'\n"
+    )
+    with pytest.raises(SystemExit) as left:
+        run(material, loss_file, file, out)
+    assert left.value.code == 1
+    said = capsys.readouterr().out
+    assert "deep: failed, see " in said and "after: left out, because deep is not whole" in said
+    assert "ends at relu2_2" in (out / "deep" / "log.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[[run]]\nname = 'x'\nstyle = 'mona_lisa.jpg'", "wants the painting 'mona_lisa.jpg', but .* holds style.png"),
+        ("[[run]]\nname = 'x'\nstyle = 'style.png'\nstroke = 9", "between 0.75 and 2, not 9"),
+        ("[[run]]\nname = 'x'\nstyle = 'style.png'\nrecipe = 'oil'", "unknown recipe 'oil'"),
+        ("[[run]]\nname = 'x'\npainting = 'style.png'", "run 1 of .* is not understood .*painting"),
+        ("[[run]]\nname = 'x'\nstyle = 'style.png'\n" * 2, "names 'x' twice"),
+        ("[[run]", "cannot be read"),
+        ("", r"has no \[\[run\]\]"),
+    ],
+)
+def test_a_queue_that_does_not_fit_is_refused(material: Path, tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "queue.toml").write_text(text)
+    with pytest.raises(InputError, match=sentence):
+        queue.read_queue(tmp_path / "queue.toml", material)
+    with pytest.raises(SystemExit) as left:
+        run(material, tmp_path, tmp_path / "queue.toml", tmp_path / "runs")
+    assert left.value.code == 2 and not (tmp_path / "runs").exists()

@@ -37,6 +37,14 @@ def test_values_are_overridden_as_their_own_type(tmp_path: Path) -> None:
         ({"crop": "16"}, "crop must be"),
         ({"clip_share": "2"}, "clip_share must lie"),
         ({"precision": "int8"}, "precision must be auto"),
+        ({"stroke": "9"}, "size of strokes must lie between 0.75 and 2, not 9"),
+        ({"content_scale": "3"}, "content_scale must be 1 or 2"),
+        ({"shift_share": "0.5", "temporal_weight": "0"}, "shift_share needs a temporal_weight"),
+        ({"border": "110"}, "at least 24 px"),
+        ({"grid_weight": "5"}, "'grid_weight' is gone; in its place there is shift_share"),
+        ({"contrast": "1.1"}, "'contrast' is gone; in its place there is colour_weight"),
+        ({"border_jitter": "8"}, "'border_jitter' is gone"),
+        ({"luminance": "true"}, "'luminance' is gone; in its place there is nothing: it had no effect"),
         ({"steps": "{"}, "not a YAML mapping"),
     ],
 )
@@ -48,6 +56,19 @@ def test_what_does_not_fit_is_refused(changes: dict[str, str], sentence: str) ->
 def test_unknown_recipe_names_the_known() -> None:
     with pytest.raises(
         InputError,
-        match="unknown recipe 'huang': choose one of edge, edge-finetune, edge-steady, huang2017, huang2017-steady, j",
+        match="unknown recipe 'huang': choose one of edge, huang2017, huang2017-paint, johnson2016, paint, or",
     ):
         load_recipe("huang")
+
+
+def test_a_recipe_that_is_gone_names_what_took_its_place() -> None:
+    for old, new in (("edge-finetune", "paint"), ("edge-steady", "paint"), ("huang2017-steady", "huang2017-paint")):
+        with pytest.raises(InputError, match=f"the recipe '{old}' is gone: '{new}' takes its place"):
+            load_recipe(old)
+
+
+def test_layers_are_those_of_terms_that_weigh() -> None:
+    assert load_recipe("paint").layers == {"relu1_2", "relu2_2", "relu3_3", "relu4_3"}
+    assert load_recipe("paint", {"style_half_weight": "0", "style_quarter_weight": "0"}).layers == {
+        "relu1_2", "relu2_2", "relu3_3",
+    }  # fmt: skip

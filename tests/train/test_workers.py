@@ -11,7 +11,7 @@ import torch
 
 from steadystyle.train.checkpoint import load_checkpoint, read_tensors
 from steadystyle.train.recipes import Recipe
-from steadystyle.train.trainer import STATE_NAME
+from steadystyle.train.state import STATE_NAME
 
 SCRIPT = Path(__file__).with_name("run_as_worker.py")
 
@@ -29,7 +29,7 @@ def run(count: int, material: Path, loss_file: Path, out: Path, recipe: Recipe, 
 def test_two_processes_have_the_gradients_of_their_joint_batch(
     material: Path, recipe: Recipe, loss_file: Path, tmp_path: Path
 ) -> None:
-    recipe = dataclasses.replace(recipe, grid_weight=5.0)
+    recipe = dataclasses.replace(recipe, colour_weight=1.0)
     both, one = tmp_path / "both.pt", tmp_path / "one.pt"
     said = run(2, material, loss_file, both, recipe, "gradients").splitlines()
     assert said == ["gloo threads left: 0"] * 2

@@ -1,0 +1,95 @@
+"""The training state: what ``resume`` needs beside the recipe, so that a run goes on bit for bit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ..video.files import InputError
+from .checkpoint import FORMAT_VERSION, load_weights, read_tensors, write_tensors
+from .recipes import Recipe, recipe_from_dict
+
+STATE_NAME = "training-state.safetensors"
+
+
+@dataclass
+class Progress:
+    """Where a run stands: what the training state holds beside weights and random generators.
+
+    Attributes:
+        earlier_steps: of the checkpoint that this run started from.
+        precision: of the loss network, chosen at the start.
+        step: steps done.
+        seconds: spent on them, in all sessions.
+        losses: exponentially smoothed value of each term, unweighted, and ``total``.
+        least_loss: on the fixed pairs, of the checkpoints so far.
+    """
+
+    earlier_steps: int
+    precision: str
+    step: int = 0
+    seconds: float = 0.0
+    losses: dict[str, float] = field(default_factory=dict)
+    least_loss: float = math.inf
+
+
+def save_state(
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, progress: Progress
+) -> None:
+    """Write a training state atomically (errors as `checkpoint.write_tensors`)."""
+    tensors = {f"network.{key}": value for key, value in network.state_dict().items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        tensors.update({f"optimizer.{index}.{key}": value for key, value in values.items()})
+    tensors["rng.torch"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["rng.cuda"] = torch.cuda.get_rng_state()
+    write_tensors(path, tensors, {"format_version": FORMAT_VERSION, "recipe": recipe.to_dict(), **asdict(progress)})
+
+
+def load_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe) -> Progress:
+    """Put a training state back into a network, an optimizer and the random generators.
+
+    Raises:
+        InputError: no training state, one of another recipe or network, or one of a steadystyle whose recipes were
+            others.
+    """
+    tensors, header = read_tensors(path)
+    if "recipe" not in header or "step" not in header:
+        raise InputError(f"{path} is a checkpoint, not a training state: give the folder of a run")
+    was, now = recipe_from_dict(header["recipe"]).to_dict(), recipe.to_dict()
+    changed = next((key for key in was if was[key] != now[key]), None)
+    if changed:
+        raise InputError(
+            f"the run in {path.parent} was begun with {changed}={was[changed]}, not {now[changed]}: "
+            "resume with the same recipe, or begin a new run with --from"
+        )
+    own = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
+    load_weights(network, own, path)
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".", 2)
+            state.setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    torch.set_rng_state(tensors["rng.torch"])
+    if "rng.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["rng.cuda"])
+    return Progress(**{entry.name: header[entry.name] for entry in fields(Progress)})
+
+
+def steps_done(path: Path) -> int:
+    """Steps of the training state at ``path``; 0 where there is none.
+
+    Raises:
+        InputError: a file that is no training state.
+    """
+    if not path.exists():
+        return 0
+    try:
+        return int(read_tensors(path)[1]["step"])
+    except KeyError as error:
+        raise InputError(f"{path} is no training state: move it away") from error
