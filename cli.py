@@ -460,20 +460,25 @@ def train(
     clips: Annotated[Path | None, typer.Option(help="Folder of video clips to train on.")] = None,
     photos: Annotated[Path | None, typer.Option(help="Folder of photographs to train on.")] = None,
     recipe: Annotated[
-        str, typer.Option(help="A recipe's name (huang2017, johnson2016, edge), or a .yaml file.")
-    ] = "huang2017",
+        str, typer.Option(help="A recipe's name (paint, huang2017, johnson2016, edge), or a .yaml file.")
+    ] = "paint",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The run's folder; without it runs/ and the style's name.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="The model's name; without it the folder's.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps in all, in place of the recipe's.")] = None,
+    stroke: Annotated[float | None, typer.Option(help="Size of the strokes, 0.75 to 2; 1 is the recipe's.")] = None,
     values: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Another recipe value; may be repeated.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that the folder holds.")] = False,
     start_from: Annotated[
         str | None,
-        typer.Option("--from", metavar="MODEL", help="Start from these weights: a bundled name or .safetensors."),
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Start from these weights: a bundled name or .safetensors; without it the nearest bundled style.",
+        ),
     ] = None,
     minutes: Annotated[
         float | None, typer.Option(min=0.1, help="Time to train, in place of steps; the schedule is stretched over it.")
@@ -492,29 +497,39 @@ def train(
         Path | None, typer.Option(help="Folder that keeps the clips' optical flow; without it the run's folder.")
     ] = None,
     download_loss_network: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Fetch torchvision's VGG-19 (548 MB) into this folder, once.")
+        Path | None, typer.Option(metavar="DIR", help="Fetch torchvision's VGG-16 (528 MB) into this folder, once.")
     ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
     """Train a stylizing network from one painting.
 
-    Needs clips, photos or both, and VGG-19 weights for the losses. Ctrl-C saves and leaves; --resume goes on from
-    there, on the CPU bit for bit. TensorBoard reads the run's folder; its previews/ shows how the style comes.
+    Needs clips, photos or both, and VGG weights for the losses (recipe paint: VGG-16 to relu4_3 or deeper). Ctrl-C
+    saves and leaves; --resume goes on from there, on the CPU bit for bit. TensorBoard reads the run's folder; its
+    previews/ shows how the style comes.
     """
-    from .runtimes.registry import find_checkpoint
+    from .runtimes.registry import bundled_models, find_checkpoint
     from .train.loss_network import download_loss_network as download
     from .train.loss_network import load_loss_network
+    from .train.nearest import nearest_style
     from .train.recipes import load_recipe
     from .train.trainer import StepReport
     from .train.trainer import train as run_training
+    from .video.images import read_image
 
     overrides = dict(_key_and_value(item) for item in values or [])
     if steps is not None:
         overrides["steps"] = str(steps)
+    if stroke is not None:
+        overrides["stroke"] = str(stroke)
     chosen = load_recipe(recipe, overrides)
-    start = find_checkpoint(start_from) if start_from is not None else None
     weights = download(download_loss_network) if download_loss_network is not None else loss_network
+    judge = load_loss_network(weights, loss_network_input)
+    if start_from is None and chosen.starts_from_a_style and not resume:
+        painting = read_image(style)
+        start_from, distance = nearest_style(painting, judge, [model.name for model in bundled_models()])
+        note(f"starting from {start_from}, the nearest bundled style (Gram distance {distance:.2f}); --from overrides")
+    start = find_checkpoint(start_from) if start_from is not None else None
 
     with progress() as update:
 
@@ -526,7 +541,7 @@ def train(
             style=style,
             out=output or Path("runs") / style.stem,
             recipe=chosen,
-            loss_network=load_loss_network(weights, loss_network_input),
+            loss_network=judge,
             clips=clips,
             photos=photos,
             name=name,

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ..video.files import InputError, atomic_path, sha256_of
+from .tensors import lay_channels_last
 
 Convention = Literal["caffe", "torchvision"]
 
@@ -139,10 +140,7 @@ class LossNetwork(nn.Module):
 
     def compact(self) -> Self:
         """Hold the weights in bfloat16, channels last, and compute so: a quarter of the time where a CPU has BF16."""
-        for convolution in self.convolutions:
-            for parameter in convolution.parameters():
-                layout = torch.channels_last if parameter.dim() == 4 else torch.contiguous_format
-                parameter.data = parameter.data.to(torch.bfloat16, memory_format=layout)
+        lay_channels_last(self.convolutions, torch.bfloat16)
         return self
 
     def forward(self, x: Tensor, layers: Collection[str]) -> dict[str, Tensor]:

@@ -70,12 +70,12 @@ class PhotoPairs:
         self._files = find_files(folder, IMAGE_ENDINGS, "photos")
         self._images: dict[int, NDArray[np.uint8]] = {}
         self._crop, self._recipe = recipe.crop, recipe
-        self.load(0)  # an unreadable folder fails before training starts
+        self.picture(0)  # an unreadable folder fails before training starts
 
     def __len__(self) -> int:
         return len(self._files)
 
-    def load(self, index: int) -> NDArray[np.uint8]:
+    def picture(self, index: int) -> NDArray[np.uint8]:
         """A photograph, brought to a shorter side of about 320 px."""
         if index not in self._images:
             image = read_image(self._files[index])
@@ -90,7 +90,7 @@ class PhotoPairs:
 
     def sample(self, rng: np.random.Generator) -> Pair:
         """Draw a pair of crops."""
-        image = self.load(int(rng.integers(len(self._files))))
+        image = self.picture(int(rng.integers(len(self._files))))
         size = self._crop
         still = rng.random() < self._recipe.still_share
         flow = smooth_motion(size, 0.0 if still else self._recipe.motion, rng)
@@ -176,6 +176,11 @@ class ClipPairs:
     def load(self, index: int) -> Pair:
         """A whole pair, uncropped."""
         return _read_pair(self._files[index])
+
+    def picture(self, index: int) -> NDArray[np.uint8]:
+        """The first frame of a pair, whole."""
+        with np.load(self._files[index]) as stored:
+            return np.asarray(cv2.imdecode(stored["first"], cv2.IMREAD_COLOR_RGB), np.uint8)
 
     def sample(self, rng: np.random.Generator) -> Pair:
         """Draw a pair of crops, mirrored half of the time."""
@@ -285,8 +290,8 @@ class PairSampler:
         preferred = next(source for source in sources if source is not None)
         if not of_shifts:
             return preferred.sample(rng)
-        loaded = preferred.load(int(rng.integers(len(preferred))))
-        return shifted(loaded.first if isinstance(loaded, Pair) else loaded, self._recipe.crop, rng, self._recipe.noise)
+        picture = preferred.picture(int(rng.integers(len(preferred))))
+        return shifted(picture, self._recipe.crop, rng, self._recipe.noise)
 
 
 def shifted(image: NDArray[np.uint8], size: int, rng: np.random.Generator, noise: float = 0.0) -> Pair:

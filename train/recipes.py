@@ -175,6 +175,11 @@ class Recipe:
         return self.teacher_weight > 0 or self.teacher_feature_weight > 0
 
     @property
+    def starts_from_a_style(self) -> bool:
+        """Whether it is made to go on from a bundled fast style, and has no teacher to learn from."""
+        return self.architecture == "edge-lp" and not self.needs_teacher
+
+    @property
     def layers(self) -> set[str]:
         """Names of all loss-network layers that a term with weight reads."""
         terms = (

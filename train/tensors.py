@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def to_tensor(frames: NDArray[np.uint8], device: torch.device) -> Tensor:
@@ -20,3 +20,10 @@ def to_frame(output: Tensor) -> NDArray[np.uint8]:
     """(3, H, W) float RGB in [0, 1] to (H, W, 3) uint8 RGB, rounded."""
     scaled = (output.detach().float().clamp(0, 1) * 255.0).round().to(torch.uint8)
     return np.asarray(scaled.permute(1, 2, 0).contiguous().cpu().numpy(), np.uint8)
+
+
+def lay_channels_last(module: nn.Module, dtype: torch.dtype | None = None) -> None:
+    """Lay a module's kernels channels last, in place, which convolutions in bfloat16 want; and change their type."""
+    for parameter in module.parameters():
+        layout = torch.channels_last if parameter.dim() == 4 else torch.contiguous_format
+        parameter.data = parameter.data.to(dtype or parameter.dtype, memory_format=layout)

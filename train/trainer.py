@@ -34,6 +34,7 @@ from .previews import preview_sheet
 from .recipes import Recipe
 from .start import starting_weights
 from .state import STATE_NAME, Progress, load_state, save_state
+from .tensors import lay_channels_last
 from .workers import Workers, join_workers
 
 _SMOOTHING = 0.98
@@ -272,6 +273,7 @@ def _prepare(
     say(f"training on {where}{others}, with the loss network in {progress.precision}")
     if progress.precision == "bfloat16":
         loss_network = loss_network.compact()
+        lay_channels_last(network)
     objective = Objective(loss_network, style_image, recipe, where)
     if job.teacher is not None and recipe.needs_teacher:
         objective.teacher = load_checkpoint(job.teacher).network.to(where)
