@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -88,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _leave)  # so that temporary files are removed as on Ctrl-C
+    warnings.showwarning = _show_warning
     try:
         result = app(arguments, prog_name="steadystyle", standalone_mode=False, obj=arguments)
         sys.stdout.flush()
@@ -102,6 +104,20 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
             complain(sentence)
         sys.exit(code)
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: str | None = None,
+) -> None:
+    """What concerns a user is one sentence, like all else that is said; other warnings are as ever."""
+    if category.__name__ == "RenamedModelWarning":  # by name: the engines' room is imported by commands that need it
+        return note(str(message))
+    print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=sys.stderr)
 
 
 def _print_version(wanted: bool) -> None:

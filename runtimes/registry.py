@@ -1,6 +1,7 @@
 """Opens what it is given: an artifact file by its ending, or a bundled model by its name."""
 
 import json
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from .artifact import ArtifactMetadata
 from .stylizer import Stylizer
 
 MODELS = Path(__file__).parent / "models"
+
+RENAMED: Mapping[str, str] = {"great-wave-edge": "great-wave"}
+"""Names that bundled models had once, which still open, with a warning -> their names now."""
 
 Opener = Callable[[Path, int | None, str | None, Path | None], Stylizer]
 
@@ -67,6 +71,10 @@ RUNTIMES: Mapping[str, Opener] = {
     ".safetensors": _open_checkpoint,
 }
 """Ending -> what opens it. Each engine is imported when it is asked for, so that one is enough."""
+
+
+class RenamedModelWarning(FutureWarning):
+    """A bundled model was asked for by the name that it had once."""
 
 
 @dataclass(frozen=True)
@@ -147,12 +155,20 @@ def resolve(model: str | Path) -> tuple[Path, str | None]:
         The file, which need not be there, and the provider; None where none is named.
     """
     paths = {bundled.name: bundled.path for bundled in bundled_models()}
-    if str(model) in paths:
-        return paths[str(model)], None
+    if current_name(str(model)) in paths:
+        return paths[current_name(str(model))], None
     name, at, provider = str(model).rpartition("@")
     if not at or Path(model).exists():
         return Path(model), None
-    return paths.get(name, Path(name)), provider
+    return paths.get(current_name(name), Path(name)), provider
+
+
+def current_name(name: str) -> str:
+    """The name that a bundled model has now; a `RenamedModelWarning` where it was asked for by an older one."""
+    if name not in RENAMED or Path(name).exists():
+        return name
+    warnings.warn(f"the model '{name}' is called '{RENAMED[name]}' now", RenamedModelWarning, stacklevel=2)
+    return RENAMED[name]
 
 
 def read_metadata(model: str | Path) -> ArtifactMetadata:
@@ -187,8 +203,9 @@ def find_checkpoint(model: str | Path) -> Path:
         InputError: there is no such model or file.
     """
     if isinstance(model, str):
+        name = current_name(model)
         for bundled in bundled_models():
-            if bundled.name == model:
+            if bundled.name == name:
                 return bundled.checkpoint
     path = Path(model)
     if path.suffix.lower() != ".safetensors":

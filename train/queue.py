@@ -21,8 +21,10 @@ run is a process with its share of the processors. One line a run is printed; a 
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import tomllib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -111,15 +113,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         runs = read_queue(options.queue, options.styles)
     except InputError as error:
         parser.exit(2, f"{error}\n")
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: stopping.set())
+    signal.signal(signal.SIGINT, lambda number, frame: stopping.set())  # the runs are told by the terminal as well
     futures: dict[str, Future[bool]] = {}
     with ThreadPoolExecutor(max(1, options.jobs)) as pool:
         for run in runs:  # one that waits has a smaller number than what it waits for, which therefore has a place
-            futures[run.name] = pool.submit(_train, run, options, dict(futures))
+            futures[run.name] = pool.submit(_train, run, options, dict(futures), stopping)
+    if stopping.is_set():
+        parser.exit(130, "stopped: the same command goes on from there\n")
     if not all(future.result() for future in futures.values()):
         parser.exit(1)
 
 
-def _train(run: QueuedRun, options: argparse.Namespace, earlier: Mapping[str, Future[bool]]) -> bool:
+def _train(
+    run: QueuedRun, options: argparse.Namespace, earlier: Mapping[str, Future[bool]], stopping: threading.Event
+) -> bool:
     """Whether the run is whole; what it starts from, if that is a run, is waited for."""
     out = options.output / run.name
     if steps_done(out / STATE_NAME) >= run.load().steps:
@@ -130,6 +139,8 @@ def _train(run: QueuedRun, options: argparse.Namespace, earlier: Mapping[str, Fu
             print(f"{run.name}: left out, because {start} is not whole", flush=True)
             return False
         start = str(options.output / start / f"{start}.safetensors")
+    if stopping.is_set():
+        return False
     command = [sys.executable, "-m", "steadystyle.cli", "train", "--name", run.name, "--recipe", run.recipe]
     command += ["--style", str(options.styles / run.style), "--loss-network", str(options.loss_network)]
     command += ["--cache", str(options.output / "pairs"), "-o", str(out)]
@@ -144,12 +155,17 @@ def _train(run: QueuedRun, options: argparse.Namespace, earlier: Mapping[str, Fu
     threads = max(1, (os.cpu_count() or 1) // max(1, options.jobs))
     out.mkdir(parents=True, exist_ok=True)
     with (out / "log.txt").open("a", encoding="utf-8") as log:
-        done = subprocess.run(
-            command, stdout=log, stderr=log, check=False, env={**os.environ, "OMP_NUM_THREADS": str(threads)}
-        )
-    words = {0: "finished", 130: "stopped"}.get(done.returncode, f"failed, see {out / 'log.txt'}")
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": str(threads)})
+        while process.poll() is None:
+            if stopping.wait(0.5):
+                process.terminate()
+                process.wait()
+    stopped = process.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    if stopped:  # whoever stops one run by hand means all
+        stopping.set()
+    words = "stopped" if stopped else f"failed, see {out / 'log.txt'}" if process.returncode else "finished"
     print(f"{run.name}: {words}", flush=True)
-    return done.returncode == 0
+    return process.returncode == 0
 
 
 if __name__ == "__main__":

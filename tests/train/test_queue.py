@@ -1,9 +1,14 @@
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from steadystyle.train import queue
-from steadystyle.train.checkpoint import load_checkpoint
+from steadystyle.train.checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
+from steadystyle.train.networks import build_network, resolve_sizes
 from steadystyle.train.state import STATE_NAME
 from steadystyle.video.files import InputError
 
@@ -14,18 +19,27 @@ pairs_per_clip = 2, sizes = { quarter = 8, eighth = 8, blocks = 1 } }
 """
 
 
+@pytest.fixture
+def start(tmp_path: Path) -> str:
+    """A checkpoint of the small network, as a line of a queue file."""
+    sizes = {"quarter": 8, "eighth": 8, "blocks": 1}
+    header = CheckpointHeader("start", "style.png", "edge-lp", resolve_sizes("edge-lp", sizes), "none", 0)
+    save_checkpoint(tmp_path / "start.safetensors", build_network("edge-lp", sizes), header)
+    return f"start = '{tmp_path / 'start.safetensors'}'\n"
+
+
 def run(material: Path, loss_file: Path, file: Path, out: Path, *more: str) -> None:
     arguments = [str(file), "--styles", str(material), "--clips", str(material / "clips"), "--photos"]
     queue.main([*arguments, str(material / "photos"), "--loss-network", str(loss_file), "-o", str(out), *more])
 
 
 def test_runs_wait_for_what_they_start_from_and_finished_ones_are_left_alone(
-    material: Path, loss_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    material: Path, loss_file: Path, tmp_path: Path, start: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, out = tmp_path / "queue.toml", tmp_path / "runs"
     one_line = SMALL.replace("\\\n", "")
     file.write_text(
-        f"[[run]]\nname = 'first'\nstyle = 'style.png'\nsteps = 2\n{one_line}"
+        f"[[run]]\nname = 'first'\nstyle = 'style.png'\nsteps = 2\n{start}{one_line}"
         f"[[run]]\nname = 'second'\nstyle = 'style.png'\nstart = 'first'\nsteps = 3\nstroke = 1.5\n{one_line}"
     )
     run(material, loss_file, file, out, "--jobs", "2")
@@ -39,11 +53,11 @@ def test_runs_wait_for_what_they_start_from_and_finished_ones_are_left_alone(
 
 
 def test_a_run_that_fails_is_said_and_what_starts_from_it_left_out(
-    material: Path, loss_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    material: Path, loss_file: Path, tmp_path: Path, start: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, out = tmp_path / "queue.toml", tmp_path / "runs"
     file.write_text(  # the loss network of the tests ends before the recipe's layers
-        "[[run]]\nname = 'deep'\nstyle = 'style.png'\n[[run]]\nname = 'after'\nstyle = 'style.png'\nstart = 'deep'\n"
+        f"[[run]]\nname = 'deep'\nstyle = 'style.png'\n{start}[[run]]\nname = 'after'\nstyle = 'style.png'\nstart = 'deep'\n"
     )
     with pytest.raises(SystemExit) as left:
         run(material, loss_file, file, out)
@@ -72,3 +86,27 @@ def test_a_queue_that_does_not_fit_is_refused(material: Path, tmp_path: Path, te
     with pytest.raises(SystemExit) as left:
         run(material, tmp_path, tmp_path / "queue.toml", tmp_path / "runs")
     assert left.value.code == 2 and not (tmp_path / "runs").exists()
+
+
+def test_a_signal_stops_all_and_nothing_else_begins(
+    material: Path, loss_file: Path, tmp_path: Path, start: str
+) -> None:
+    file, out = tmp_path / "queue.toml", tmp_path / "runs"
+    one_line = SMALL.replace("\\\n", "")
+    file.write_text(
+        "".join(
+            f"[[run]]\nname = '{name}'\nstyle = 'style.png'\nsteps = 90000\n{start}{one_line}"
+            for name in ("one", "two")
+        )
+    )
+    command = [sys.executable, "-m", "steadystyle.train.queue", str(file), "--styles", str(material), "--photos"]
+    command += [str(material / "photos"), "--loss-network", str(loss_file), "-o", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        late = time.monotonic() + 60
+        while not (out / "one" / STATE_NAME).exists() and time.monotonic() < late:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        said, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130 and said == "one: stopped\n"
+    assert complaint == "stopped: the same command goes on from there\n"
+    assert not (out / "two").exists()
