@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for row in options.only or VARIANTS:
         checkpoint = _trained(row, options)
         stylize = {row: stylizer(load_checkpoint(checkpoint).network.eval())}
-        found = measure(stylize, clips, open_held_out_judging(options.style, [row], options.loss_network))[row]
+        found = measure(stylize, clips, open_held_out_judging(options.style, [row], [options.loss_network]))[row]
         lit = row_of(row, measure_clip(light, stylize)[0].rows).short
         cells = [f"{value:.4f}" for value in (found.short, found.long)]
         cells += [

@@ -61,6 +61,46 @@ def total_variation(frames: Tensor) -> Tensor:
     return horizontal + vertical
 
 
+_OPPONENT = ((0.2126, 0.7152, 0.0722), (-0.5, 0.0, 0.5), (0.5, -0.5, 0.0))
+"""Rows: luma (BT.709), blue - red, red - green."""
+
+_LEAST_DEVIATION = 0.02
+"""Of a channel, in the units of RGB in [0, 1]: a print in black ink has next to none between its hues."""
+
+
+def colour_moments(frames: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of the colours of frames at a quarter of their size, in opponent channels.
+
+    Args:
+        frames: (B, 3, H, W) RGB in [0, 1], sides of at least 4.
+
+    Returns:
+        (B, 3) means and (B, 3, 3) covariances of luma, blue - red, red - green.
+    """
+    small = functional.avg_pool2d(frames, 4).flatten(2)
+    colours = frames.new_tensor(_OPPONENT) @ small
+    mean = colours.mean(2)
+    centred = colours - mean[..., None]
+    return mean, centred @ centred.transpose(1, 2) / colours.shape[2]
+
+
+def colour_distance(moments: tuple[Tensor, Tensor], style: tuple[Tensor, Tensor]) -> Tensor:
+    """How far colours are from a painting's: 0 when mean and covariance are the same.
+
+    Each opponent channel is measured in units of the painting's own deviation, so that hue counts as much as lightness:
+    mean squared difference of the means, plus that of the covariances.
+
+    Args:
+        moments: from `colour_moments`, of B frames.
+        style: of the painting, B = 1.
+    """
+    (mean, covariance), (wanted_mean, wanted_covariance) = moments, style
+    deviation = wanted_covariance.diagonal(dim1=1, dim2=2).sqrt().clamp_min(_LEAST_DEVIATION)  # (1, 3)
+    means = (mean - wanted_mean) / deviation
+    covariances = (covariance - wanted_covariance) / (deviation[:, :, None] * deviation[:, None, :])
+    return means.square().mean() + covariances.square().mean()
+
+
 def grid_loss(frames: Tensor, period: int = 4, window: int = 32) -> Tensor:
     """How much of a frame repeats with the sampling grid of the network: 0 for none.
 
