@@ -161,7 +161,7 @@ def judged(judge: StyleJudge, source: Frame, frame: Frame, row: str = "row") -> 
 def fine_grain(image: Frame, step: int = 20) -> Frame:
     """Every other pixel lighter, the others darker: it vanishes where two by two pixels are averaged."""
     sign = 1 - 2 * (np.indices(image.shape[:2]).sum(0) % 2)
-    return (image + step * sign[..., None]).astype(np.uint8)
+    return np.asarray(image + step * sign[..., None], np.uint8)
 
 
 def test_each_network_gives_its_own_figures(weights: Path, deep_weights: Path) -> None:
