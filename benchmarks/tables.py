@@ -11,7 +11,7 @@ from .report import Clip, CostGrowth, Latency, Method, Report, RooflineRow, Row,
 ABSENT = "—"
 _NAMES = {
     "score": "style score",
-    "own_score": "style score at the own size",
+    "own_score": "style score at its own size",
     "content": "content score",
     "stroke": "stroke score",
     "colour": "colour distance",

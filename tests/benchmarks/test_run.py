@@ -104,7 +104,7 @@ def test_every_method_has_its_rows_and_figures(made: tuple[Report, Path]) -> Non
         if "(" in row.method or row.method == "identity":
             assert row.shift is None
         else:
-            assert row.shift is not None and len(row.shift) == 4 and all(0 < error < 0.1 for error in row.shift)
+            assert row.shift is not None and len(row.shift) == 4 and all(0 < error < 1 for error in row.shift)
     for name in ("tiny-any-fp32", "tiny-64x48-fp32"):
         (shift,) = (row.shift for row in report.summary if row.method == name)
         assert shift == next(row.shift for row in clip.rows if row.method == name)
@@ -130,7 +130,8 @@ def test_the_tables_are_there_in_markdown(made: tuple[Report, Path]) -> None:
     text = (out / "tables.md").read_text(encoding="utf-8")
     for method in report.methods:
         assert len(re.findall(rf"^\| \*?{re.escape(method.name)}\*? \|", text, re.MULTILINE)) >= 2
-    assert "Style score, content score" in text and "shift error, 1, 2, 3, 4 px" in text
+    assert "Style score, style score at its own size, stroke score and content score absent: the losses need" in text
+    assert "Colour distance absent: no style image" in text and "shift error, 1, 2, 3, 4 px" in text
 
 
 def test_a_peer_is_the_reference_and_style_is_judged(
