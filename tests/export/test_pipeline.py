@@ -21,6 +21,7 @@ from steadystyle.runtimes.artifact import ArtifactMetadata
 from steadystyle.runtimes.registry import open_stylizer, read_metadata
 from steadystyle.runtimes.stylizer import Stylizer
 from steadystyle.train.checkpoint import load_checkpoint, save_checkpoint
+from steadystyle.train.loss_network import layers_of
 from steadystyle.video.files import InputError
 from steadystyle.video.frames import write_video
 from steadystyle.video.images import write_image
@@ -112,6 +113,17 @@ def test_the_change_of_the_style_is_measured_where_there_is_a_style(
         proof=Proof(style=style, loss_network=random_loss_network),
     )
     assert result.metadata.verification["style_change"] == pytest.approx(1, abs=0.01)
+
+
+def test_the_change_of_the_style_is_not_left_out_for_want_of_vgg_19(tmp_path: Path) -> None:
+    write_image(tmp_path / "style.png", np.full((32, 32, 3), 90, np.uint8))
+    weights = {}
+    for _, index, inputs, outputs, _ in layers_of("VGG-16")[:10]:
+        weights[f"features.{index}.weight"] = torch.zeros(outputs, inputs, 3, 3, dtype=torch.float16)
+        weights[f"features.{index}.bias"] = torch.zeros(outputs)
+    save_file(weights, tmp_path / "vgg16.safetensors", {"input": "torchvision"})
+    with pytest.raises(InputError, match="give --loss-network a VGG-19 file"):
+        Proof(style=tmp_path / "style.png", loss_network=tmp_path / "vgg16.safetensors").judge()
 
 
 def test_the_size_of_the_style_image_goes_from_the_checkpoint_into_the_artifact(
