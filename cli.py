@@ -73,6 +73,15 @@ FailIf = Annotated[
 LossNetworkFile = Annotated[
     Path | None, typer.Option("--loss-network", help="VGG-19 weights (.safetensors, or torchvision's .pth).")
 ]
+LossNetworkFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--loss-network",
+        metavar="FILE",
+        help="VGG weights (.safetensors, or torchvision's .pth): VGG-19 for style and content score, VGG-16 for the "
+        "stroke score; once for each.",
+    ),
+]
 Model = Annotated[
     str,
     typer.Option("--model", "-m", help="A name from `steadystyle models`, or a file (.onnx, .tflite, .safetensors)."),
@@ -728,7 +737,7 @@ def benchmark(
         typer.Option(metavar="N,N,...", help="What cores buy: latency with each number of threads, for example 1,2,4."),
     ] = None,
     styles: Styles = None,
-    loss_network: LossNetworkFile = None,
+    loss_networks: LossNetworkFiles = None,
     device: Annotated[
         list[str] | None,
         typer.Option(help="local, cuda, ssh://user@host[:port], adb[:SERIAL]; may be repeated, for one report of all."),
@@ -797,7 +806,7 @@ def benchmark(
                 minutes=minutes,
                 thread_counts=counts,
                 style_images=parse_style_options(styles or []),
-                loss_network=loss_network,
+                loss_networks=loss_networks or [],
                 device=on,
                 pictures=whole,
                 completed=completed,
@@ -853,7 +862,7 @@ def _words_elsewhere(context: typer.Context) -> "list[Word]":
         "as_json",
         "debug",
     }
-    files = {"artifacts", "peers", "clips", "sintel", "styles", "loss_network"}
+    files = {"artifacts", "peers", "clips", "sintel", "styles", "loss_networks"}
     words = []
     for parameter in context.command.params:
         name = str(parameter.name)
@@ -877,7 +886,7 @@ def compare(
     max_frames: MaxFrames = None,
     every: Every = 1,
     styles: Styles = None,
-    loss_network: LossNetworkFile = None,
+    loss_networks: LossNetworkFiles = None,
     fail_if: FailIf = None,
     as_json: Json = False,
     debug: Debug = False,
@@ -900,7 +909,7 @@ def compare(
             max_frames=max_frames,
             every=every,
             style_images=parse_style_options(styles or []),
-            loss_network=loss_network,
+            loss_networks=loss_networks or [],
             command=shlex.join(["steadystyle", *context.obj]),
             progress=update,
         )

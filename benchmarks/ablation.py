@@ -16,10 +16,8 @@ from pathlib import Path
 
 from ..train.checkpoint import load_checkpoint
 from ..video.files import InputError
-from ..video.motions import SCENES
-from .clips import FileClip, SceneClip
-from .held_out import measure, open_held_out_judging, row_of, stylizer
-from .steadiness import measure_clip
+from .clips import FileClip
+from .held_out import measure, open_held_out_judging, stylizer
 
 BASE = "the recipe"
 VARIANTS: Mapping[str, dict[str, str]] = {
@@ -67,21 +65,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if unknown is not None:
         raise InputError(f"there is no row '{unknown}': choose from {', '.join(VARIANTS)}")
     clips = [FileClip(clip, max_frames=options.frames) for clip in sorted(options.held_out.iterdir())]
-    light = SceneClip(SCENES["light"](width=640, height=360), options.frames)
-    print("| | excess e(1) | excess e(5) | style | content | drift when still | excess e(1), changing light |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
+    print("| | excess e(1) | excess e(5) | style | strokes | colour | content | shift 1, 2, 3, 4 px | drift |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |", flush=True)
     for row in options.only or VARIANTS:
         checkpoint = _trained(row, options)
         stylize = {row: stylizer(load_checkpoint(checkpoint).network.eval())}
-        found = measure(stylize, clips, open_held_out_judging(options.style, [row], options.judge))[row]
-        lit = row_of(row, measure_clip(light, stylize)[0].rows).short
+        found = measure(
+            stylize, clips, open_held_out_judging(options.style, [row], [options.judge, options.loss_network])
+        )[row]
         cells = [f"{value:.4f}" for value in (found.short, found.long)]
-        cells += [
-            f"{found.style:.3f}",
-            f"{found.content:.3f}",
-            f"{found.drift:.4f}",
-            f"{lit.excess:.4f}" if lit else "n/a",
-        ]
+        cells += [f"{value:.3f}" for value in (found.own_style, found.stroke or float("nan"), found.colour)]
+        cells += [f"{found.content:.2f}", " ".join(f"{error:.4f}" for error in found.shift or ()), f"{found.drift:.4f}"]
         print(f"| {row} | {' | '.join(cells)} |", flush=True)
 
 

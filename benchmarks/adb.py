@@ -18,7 +18,7 @@ from ..runtimes.registry import read_metadata, resolve
 from ..video.files import InputError, sha256_of
 from .latency import DEADLINE_MS
 from .output import now
-from .report import Device, Latency, Method, Report, summarize
+from .report import JUDGED, Device, Latency, Method, Report, summarize
 
 _FOLDER = "/data/local/tmp/steadystyle"
 _ABSENT = "benchmark_model gives back no frames: measure it on another device too (--device local)"
@@ -132,7 +132,7 @@ def benchmark_over_adb(
         drift={},
         latency=latency,
         summary=summarize([], {}, [method.name for method in methods]),
-        absent=dict.fromkeys(("short", "long", "score", "content", "drift"), _ABSENT),
+        absent=dict.fromkeys(("short", "long", *JUDGED, "shift", "drift"), _ABSENT),
         holes=holes,
         notes=notes,
         pictures=[],

@@ -25,7 +25,7 @@ def compare(
     max_frames: int | None = None,
     every: int = 1,
     style_images: StyleImages = None,
-    loss_network: str | Path | None = None,
+    loss_networks: Sequence[str | Path] = (),
     command: str = "",
     progress: Progress | None = None,
 ) -> Report:
@@ -41,7 +41,8 @@ def compare(
         max_frames: take only so many frames.
         every: measure temporal error on every so many-th frame only.
         style_images: for the style score, see `StyleImages`; names are the files' names without ending.
-        loss_network: VGG-19 weights; None takes the environment variable STEADYSTYLE_LOSS_NETWORK.
+        loss_networks: VGG-19 weights, VGG-16 weights, or both; none takes the environment variable
+            STEADYSTYLE_LOSS_NETWORK.
         command: the command line, for the record.
         progress: see `Progress`.
 
@@ -64,7 +65,8 @@ def compare(
     images = {
         name: image for name, image in read_style_images(style_images).items() if name in videos or name not in files
     }
-    judging = open_judging(methods, images, loss_network, {})
+    judging = open_judging(methods, images, loss_networks, {})
+    absent = {**judging.absent, "shift": "finished videos are compared"}
     device = this_device()
     groups: dict[tuple[tuple[int, int], int, int], dict[str, _Aligned]] = {}
     for name, video in videos.items():
@@ -81,7 +83,7 @@ def compare(
                 clip,
                 {name: _Playback(video.clip, skips[name]) for name, video in group.items()},
                 judge=judging.judge,
-                style_absent=judging.absent.get("content", ""),
+                absent=absent,
                 every=every,
                 progress=progress,
             )
@@ -105,7 +107,7 @@ def compare(
         drift={},
         latency=[],
         summary=summarize(results, {}),
-        absent={"latency": "finished videos are compared", "drift": "there is no still clip", **judging.absent},
+        absent={"latency": "finished videos are compared", "drift": "there is no still clip", **absent},
         holes=holes,
         notes=[
             "The videos are measured as they are decoded, so what their compression does to them is in the figures."

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..video.files import InputError
+from ..video.temporal import SHIFTS
 from .report import Report, load_report
 
 _SUMMARY = {
@@ -27,7 +28,11 @@ _SUMMARY = {
     "style": "score",
     "content": "content",
     "drift": "drift",
+    "style_own_size": "own_score",
+    "stroke": "stroke",
+    "colour": "colour",
 }
+_SHIFT = {f"shift_{shift}": number for number, shift in enumerate(SHIFTS)}
 _LATENCY = {
     "latency_ms": "median_ms",
     "p90_ms": "p90_ms",
@@ -35,7 +40,7 @@ _LATENCY = {
     "over_deadline": "over_deadline",
     "memory_mib": "peak_memory_mib",
 }
-FIGURES = (*_SUMMARY, *_LATENCY)
+FIGURES = (*_SUMMARY, *_SHIFT, *_LATENCY)
 """What can be asked: means over the clips, and latency and memory of each device."""
 
 _SIGNS: Mapping[str, Callable[[float, float], bool]] = {
@@ -144,5 +149,9 @@ def _figures(report: Report, figure: str, method: str) -> dict[str, float | None
     if figure in _LATENCY:
         rows = [row for row in report.latency if row.method == method]
         return {row.device: getattr(row, _LATENCY[figure]) for row in rows}
-    means = [getattr(row, _SUMMARY[figure]) for row in report.summary if row.method == method]
-    return {"": means[0]} if means else {}
+    row = next((row for row in report.summary if row.method == method), None)
+    if row is None:
+        return {}
+    if figure in _SHIFT:
+        return {"": row.shift[_SHIFT[figure]] if row.shift else None}
+    return {"": getattr(row, _SUMMARY[figure])}

@@ -1,7 +1,7 @@
 r"""What checkpoints would be worth, on clips that are neither trained on nor reported on: to choose which one to ship.
 
-    python -m steadystyle.benchmarks.held_out CHECKPOINT... --style IMAGE --clips DIR --loss-network VGG19.safetensors \
-        --peer PEER.onnx
+    python -m steadystyle.benchmarks.held_out CHECKPOINT... --style IMAGE --clips DIR \
+        --loss-network VGG19.safetensors --loss-network VGG16.safetensors --peer PEER.onnx
 
 Networks are measured as they were trained, in float, not as artifacts. With a peer, what a network adds to the source's
 temporal error, mean over the clips, is given as a share of what the peer adds, mean over the clips.
@@ -22,8 +22,9 @@ from ..video.files import InputError
 from .clips import ClipSource, FileClip, Frame
 from .judging import Judging, open_judging, read_style_images
 from .peer import open_peer
-from .report import Method, Row
+from .report import Method, Row, Summary, summarize
 from .steadiness import IDENTITY, Stylize, controls_of, measure_clip, measure_drift
+from .tables import figure
 
 _PLAIN = {"white": (245, 245, 245), "blue": (120, 160, 220), "dark": (60, 60, 60)}
 
@@ -38,6 +39,10 @@ class Figures:
         style: style score.
         content: content score.
         drift: of a still frame of the first clip under noise.
+        own_style: style score, the style image at the size that the network was trained for.
+        stroke: stroke score; None without VGG-16.
+        colour: colour distance.
+        shift: shift error at 1, 2, 3 and 4 px; None for tiny frames.
     """
 
     short: float
@@ -45,6 +50,10 @@ class Figures:
     style: float
     content: float
     drift: float
+    own_style: float
+    stroke: float | None
+    colour: float
+    shift: list[float] | None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -53,7 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
     parser.add_argument("--style", type=Path, required=True, help="style image of all of them")
     parser.add_argument("--clips", type=Path, required=True, help="folder of clips to measure on")
-    parser.add_argument("--loss-network", type=Path, required=True)
+    parser.add_argument(
+        "--loss-network", type=Path, action="append", required=True,
+        help="VGG-19 weights; once more for VGG-16, for the stroke score",
+    )  # fmt: skip
     parser.add_argument("--peer", type=Path, help="ONNX model to be held against")
     parser.add_argument("--frames", type=int, default=12, help="of each clip")
     options = parser.parse_args(arguments)
@@ -62,18 +74,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise InputError(f"there are no clips in {options.clips}: name a folder that holds some")
     scenes = [next(iter(clip)) for clip in clips]
     stylizers: dict[str, Stylize] = {}
+    style_sizes: dict[str, int] = {}
     for path in options.checkpoints:
-        network = load_checkpoint(path).network.eval()
+        checkpoint = load_checkpoint(path)
+        network = checkpoint.network.eval()
         stylizers[str(path)] = stylizer(network)
+        style_sizes[str(path)] = checkpoint.header.style_size
     own = list(stylizers)
     if options.peer is not None:
         stylizers[options.peer.name] = open_peer(options.peer)
-    judging = open_held_out_judging(options.style, list(stylizers), options.loss_network)
+    judging = open_held_out_judging(options.style, list(stylizers), options.loss_network, style_sizes)
     found = measure(stylizers, clips, judging)
     peer = found[options.peer.name] if options.peer is not None else None
     of_peer = "" if peer is None else "share of the peer's "
-    print(f"| | {of_peer}excess e(1) | e(5) | drift | style | content | border: white, blue, dark |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print(
+        f"| | {of_peer}excess e(1) | e(5) | drift | style | own size | strokes | colour | content "
+        "| shift error, 1, 2, 3, 4 px | border: white, blue, dark |"
+    )
+    print(f"| --- |{' ---: |' * 10}")
     for name in own:
         one = found[name]
         cells = [f"{value:.4f}" for value in (one.short, one.long, one.drift)]
@@ -81,20 +99,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
             shares = (one.short / peer.short, one.long / peer.long, one.drift / peer.drift)
             cells = [f"{share:.3f}" for share in shares]
         lines = [border_line(stylizers[name], scenes, colour) for colour in _PLAIN.values()]
-        cells += [f"{one.style:.3f}", f"{one.content:.2f}", " ".join(f"{line:.1f}" for line in lines)]
+        cells += [f"{one.style:.3f}", f"{one.own_style:.3f} ({style_sizes[name]})", figure(one.stroke, 3)]
+        cells += [f"{one.colour:.3f}", f"{one.content:.2f}", " ".join(f"{error:.4f}" for error in one.shift or [])]
+        cells.append(" ".join(f"{line:.1f}" for line in lines))
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
-def open_held_out_judging(style: Path, names: Sequence[str], loss_network: Path) -> Judging:
+def open_held_out_judging(
+    style: Path, names: Sequence[str], loss_networks: Sequence[Path], style_sizes: Mapping[str, int] | None = None
+) -> Judging:
     """The judge of stylizers that all have one style image.
 
+    Args:
+        style: the image.
+        names: of the stylizers.
+        loss_networks: VGG-19 weights, and VGG-16 weights for the stroke score.
+        style_sizes: shorter side of the style image that each was trained for, px, where it is known.
+
     Raises:
-        InputError: an unusable image or loss network.
+        InputError: an unusable image or loss network, or no VGG-19.
     """
     methods = [Method(IDENTITY, "control")]
     for name in names:
         methods += [Method(name, "artifact"), *controls_of(name)]
-    return open_judging(methods, read_style_images(style), loss_network, {})
+    judging = open_judging(methods, read_style_images(style), loss_networks, {}, style_sizes)
+    if "score" in judging.absent:
+        raise InputError(judging.absent["score"])
+    return judging
 
 
 def measure(stylizers: Mapping[str, Stylize], clips: Sequence[ClipSource], judging: Judging) -> dict[str, Figures]:
@@ -108,9 +139,11 @@ def measure(stylizers: Mapping[str, Stylize], clips: Sequence[ClipSource], judgi
     Raises:
         InputError: a clip without frames, or without a pair that could be measured.
     """
-    rows = [measure_clip(clip, stylizers, judge=judging.judge)[0].rows for clip in clips]
+    results = [
+        measure_clip(clip, stylizers, judge=judging.judge, fixed_sizes=dict.fromkeys(stylizers))[0] for clip in clips
+    ]
     drifts = measure_drift(next(iter(clips[0])), stylizers)
-    return {name: _figures([row_of(name, one) for one in rows], drifts[name]) for name in stylizers}
+    return {row.method: _figures(row) for row in summarize(results, drifts) if row.method in stylizers}
 
 
 def row_of(name: str, rows: Sequence[Row]) -> Row:
@@ -118,17 +151,12 @@ def row_of(name: str, rows: Sequence[Row]) -> Row:
     return next(row for row in rows if row.method == name)
 
 
-def _figures(rows: Sequence[Row], drift: float) -> Figures:
-    columns: list[list[float]] = [
-        [row.short.excess for row in rows if row.short],
-        [row.long.excess for row in rows if row.long],
-        [row.style.score for row in rows if row.style and row.style.score is not None],
-        [row.style.content for row in rows if row.style and row.style.content is not None],
-    ]
-    if not all(columns):
+def _figures(row: Summary) -> Figures:
+    needed = (row.excess_short, row.excess_long, row.score, row.content, row.drift, row.own_score, row.colour)
+    if None in needed:
         raise InputError("the clips are too short to be measured: give clips of six frames or more, without cuts")
-    short, long, style, content = (float(np.mean(column)) for column in columns)
-    return Figures(short, long, style, content, drift)
+    short, long, style, content, drift, own_style, colour = (value for value in needed if value is not None)
+    return Figures(short, long, style, content, drift, own_style, row.stroke, colour, row.shift)
 
 
 def stylizer(network: nn.Module) -> Stylize:

@@ -8,7 +8,7 @@ from typing import Any
 from ..video.files import InputError, sha256_of
 from ..video.frames import read_image
 from .clips import Frame
-from .report import Method
+from .report import JUDGED, Method
 from .steadiness import IDENTITY, Judge
 
 StyleImages = str | Path | Mapping[str, str | Path] | None
@@ -85,17 +85,19 @@ class Judging:
 def open_judging(
     methods: Sequence[Method],
     images: Mapping[str, StyleImage],
-    loss_network: str | Path | None,
+    loss_networks: Sequence[str | Path],
     styles: Mapping[str, str],
+    style_sizes: Mapping[str, int] | None = None,
 ) -> Judging:
-    """Open the loss network and give each row its style image.
+    """Open the loss networks and give each row its style image.
 
     Args:
         methods: the rows.
         images: see `StyleImages`.
-        loss_network: VGG-19 weights; None takes the environment variable STEADYSTYLE_LOSS_NETWORK, and style is
-            absent without it.
+        loss_networks: VGG-19 weights, for style and content score, VGG-16 weights, for the stroke score, or both; none
+            takes the environment variable STEADYSTYLE_LOSS_NETWORK. What they are missing for is absent.
         styles: name of the style of each method that has one.
+        style_sizes: shorter side of the style image that each method was trained for, px, where it is known.
 
     Raises:
         InputError: an image is for a method that is not there, or the given weights cannot be used.
@@ -121,17 +123,31 @@ def open_judging(
         from ..train.style_score import StyleJudge
     except ModuleNotFoundError as error:
         reason = f"{error.name} is not installed (pip install 'steadystyle[train]')"
-        return Judging(None, {"score": reason, "content": reason}, settings)
-    path = None if loss_network is None else Path(loss_network)
+        return Judging(None, dict.fromkeys(JUDGED, reason), settings)
+    pictures = {name: style.image for name, style in chosen.items()}
+    makers = {method.name: method.of or method.name for method in methods}
+    sides = {row: style_sizes[maker] for row, maker in makers.items() if style_sizes and maker in style_sizes}
+    lacking = ""
     try:
-        judge = StyleJudge(path, {name: style.image for name, style in chosen.items()})
+        judge = StyleJudge([Path(file) for file in loss_networks] or None, pictures, own_sides=sides)
     except InputError as error:
-        if path is not None:
+        if loss_networks:
             raise
-        return Judging(None, {"score": str(error), "content": str(error)}, settings)
+        lacking = str(error)
+        judge = StyleJudge([], pictures)
+    absent = {} if chosen else dict.fromkeys(JUDGED, "no style image was given (--style)")
+    absent.pop("content", None)
+    if not judge.style_layers:
+        reason = lacking or "VGG-19's weights are needed (--loss-network)"
+        absent |= dict.fromkeys(("score", "own_score", "content"), reason)
+    if not judge.stroke_layers:
+        absent["stroke"] = lacking or "VGG-16's weights up to relu4_3 are needed (--loss-network)"
+    if not chosen and not judge.loss_networks:
+        return Judging(None, absent, settings)
     settings |= {
-        "loss network": judge.loss_network,
+        "loss networks": judge.loss_networks,
         "style layers": ", ".join(judge.style_layers),
         "content layer": judge.content_layer,
+        "stroke layers, at half size": ", ".join(judge.stroke_layers),
     }
-    return Judging(judge, {} if chosen else {"score": "no style image was given (--style)"}, settings)
+    return Judging(judge, absent, settings)

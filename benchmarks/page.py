@@ -73,9 +73,29 @@ _DEFINITIONS = (
         "style's own statistics.",
     ),
     (
+        "style, own size",
+        "The same, the style image brought to the size that the network was trained for (in brackets, its shorter "
+        "side; that of the column before is 384 px): larger ornament is held against ornament of its own size.",
+    ),
+    (
+        "strokes",
+        "Gram distance (VGG-16) of the frame at half its size to the style image at half its size, divided by the "
+        "unstylized frame's: 1 = nothing happened, 0 = the style's own large forms.",
+    ),
+    (
+        "colour",
+        "Difference of mean and covariance of the colours from the style image's, in lightness and two hues, each in "
+        "units of the style's own deviation: 0 = the style's colours.",
+    ),
+    (
         "content",
         "Feature distance to the source frame divided by that between the frame and its mirror image: 0 = the source "
         "itself, near 1 or above = the content is hard to find.",
+    ),
+    (
+        "shift error",
+        "What is painted of a frame against what is painted of the same frame moved by 1, 2, 3, 4 px right and down, "
+        "moved back: root mean square difference of RGB in [0, 1]. What a network's grid adds to its temporal error.",
     ),
     ("drift", "Change of the mean colour over a clip that stands still but for a camera's noise, of RGB in [0, 1]."),
     (

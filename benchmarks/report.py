@@ -102,17 +102,28 @@ class Temporal:
 
 @dataclass(frozen=True)
 class Style:
-    """Style and content score of one method on one clip.
+    """What style image and loss networks say of one method on one clip.
 
     Attributes:
         score: style score, 1 = nothing happened, 0 = the style's own statistics; None without a style image.
         content: content score, 0 = the source itself, near 1 or above = hard to find.
         frames: number of frames judged (every tenth).
+        own_score: style score, the style image at the size that the network was trained for (its metadata's
+            ``style_size``).
+        stroke: stroke score, 1 = nothing happened, 0 = the style's own statistics at half the size.
+        colour: colour distance to the style image, 0 = its own mean and covariance.
     """
 
     score: float | None
     content: float | None
     frames: int
+    own_score: float | None = None
+    stroke: float | None = None
+    colour: float | None = None
+
+
+JUDGED = ("score", "own_score", "content", "stroke", "colour")
+"""The figures of `Style`, by their names in `absent`."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +134,9 @@ class Row:
         method: name of the method.
         short: temporal error at interval 1.
         long: temporal error at interval 5.
-        style: style and content score.
-        absent: reason for each figure that is None, by the figure's name ("short", "long", "score", "content").
+        style: what style image and loss networks say.
+        absent: reason for each figure that is None, by the figure's name ("short", "long", "shift", and `JUDGED`).
+        shift: shift error at 1, 2, 3 and 4 px, of the first frame; None for controls, which nothing paints.
     """
 
     method: str
@@ -132,6 +144,7 @@ class Row:
     long: Temporal | None
     style: Style | None
     absent: dict[str, str]
+    shift: list[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -419,6 +432,10 @@ class Summary:
     score: float | None
     content: float | None
     drift: float | None
+    own_score: float | None = None
+    stroke: float | None = None
+    colour: float | None = None
+    shift: list[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -438,7 +455,7 @@ class Report:
         drift: drift of each method on the still clip; empty for a comparison.
         latency: empty for a comparison.
         summary: means over the clips.
-        absent: reason for each kind of figure that is missing throughout ("latency", "drift", "score", "content").
+        absent: reason for each kind of figure that is missing throughout ("latency", "drift", "shift", and `JUDGED`).
         holes: what was asked for and could not be measured, and why, one sentence each.
         notes: what a reader should know, one sentence each.
         pictures: names of the PNG files beside the report.
@@ -507,6 +524,7 @@ def summarize(rows_by_clip: list[Clip], drift: Mapping[str, float], methods: Seq
     summary = []
     for name in names:
         rows = [row for clip in rows_by_clip for row in clip.rows if row.method == name]
+        styles, shifts = [row.style for row in rows if row.style], [row.shift for row in rows if row.shift]
         summary.append(
             Summary(
                 method=name,
@@ -514,9 +532,12 @@ def summarize(rows_by_clip: list[Clip], drift: Mapping[str, float], methods: Seq
                 excess_short=_mean(row.short.excess for row in rows if row.short),
                 long=_mean(row.long.value for row in rows if row.long),
                 excess_long=_mean(row.long.excess for row in rows if row.long),
-                score=_mean(row.style.score for row in rows if row.style and row.style.score is not None),
-                content=_mean(row.style.content for row in rows if row.style and row.style.content is not None),
                 drift=drift.get(name),
+                shift=[sum(errors) / len(errors) for errors in zip(*shifts, strict=True)] or None,
+                **{
+                    key: _mean(value for style in styles if (value := getattr(style, key)) is not None)
+                    for key in JUDGED
+                },
             )
         )
     return summary

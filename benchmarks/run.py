@@ -50,7 +50,7 @@ def benchmark(
     minutes: float = 0,
     thread_counts: Sequence[int] = (),
     style_images: StyleImages = None,
-    loss_network: str | Path | None = None,
+    loss_networks: Sequence[str | Path] = (),
     device: str = "local",
     pictures: bool = True,
     completed: Callable[[Report], Report] | None = None,
@@ -80,7 +80,8 @@ def benchmark(
         minutes: of the sustained run of each method; 0 leaves it out.
         thread_counts: latency with each of these numbers of threads too, two or more; none leaves it out.
         style_images: for the style score, see `StyleImages`.
-        loss_network: VGG-19 weights; None takes the environment variable STEADYSTYLE_LOSS_NETWORK.
+        loss_networks: VGG-19 weights, VGG-16 weights, or both; none takes the environment variable
+            STEADYSTYLE_LOSS_NETWORK.
         device: what the report calls this machine.
         pictures: False writes report.json only, which needs no matplotlib.
         completed: adds what was measured on other devices, before the report is written.
@@ -119,7 +120,8 @@ def benchmark(
             methods += [one.method, *controls_of(one.method.name)]
         stylizers = {one.method.name: one.stylize for one in opened}
         styles = {one.method.name: str(one.method.metadata["style"]) for one in opened if one.method.metadata}
-        judging = open_judging(methods, images, loss_network, styles)
+        style_sizes = {one.method.name: int(one.method.metadata["style_size"]) for one in opened if one.method.metadata}
+        judging = open_judging(methods, images, loss_networks, styles, style_sizes)
         for source in sources:
             source.notes += [f"{one.method.name}: {note}" for one in opened if (note := one.note(*source.size))]
 
@@ -167,7 +169,8 @@ def benchmark(
         growth = _growth(kept, subjects, methods, sources[0], sizes, threads, progress) if sizes else []
         scaling = _threads(kept, subjects, sources[0], size, thread_counts, progress) if thread_counts else []
         sustained = _sustained(kept, subjects, sources[0], size, minutes, threads, progress) if minutes else []
-        measured = _clips(kept, sources, stylizers, judging, every, progress)
+        fixed_sizes = {method.name: _own_size(method) for method in methods if method.control is None}
+        measured = _clips(kept, sources, stylizers, judging, fixed_sizes, every, progress)
         tell("drift", 0, None)
         drift = kept.take("drift", dict[str, float], lambda: measure_drift(next(iter(sources[0])), stylizers))
         results = [clip for clip, _ in measured]
@@ -210,6 +213,7 @@ def _clips(
     sources: Sequence[ClipSource],
     stylizers: Mapping[str, Stylize],
     judging: Judging,
+    fixed_sizes: Mapping[str, Size | None],
     every: int,
     progress: Progress | None,
 ) -> list[tuple[Clip, Moment | None]]:
@@ -220,7 +224,8 @@ def _clips(
             source,
             stylizers,
             judge=judging.judge,
-            style_absent=judging.absent.get("content", ""),
+            absent=judging.absent,
+            fixed_sizes=fixed_sizes,
             every=every,
             progress=progress,
         )
@@ -243,14 +248,19 @@ def _growth(
     """Cost growth of each method, on the first frames of a clip."""
     first = list(islice(source, FRAMES_IN_MEMORY))
     frames = {size: [resize(frame, size) for frame in first] for size in sizes}
-    metadata = {method.name: method.metadata or {} for method in methods}
+    own_sizes = {method.name: _own_size(method) for method in methods}
 
     def measure(subject: Subject) -> CostGrowth:
-        own = metadata[subject.name]
-        own_size = (own["width"], own["height"]) if own.get("width") else None
+        own_size = own_sizes[subject.name]
         return measure_growth(subject, frames, kept.scratch, own_size=own_size, threads=threads, progress=progress)
 
     return [kept.take(f"cost growth of {subject.name}", CostGrowth, partial(measure, subject)) for subject in subjects]
+
+
+def _own_size(method: Method) -> Size | None:
+    """The size that an artifact is made for; None for any."""
+    own = method.metadata or {}
+    return (own["width"], own["height"]) if own.get("width") else None
 
 
 def _threads(

@@ -19,33 +19,11 @@ from ..runtimes.registry import open_stylizer
 from ..train.pairs import IMAGE_ENDINGS, find_files
 from ..video.images import read_image
 from ..video.motions import SCENES
+from ..video.temporal import shift_errors
 from .clips import Frame
-from .steadiness import Stylize
 
 SHIFTS = (1, 2, 3, 4, 5, 6, 7, 8)
 _SIZE = (640, 360)
-_BORDER = 32
-
-
-def shift_error(stylize: Stylize, picture: Frame, shift: int, size: tuple[int, int] = _SIZE) -> float:
-    """Root mean square difference of what is painted of a window and of another ``shift`` px right of and below it.
-
-    Args:
-        stylize: maps (H, W, 3) uint8 RGB to the same.
-        picture: (height + ``shift``, width + ``shift``, 3) uint8 RGB or larger; the upper left part is used.
-        shift: px.
-        size: width and height of the windows, px.
-
-    Returns:
-        In units of e_temporal, RGB in [0, 1]; 32 px along the borders are left out, where padding is met.
-    """
-    width, height = size
-    window = np.ascontiguousarray(picture[:height, :width])
-    shifted = np.ascontiguousarray(picture[shift : shift + height, shift : shift + width])
-    inside = slice(_BORDER, -_BORDER)
-    first = stylize(window)[shift:, shift:][inside, inside].astype(np.float32)
-    second = stylize(shifted)[: height - shift, : width - shift][inside, inside]
-    return float(np.sqrt(np.mean(((first - second) / 255) ** 2)))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -66,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"| --- |{' ---: |' * len(SHIFTS)}", flush=True)
     for name in options.artifacts:
         with open_stylizer(name) as stylize:
-            errors = [np.mean([shift_error(stylize, picture, shift) for picture in pictures]) for shift in SHIFTS]
+            errors = np.mean([shift_errors(stylize, picture, SHIFTS, _SIZE) for picture in pictures], axis=0)
         print(f"| {Path(name).stem} | {' | '.join(f'{error:.4f}' for error in errors)} |", flush=True)
 
 

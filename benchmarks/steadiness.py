@@ -11,14 +11,16 @@ import numpy as np
 
 from ..video.files import InputError
 from ..video.flow import FlowPair
-from ..video.temporal import box_blur, drift, is_cut, pair_error
-from .clips import ClipSource, Frame
+from ..video.temporal import SHIFTS, box_blur, drift, extended, is_cut, pair_error, shift_errors
+from .clips import ClipSource, Frame, resize
 from .progress import Progress
-from .report import Clip, Method, Row, Style, Temporal
+from .report import JUDGED, Clip, Method, Row, Style, Temporal
 
 Stylize = Callable[[Frame], Frame]
-Judge = Callable[[Frame, Mapping[str, Frame]], Mapping[str, tuple[float | None, float | None]]]
-"""Called with the source frame and each row's frame of it; gives each row's style and content score."""
+Judge = Callable[[Frame, Mapping[str, Frame]], Mapping[str, Mapping[str, float | None]]]
+"""Called with the source frame and each row's frame of it; gives each row's figures by their names in `JUDGED`."""
+Size = tuple[int, int]
+"""Width and height, px."""
 
 IDENTITY = "identity"
 SHORT, LONG = 1, 5
@@ -26,6 +28,9 @@ _STYLE_EVERY = 10
 _MOMENT_FRAMES = 3
 _STILL_FRAMES = 25
 _STILL_NOISE = 2 / 255
+_NO_STYLE = "no style image for this method (--style), or the source has the style already"
+_LEAST_SIDE = 16
+"""Of a frame that can be moved by a few pixels and still be compared, px."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +63,20 @@ def measure_clip(
     methods: Mapping[str, Stylize],
     *,
     judge: Judge | None = None,
-    style_absent: str = "",
+    absent: Mapping[str, str] | None = None,
+    fixed_sizes: Mapping[str, Size | None] | None = None,
     every: int = 1,
     progress: Progress | None = None,
 ) -> tuple[Clip, Moment | None]:
-    """Measure temporal error, and style where it can be judged, of methods and their controls on a clip.
+    """Measure temporal error, style where it can be judged, and shift error of methods and their controls on a clip.
 
     Args:
         clip: the clip.
         methods: each method by its name; called once for each frame, in order.
-        judge: gives style and content scores.
-        style_absent: why there is no judge.
+        judge: gives the figures of `JUDGED`.
+        absent: why figures of `JUDGED` or the shift error cannot be had.
+        fixed_sizes: the methods whose shift error is measured, on the first frame; each with the size that its frames
+            must have, to which the frame is brought first, or None for the clip's.
         every: take only every so many-th frame as the earlier one of a pair.
         progress: see `Progress`; told after each frame.
 
@@ -83,6 +91,8 @@ def measure_clip(
     for source in clip:
         current = measured.take(source)
         measured.measure_pairs()
+        if measured.count == 1:
+            measured.measure_shifts(source, fixed_sizes or {})
         if judge is not None and (measured.count - 1) % _STYLE_EVERY == 0:
             measured.note_style(judge(source, current))
         if progress is not None:
@@ -98,7 +108,7 @@ def measure_clip(
         frame_rate=clip.frame_rate,
         flow_source=clip.flow_source,
         cuts=measured.shots[-1],
-        rows=measured.rows(style_absent),
+        rows=measured.rows(absent or {}),
         notes=list(clip.notes),
         moment=moment.start if moment else None,
     )
@@ -111,9 +121,9 @@ class _Track:
 
     last: deque[Frame] = field(default_factory=lambda: deque(maxlen=LONG + 1))
     errors: dict[int, list[float]] = field(default_factory=lambda: {SHORT: [], LONG: []})
-    style: list[float] = field(default_factory=list)
-    content: list[float] = field(default_factory=list)
+    figures: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in JUDGED})
     judged: int = 0
+    shift: list[float] | None = None
 
 
 @dataclass
@@ -190,33 +200,41 @@ class _Pass:
         """The moment found, if there was one."""
         return self._best[1] if self._best else None
 
-    def note_style(self, scores: Mapping[str, tuple[float | None, float | None]]) -> None:
-        """Keep each row's style and content score of one frame."""
-        for row, (score, content) in scores.items():
+    def measure_shifts(self, source: Frame, sizes: Mapping[str, Size | None]) -> None:
+        """Measure the shift error of methods on one frame; sizes are those that their frames must have."""
+        for name, size in sizes.items():
+            frame = resize(source, size or self._clip.size)
+            height, width = frame.shape[:2]
+            if min(height, width) >= _LEAST_SIDE:
+                self._tracks[name].shift = shift_errors(self._methods[name], extended(frame), SHIFTS, (width, height))
+
+    def note_style(self, scores: Mapping[str, Mapping[str, float | None]]) -> None:
+        """Keep each row's figures of one frame."""
+        for row, figures in scores.items():
             track = self._tracks[row]
             track.judged += 1
-            track.style += [] if score is None else [score]
-            track.content += [] if content is None else [content]
+            for name, value in figures.items():
+                track.figures[name] += [] if value is None else [value]
 
-    def rows(self, style_absent: str) -> list[Row]:
+    def rows(self, absent: Mapping[str, str]) -> list[Row]:
         """The figures of every row."""
-        return [self._row(name, track, style_absent) for name, track in self._tracks.items()]
+        return [self._row(name, track, absent) for name, track in self._tracks.items()]
 
-    def _row(self, name: str, track: _Track, style_absent: str) -> Row:
+    def _row(self, name: str, track: _Track, known: Mapping[str, str]) -> Row:
         short, long = self._temporal(track, SHORT), self._temporal(track, LONG)
         absent = {
             key: f"no two frames {interval} apart without a cut between them ({self.count} frames)"
             for key, interval, found in (("short", SHORT, short), ("long", LONG, long))
             if found is None
         }
-        if not track.judged:
-            return Row(name, short, long, None, absent | {"score": style_absent, "content": style_absent})
-        style = Style(_mean(track.style), _mean(track.content), track.judged)
-        if style.score is None:
-            absent["score"] = "no style image for this method (--style), or the source has the style already"
-        if style.content is None:
-            absent["content"] = "the frames are their own mirror image"
-        return Row(name, short, long, style, absent)
+        means = {figure: _mean(values) for figure, values in track.figures.items()}
+        for figure in (figure for figure, mean in means.items() if mean is None):
+            by_itself = "the frames are their own mirror image" if figure == "content" else _NO_STYLE
+            absent[figure] = known.get(figure, by_itself)
+        if name in self._methods and track.shift is None:
+            absent["shift"] = known.get("shift", f"the frames have a side of less than {_LEAST_SIDE} px")
+        style = Style(frames=track.judged, **means) if track.judged else None
+        return Row(name, short, long, style, absent, track.shift)
 
     def _temporal(self, track: _Track, interval: int) -> Temporal | None:
         errors, pairs = track.errors[interval], self._pairs[interval]

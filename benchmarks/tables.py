@@ -4,9 +4,21 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .report import Clip, CostGrowth, Latency, Report, RooflineRow, Style, Sustained
+from ..runtimes.artifact import STYLE_SIZE
+from ..video.temporal import SHIFTS
+from .report import Clip, CostGrowth, Latency, Method, Report, RooflineRow, Row, Style, Summary, Sustained
 
 ABSENT = "—"
+_NAMES = {
+    "score": "style score",
+    "own_score": "style score at its own size",
+    "content": "content score",
+    "stroke": "stroke score",
+    "colour": "colour distance",
+    "shift": "shift error",
+    "short": "e(1)",
+    "long": "e(5)",
+}
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,8 @@ def summary_table(report: Report) -> Table:
         of = f", {device}" if len(devices) > 1 else ""
         timed += [f"ms a frame{of}", "p99", f"x {latency_reference(report, device)}"]
     drift = ["drift"] if report.drift else []
+    judged, judgements = _judgements(report.methods, summary)
+    moved, shifts = _shifts(summary)
     rows = []
     for method in report.methods:
         row = summary[method.name]
@@ -75,11 +89,11 @@ def summary_table(report: Report) -> Table:
             figure(row.excess_short, 4, sign=True),
             figure(row.long, 4),
             figure(row.excess_long, 4, sign=True),
-            figure(row.score, 3),
-            figure(row.content, 2),
+            *judgements[method.name],
         ]
         if drift:
             cells.append(figure(row.drift, 5))
+        cells += shifts[method.name]
         for device in devices:
             time = latency.get((device, method.name))
             cells += (
@@ -93,16 +107,48 @@ def summary_table(report: Report) -> Table:
         where = f" on {device}" if len(devices) > 1 else ""
         caption += f"Latency{where} at {first.width}x{first.height}, {first.threads} threads. "
     for reason in dict.fromkeys(report.absent.values()):  # several figures may lack for one reason
-        names = " and ".join(_names(name) for name, why in report.absent.items() if why == reason)
+        *others, last = (_NAMES.get(name, name) for name, why in report.absent.items() if why == reason)
+        names = f"{', '.join(others)} and {last}" if others else last
         caption += f"{names[:1].upper()}{names[1:]} absent: {reason}. "
-    columns = ["method", "e(1)", "over the source", "e(5)", "over the source", "style", "content", *drift, *timed]
+    columns = ["method", "e(1)", "over the source", "e(5)", "over the source", *judged, *drift, *moved, *timed]
     return Table("All clips", caption.strip(), columns, rows)
 
 
-def _names(figure_name: str) -> str:
-    return {"score": "style score", "content": "content score", "short": "e(1)", "long": "e(5)"}.get(
-        figure_name, figure_name
-    )
+def _judgements(
+    methods: Sequence[Method], figures: Mapping[str, Summary | Style | None]
+) -> tuple[list[str], dict[str, list[str]]]:
+    """Headings and each method's cells for the figures of `Style`; those that no method has are left out.
+
+    The style score is stated again with the style image at the network's own size, in brackets.
+    """
+    by_name = {method.name: method for method in methods}
+    headings, cells = list[str](), {name: list[str]() for name in figures}
+    for heading, key, digits in (
+        ("style", "score", 3),
+        ("style, own size", "own_score", 3),
+        ("strokes", "stroke", 3),
+        ("colour", "colour", 3),
+        ("content", "content", 2),
+    ):
+        values = {name: getattr(own, key, None) for name, own in figures.items()}
+        if key not in ("score", "content") and all(value is None for value in values.values()):
+            continue
+        headings.append(heading)
+        for name, value in values.items():
+            made_by = by_name.get(by_name[name].of or name, by_name[name])
+            size = (made_by.metadata or {}).get("style_size", STYLE_SIZE)
+            of = f" ({size} px)" if key == "own_score" and value is not None else ""
+            cells[name].append(figure(value, digits) + of)
+    return headings, cells
+
+
+def _shifts(figures: Mapping[str, Summary | Row]) -> tuple[list[str], dict[str, list[str]]]:
+    """The same for the shift error."""
+    if not any(own.shift for own in figures.values()):
+        return [], {name: [] for name in figures}
+    texts = {name: " ".join(f"{error:.4f}" for error in own.shift or []) for name, own in figures.items()}
+    heading = f"shift error, {', '.join(map(str, SHIFTS))} px"
+    return [heading], {name: [text or ABSENT] for name, text in texts.items()}
 
 
 def devices_timed(report: Report) -> list[str]:
@@ -120,6 +166,8 @@ def clip_table(clip: Clip, report: Report) -> Table:
     reference = str(report.settings.get("reference", ""))
     base = next((row for row in clip.rows if row.method == reference), None)
     methods = {method.name: method for method in report.methods}
+    judged, judgements = _judgements(report.methods, {row.method: row.style for row in clip.rows})
+    moved, shifts = _shifts({row.method: row for row in clip.rows})
     rows = []
     for row in clip.rows:
         cells = [row.method]
@@ -127,8 +175,7 @@ def clip_table(clip: Clip, report: Report) -> Table:
             ratio = own.value / other.value if own and other and other.value > 0 else None
             cells += [f"{own.value:.4f}", f"{own.excess:+.4f}"] if own else [ABSENT] * 2
             cells.append(figure(ratio, 2))
-        style = row.style or Style(None, None, 1)
-        cells += [figure(style.score, 3), figure(style.content, 2)]
+        cells += [*judgements[row.method], *shifts[row.method]]
         rows.append((methods[row.method].kind == "control", cells))
     columns = [
         "method",
@@ -138,8 +185,8 @@ def clip_table(clip: Clip, report: Report) -> Table:
         "e(5)",
         "over the source",
         f"x {reference}",
-        "style",
-        "content",
+        *judged,
+        *moved,
     ]
     return Table(clip.name, _clip_caption(clip, report.absent), columns, rows)
 
@@ -155,7 +202,7 @@ def _clip_caption(clip: Clip, absent_throughout: Mapping[str, str]) -> str:
         parts.append(f"{clip.cuts} scene cut{'s' if clip.cuts > 1 else ''}, pairs across left out")
     # What is missing in the whole report is said once, below the first table.
     reasons = dict.fromkeys(
-        f"{_names(name).capitalize()} absent: {reason}"
+        f"{_NAMES.get(name, name).capitalize()} absent: {reason}"
         for row in clip.rows
         for name, reason in row.absent.items()
         if name not in absent_throughout

@@ -131,11 +131,19 @@ class Proof:
     allow_degraded: bool = False
 
     def judge(self) -> StyleJudge | None:
-        """Gives style scores, where there is a style image."""
+        """Gives style scores, where there is a style image.
+
+        Raises:
+            InputError: an image or weights that cannot be used.
+        """
         if self.style is None:
             return None
         image = read_image(self.style)
-        return StyleJudge(self.loss_network, {"artifact": image, "checkpoint": image})
+        files = None if self.loss_network is None else [self.loss_network]
+        judge = StyleJudge(files, {"artifact": image, "checkpoint": image})
+        if not judge.style_layers:
+            raise InputError("the style score is VGG-19's: give --loss-network a VGG-19 file")
+        return judge
 
 
 class _DegradedError(Exception):
@@ -284,6 +292,7 @@ def export_one(
         checkpoint_sha256=sha256_of(checkpoint),
         calibration_sha256=quantization.calibration.sha256 if quantization else None,
         steps=header.steps,
+        style_size=header.style_size,
         producer=f"steadystyle {__version__}",
         float_layers=sorted(quantization.float_layers) if quantization else [],
         sensitivity=_rounded_table(quantization.sensitivity) if quantization else {},

@@ -113,7 +113,7 @@ def verify(
             figures["flicker_delta"] = temporal_error(ours, measurable, 1).value / error
     if judge is not None:
         scores = judge(frames[0], {"artifact": ours[0], "checkpoint": wanted[0]})
-        ours_style, wanted_style = scores["artifact"][0], scores["checkpoint"][0]
+        ours_style, wanted_style = scores["artifact"]["score"], scores["checkpoint"]["score"]
         if ours_style is not None and wanted_style:
             figures["style_change"] = ours_style / wanted_style
     return figures

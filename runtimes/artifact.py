@@ -14,6 +14,9 @@ METADATA_KEY = "steadystyle"
 
 FORMAT_VERSION = 1
 
+STYLE_SIZE = 384
+"""Shorter side of the style image that a network was trained for, in pixels, where the file does not state it."""
+
 NO_HASH = "0" * 64
 """Stands where the hash of the content will stand: hashes are taken with it."""
 
@@ -38,6 +41,8 @@ class ArtifactMetadata:
         content_sha256: of the artifact with this value left out (see `content_sha256`).
         verification: what running the written file against the checkpoint gave (see ``export/verify.py``).
         producer: what wrote it, with versions.
+        style_size: shorter side of the style image that the network was trained for, in pixels; files of earlier
+            versions do not state it.
         layout: of a frame; always height, width, channels.
         colour_order: of a pixel.
         format_version: of this record.
@@ -58,6 +63,7 @@ class ArtifactMetadata:
     sensitivity: dict[str, dict[str, float]] = field(default_factory=dict)
     content_sha256: str = ""
     verification: dict[str, float | str] = field(default_factory=dict)
+    style_size: int = STYLE_SIZE
     layout: str = "HWC"
     colour_order: str = "RGB"
     format_version: int = FORMAT_VERSION
@@ -98,6 +104,7 @@ class ArtifactMetadata:
                 f"its metadata has format version {found} and this steadystyle reads version {FORMAT_VERSION}: "
                 "export it again with this version"
             )
+        values.setdefault("style_size", STYLE_SIZE)  # files of earlier versions do not state it
         for name, kinds in _KINDS.items():
             if name not in values:
                 raise InputError(f"its metadata lacks '{name}': export it again")
@@ -157,6 +164,7 @@ _KINDS: dict[str, tuple[type[Any], ...]] = {
     "content_sha256": (str,),
     "verification": (dict,),
     "producer": (str,),
+    "style_size": (int,),
 }
 
 
@@ -166,6 +174,8 @@ def _check_values(metadata: ArtifactMetadata) -> None:
             f"its metadata says that frames are {metadata.layout} {metadata.colour_order} "
             "and this steadystyle knows HWC RGB only: export it again"
         )
+    if metadata.style_size < 1:
+        raise InputError("its metadata has a 'style_size' that does not fit: export it again")
     sides = (metadata.width, metadata.height)
     if sides != (None, None) and not all(side is not None and side > 0 for side in sides):
         raise InputError(f"its metadata has no size in {metadata.width}x{metadata.height}: export it again")

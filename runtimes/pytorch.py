@@ -59,6 +59,7 @@ class PytorchStylizer(Stylizer):
             checkpoint_sha256=sha256_of(path),
             calibration_sha256=None,
             steps=header.steps,
+            style_size=header.style_size,
             producer=f"checkpoint, torch {header.versions.get('torch', 'unknown')}",
         )
         what = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"

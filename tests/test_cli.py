@@ -235,6 +235,14 @@ def test_unknown_names_and_values(
     assert word in refused(*(files.get(argument, argument) for argument in arguments)).sentence
 
 
+def test_a_loss_network_given_twice(
+    refused: Cli, clip: Path, any_size_artifact: Path, random_loss_network: Path
+) -> None:
+    for command in (["compare", clip, clip], ["benchmark", any_size_artifact, "--clip", clip]):
+        twice = ["--loss-network", random_loss_network, "--loss-network", random_loss_network]
+        assert "two of the loss networks are VGG-19" in refused(*command, *twice, "-o", "report").sentence
+
+
 @pytest.fixture
 def unwritable(tmp_path: Path) -> dict[str, Path]:
     """Output paths that cannot be written, for root too, to whom permission bits mean nothing to the system."""

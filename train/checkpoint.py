@@ -24,6 +24,8 @@ from .networks import build_network
 
 FORMAT_VERSION = 1
 HEADER_KEY = "steadystyle"
+_STYLE_SIZE = 384
+"""Shorter side of the style image in trainings that do not state it, px."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,13 @@ class CheckpointHeader:
         default_factory=lambda: {"python": platform.python_version(), "torch": str(torch.__version__)}
     )
     format_version: int = FORMAT_VERSION
+
+    @property
+    def style_size(self) -> int:
+        """Shorter side of the style image that the network was trained for, px; 384 where it is not stated."""
+        values = self.recipe_values
+        size: int = round(values.get("style_size", _STYLE_SIZE) * values.get("stroke", 1.0))
+        return size
 
 
 @dataclass(frozen=True)

@@ -188,25 +188,34 @@ def _convention_of(metadata: dict[str, str] | None, path: Path) -> Convention:
     )
 
 
+def named_loss_networks() -> list[Path]:
+    """The files that the environment variable ``STEADYSTYLE_LOSS_NETWORK`` names, between colons (Windows: semicolons).
+
+    Raises:
+        InputError: it names none.
+    """
+    named = [Path(name) for name in os.environ.get(ENVIRONMENT_VARIABLE, "").split(os.pathsep) if name]
+    if not named:
+        raise InputError(
+            "the losses need VGG weights: give --loss-network FILE (.safetensors, or torchvision's vgg16 or "
+            f"vgg19 .pth), set {ENVIRONMENT_VARIABLE}, or let `train` fetch them with --download-loss-network DIR"
+        )
+    return named
+
+
 def load_loss_network(path: Path | None = None, convention: Convention | None = None) -> LossNetwork:
     """Load the loss network from a file.
 
     Args:
-        path: ``.safetensors`` (any prefix) or torchvision's ``.pth``; ``None`` takes the environment variable
-            ``STEADYSTYLE_LOSS_NETWORK``.
+        path: ``.safetensors`` (any prefix) or torchvision's ``.pth``; ``None`` takes the first file of the environment
+            variable ``STEADYSTYLE_LOSS_NETWORK``.
         convention: what input the weights want; ``None`` reads it off the file (a ``.pth`` is torchvision's).
 
     Raises:
         InputError: no file, not a weights file, or a file that does not state its convention.
     """
     if path is None:
-        named = os.environ.get(ENVIRONMENT_VARIABLE)
-        if not named:
-            raise InputError(
-                "the losses need VGG weights: give --loss-network FILE (.safetensors, or torchvision's vgg16 or "
-                f"vgg19 .pth), set {ENVIRONMENT_VARIABLE}, or let `train` fetch them with --download-loss-network DIR"
-            )
-        path = Path(named)
+        path = named_loss_networks()[0]
     if not path.is_file():
         raise InputError(f"there is no loss network at {path}: give a VGG-16 or VGG-19 weights file")
     if path.suffix == ".pth":

@@ -3,7 +3,7 @@
 The definitions are the "Figures" of the project's plan (CONTRIBUTING.md); all on RGB in [0, 1].
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +16,12 @@ from .flow import FlowPair, flow_pair, warp
 
 Frame = NDArray[np.uint8]
 FlowSource = Literal["ground truth", "DIS medium"]
+
+SHIFTS = (1, 2, 3, 4)
+"""Whole pixels by which a picture is moved for the shift error of a table."""
+_MARGIN = 8
+"""Pixels by which a frame is extended, so that it can be moved."""
+_BORDER = 32
 
 _WHITE_AT = 0.25
 """The difference that an error map shows as white."""
@@ -184,6 +190,45 @@ def drift(stylized: Sequence[Frame]) -> float:
         raise ValueError(f"drift needs at least two frames, but got {len(stylized)}")
     colours = np.array([frame.mean(axis=(0, 1), dtype=np.float64) for frame in stylized]) / 255  # (T, 3)
     return float(np.abs(colours[1:] - colours[0]).mean())
+
+
+def shift_errors(
+    stylize: Callable[[Frame], Frame], picture: Frame, shifts: Sequence[int], size: tuple[int, int]
+) -> list[float]:
+    """How well a stylizer follows its input when that is moved by whole pixels, right and down.
+
+    Windows of one picture share most of their pixels, without noise, interpolation or estimated flow: what is painted
+    of one is compared with what is painted of another, moved back.
+
+    Args:
+        stylize: maps (H, W, 3) uint8 RGB to the same; called once more than there are shifts.
+        picture: (height + the largest shift, width + that, 3) uint8 RGB or larger; the upper left part is used.
+        shifts: px.
+        size: width and height of the windows, px; more than twice the largest shift.
+
+    Returns:
+        For each shift the root mean square difference of RGB in [0, 1]. 32 px along the borders, where padding is met,
+        are left out; an eighth of the shorter side where that is less.
+    """
+    width, height = size
+    border = min(_BORDER, min(size) // 8)
+
+    def inside(painted: Frame) -> Frame:
+        rows, columns = painted.shape[:2]
+        return painted[border : rows - border, border : columns - border]
+
+    first = stylize(np.ascontiguousarray(picture[:height, :width]))
+    errors = []
+    for shift in shifts:
+        second = stylize(np.ascontiguousarray(picture[shift : shift + height, shift : shift + width]))
+        moved = inside(first[shift:, shift:]).astype(np.float32) - inside(second[: height - shift, : width - shift])
+        errors.append(float(np.sqrt(np.mean((moved / 255) ** 2))))
+    return errors
+
+
+def extended(frame: Frame) -> Frame:
+    """A frame with 8 px of its reflection on the right and below, for `shift_errors`: (H + 8, W + 8, 3)."""
+    return np.asarray(cv2.copyMakeBorder(frame, 0, _MARGIN, 0, _MARGIN, cv2.BORDER_REFLECT_101), np.uint8)
 
 
 def box_blur(frame: Frame) -> Frame:

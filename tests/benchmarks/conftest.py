@@ -25,6 +25,7 @@ from steadystyle.benchmarks.report import (
     Temporal,
     summarize,
 )
+from steadystyle.train.loss_network import layers_of
 
 WritePeer = Callable[..., Path]
 
@@ -95,14 +96,23 @@ def texture() -> Callable[[int, int, int], NDArray[np.uint8]]:
 @pytest.fixture(scope="session")
 def loss_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """VGG-19 up to relu3_4 with random weights of sensible scale."""
+    return _write_weights(tmp_path_factory.mktemp("loss") / "vgg19_relu3_4.safetensors", "VGG-19", last=16)
+
+
+@pytest.fixture(scope="session")
+def stroke_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """VGG-16 up to relu4_3 with random weights of sensible scale."""
+    return _write_weights(tmp_path_factory.mktemp("loss") / "vgg16_relu4_3.safetensors", "VGG-16", last=21)
+
+
+def _write_weights(path: Path, architecture: str, last: int) -> Path:
     random = torch.Generator().manual_seed(5)
     weights = {}
-    widths = {0: 64, 2: 64, 5: 128, 7: 128, 10: 256, 12: 256, 14: 256, 16: 256}
-    for inputs, (index, outputs) in zip([3, *widths.values()], widths.items(), strict=False):
-        scale = (2 / 9 / inputs) ** 0.5
-        weights[f"features.{index}.weight"] = torch.randn(outputs, inputs, 3, 3, generator=random) * scale
-        weights[f"features.{index}.bias"] = torch.zeros(outputs)
-    path = tmp_path_factory.mktemp("loss") / "vgg19_relu3_4.safetensors"
+    for _, index, inputs, outputs, _ in layers_of(architecture):
+        if index <= last:
+            scale = (2 / 9 / inputs) ** 0.5
+            weights[f"features.{index}.weight"] = torch.randn(outputs, inputs, 3, 3, generator=random) * scale
+            weights[f"features.{index}.bias"] = torch.zeros(outputs)
     save_file(weights, path, {"input": "torchvision: mean and std"})
     return path
 
@@ -144,11 +154,18 @@ def whole() -> Report:
     """Two clips, the second too short for the long error, and no style image for the peer."""
     rows = [
         Row("identity", temporal(0.01, 0), temporal(0.02, 0), Style(1.0, 0.0, 3), {}),
-        Row("ours", temporal(0.03, 0.02), temporal(0.05, 0.03), Style(0.1, 0.9, 3), {}),
+        Row(
+            "ours",
+            temporal(0.03, 0.02),
+            temporal(0.05, 0.03),
+            Style(0.1, 0.9, 3, 0.15, 0.4, 0.7),
+            {},
+            [0.01, 0.02, 0.03, 0.004],
+        ),
         Row("peer", temporal(0.06, 0.05), temporal(0.1, 0.08), Style(None, 1.5, 3), {"score": "no image"}),
     ]
     short = [dataclasses.replace(row, long=None, absent=row.absent | {"long": "too short"}) for row in rows]
-    short[1] = dataclasses.replace(short[1], short=temporal(0.05, 0.04))
+    short[1] = dataclasses.replace(short[1], short=temporal(0.05, 0.04), shift=[0.03, 0.02, 0.01, 0.002])
     clips = [
         Clip("first.mp4", 640, 360, 30, 25.0, "DIS medium", 0, rows, ["resized from 852x480 to 640x360"], 4),
         Clip("second.mp4", 640, 360, 3, None, "DIS medium", 1, short, [], None),
@@ -164,7 +181,14 @@ def whole() -> Report:
         settings={"reference": "peer", "max frames": None},
         methods=[
             Method("identity", "control", "identity"),
-            Method("ours", "artifact", file="ours.onnx", sha256="0" * 64, bytes=10, metadata={"style": "wave"}),
+            Method(
+                "ours",
+                "artifact",
+                file="ours.onnx",
+                sha256="0" * 64,
+                bytes=10,
+                metadata={"style": "wave", "style_size": 448},
+            ),
             Method("peer", "peer", file="peer.onnx", sha256="1" * 64, bytes=10, engine="engine"),
         ],
         clips=clips,

@@ -30,7 +30,7 @@ precision: float32
 
 
 def test_each_row_is_a_run_of_its_own_and_done_once(
-    tmp_path: Path, texture: Texture, loss_file: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, texture: Texture, loss_file: Path, stroke_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     wide = texture(64, 128, 20)
     write_video(tmp_path / "clips" / "slide.mp4", [wide[:, 2 * t : 2 * t + 80] for t in range(10)], 25)
@@ -43,14 +43,14 @@ def test_each_row_is_a_run_of_its_own_and_done_once(
     arguments = [
         "--from", tmp_path / "start.safetensors", "--recipe", tmp_path / "small.yaml",
         "--style", tmp_path / "style.png", "--clips", tmp_path / "clips", "--photos", tmp_path / "photos",
-        "--held-out", tmp_path / "clips", "--loss-network", loss_file, "--judge", loss_file, "--steps", "2",
+        "--held-out", tmp_path / "clips", "--loss-network", stroke_file, "--judge", loss_file, "--steps", "2",
         "--frames", "6", "-o", tmp_path / "runs",
         *(part for row in rows for part in ("--only", row)),
     ]  # fmt: skip
     ablation.main([str(argument) for argument in arguments])
     table = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()]
     assert [line[0] for line in table[2:]] == rows
-    assert np.isfinite([[float(cell) for cell in line[1:]] for line in table[2:]]).all()
+    assert np.isfinite([[float(part) for cell in line[1:] for part in cell.split()] for line in table[2:]]).all()
     runs = sorted((tmp_path / "runs").glob("*/*.safetensors"))
     values = {path.stem: load_checkpoint(path).header.recipe_values for path in runs if path.stem == path.parent.name}
     assert values["the-recipe"]["style_half_weight"] == 2.0

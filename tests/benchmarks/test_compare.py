@@ -50,6 +50,7 @@ def test_videos_are_measured_against_their_source(source: Path, tmp_path: Path) 
     assert values["steady"] == pytest.approx(values["identity"] / 2, abs=0.003)
     assert values["flickers"] == pytest.approx(0.2, abs=0.005)
     assert report.latency == [] and "latency" in report.absent
+    assert rows["steady"].shift is None and "finished videos" in report.absent["shift"]
     page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
     assert "flickers (blur)" in page and "compression" in page
 

@@ -40,6 +40,13 @@ def test_every_figure_is_there(whole: Report, figure: str) -> None:
     assert sentence.startswith(f"{figure} of ours") and "absent" not in sentence
 
 
+def test_the_shift_error_is_asked_for_by_its_pixels(whole: Report) -> None:
+    # Means over the two clips: 0.02, 0.02, 0.02 and 0.003.
+    assert broken("ours:shift_4>0.0031", whole) == [] and len(broken("ours:shift_4>0.0029", whole)) == 1
+    assert len(broken("ours:shift_1>0.019", whole)) == 1
+    assert "absent" in broken("peer:shift_1>0.019", whole)[0]
+
+
 def test_what_is_absent_fails_loudly(whole: Report) -> None:
     assert broken("peer:style>0.5", whole) == ["style of peer is absent: --fail-if 'peer:style>0.5' cannot be decided"]
     assert "absent" in broken("nobody:latency_ms>1", whole)[0]

@@ -24,7 +24,12 @@ SIZES = {"quarter": 8, "eighth": 8, "blocks": 1, "strokes": 0}
 
 
 def test_checkpoints_are_held_against_a_peer(
-    tmp_path: Path, texture: Texture, loss_file: Path, write_peer: WritePeer, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    texture: Texture,
+    loss_file: Path,
+    stroke_file: Path,
+    write_peer: WritePeer,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     wide = texture(64, 128, 20)
     for clip, step in (("slow", 1), ("quick", 3)):
@@ -34,6 +39,7 @@ def test_checkpoints_are_held_against_a_peer(
     network = build_network("edge", SIZES)
     checkpoint, louder = tmp_path / "plain.safetensors", tmp_path / "loud.safetensors"
     header = CheckpointHeader("plain", "none", "edge", resolve_sizes("edge", SIZES), "", 0)
+    header.recipe_values.update(style_size=64, stroke=1.5)
     with torch.no_grad():  # loud enough that twice as loud shows
         for path, gain in ((checkpoint, 30.0), (louder, 2.0)):
             network.get_parameter("head.weight").mul_(gain)
@@ -44,7 +50,7 @@ def test_checkpoints_are_held_against_a_peer(
     model.graph.node.insert(0, onnx.helper.make_node("Add", ["image0", "image0"], ["sum"]))
     onnx.save(model, peer)
     arguments = [checkpoint, louder, "--style", tmp_path / "style.png", "--clips", tmp_path / "clips"]
-    arguments += ["--loss-network", loss_file]
+    arguments += ["--loss-network", loss_file, "--loss-network", stroke_file]
 
     def table(*more: object) -> list[list[str]]:
         held_out.main([str(argument) for argument in (*arguments, *more)])
@@ -53,12 +59,14 @@ def test_checkpoints_are_held_against_a_peer(
     head, _, plain, loud = table()
     assert "share" not in head[0]
     assert [plain[0], loud[0]] == [str(checkpoint), str(louder)]
-    assert all(np.isfinite([float(part) for cell in (*plain[1:], *loud[1:]) for part in cell.split()]))
+    assert plain[5].endswith(" (96)") and loud[5].endswith(" (96)")
+    numbers = [float(part) for cell in (*plain[1:], *loud[1:]) for part in cell.replace("(96)", "").split()]
+    assert len(numbers) == 2 * (8 + 4 + 3) and np.isfinite(numbers).all() and min(numbers[-7:-3]) > 0
     assert float(loud[1]) > float(plain[1]) + 0.001
     head, _, *shares = table("--peer", peer)
     assert "share of the peer's" in head[0] and [row[4:] for row in shares] == [plain[4:], loud[4:]]
     clips = [FileClip(path) for path in sorted((tmp_path / "clips").iterdir())]
-    judging = held_out.open_held_out_judging(tmp_path / "style.png", ["peer"], loss_file)
+    judging = held_out.open_held_out_judging(tmp_path / "style.png", ["peer"], [loss_file])
     of_peer = held_out.measure({"peer": open_peer(peer)}, clips, judging)["peer"]
     for row, share in zip((plain, loud), shares, strict=True):
         wanted = [float(cell) for cell in row[1:4]]
@@ -82,13 +90,15 @@ def test_a_line_along_the_border_is_found_and_plain_paint_has_none() -> None:
     assert held_out.border_line(lined, [scene], (60, 60, 60)) == pytest.approx(30 * 0.2**0.5)
 
 
-def test_what_cannot_be_measured_is_said(tmp_path: Path, texture: Texture, loss_file: Path) -> None:
+def test_what_cannot_be_measured_is_said(tmp_path: Path, texture: Texture, loss_file: Path, stroke_file: Path) -> None:
     header = CheckpointHeader("plain", "none", "huang2017", resolve_sizes("huang2017", {"blocks": 1}), "none", 0)
     save_checkpoint(tmp_path / "plain.safetensors", build_network("huang2017", {"blocks": 1}), header)
     write_image(tmp_path / "style.png", texture(64, 80, 1))
     (tmp_path / "clips").mkdir()
     arguments = [tmp_path / "plain.safetensors", "--style", tmp_path / "style.png", "--clips", tmp_path / "clips"]
     arguments += ["--loss-network", loss_file]
+    with pytest.raises(InputError, match="VGG-19's weights are needed"):
+        held_out.open_held_out_judging(tmp_path / "style.png", ["plain"], [stroke_file])
     with pytest.raises(InputError, match="no clips in"):
         held_out.main([str(argument) for argument in arguments])
     wide = texture(64, 128, 20)

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -6,9 +7,18 @@ from typing import Any
 import pytest
 
 from steadystyle.benchmarks import report as report_module
-from steadystyle.benchmarks.report import Report, check, load_report, read_report, schema
+from steadystyle.benchmarks.floors import broken_floors, parse_floor
+from steadystyle.benchmarks.merge import merge
+from steadystyle.benchmarks.report import Report, Style, check, load_report, read_report, schema
 from steadystyle.benchmarks.tables import tables
 from steadystyle.video.files import InputError
+
+ADDED = {
+    "row": ["shift"],
+    "style": ["own_score", "stroke", "colour"],
+    "summary": ["own_score", "stroke", "colour", "shift"],
+}
+"""Fields that reports of format 2 did not have from the beginning: they may be missing."""
 
 
 def test_a_report_is_written_checked_and_read_back(whole: Report, tmp_path: Path) -> None:
@@ -23,8 +33,30 @@ def test_the_schema_and_the_dataclasses_name_the_same_fields() -> None:
         kind = getattr(report_module, "".join(part.capitalize() for part in name.split("_")))
         fields = [field.name for field in dataclasses.fields(kind)]
         assert sorted(definition["properties"]) == sorted(fields), name
-        assert definition["required"] == list(definition["properties"]), name
+        added = ADDED.get(name, [])
+        assert [*definition["required"], *added] == list(definition["properties"]), name
         assert definition["additionalProperties"] is False, name
+
+
+def test_a_report_of_before_is_still_read(whole: Report, tmp_path: Path) -> None:
+    record = json.loads(whole.to_json())
+    rows = [row for clip in record["clips"] for row in clip["rows"]]
+    for name, places in (("row", rows), ("style", [row["style"] for row in rows]), ("summary", record["summary"])):
+        for place, field in itertools.product(places, ADDED[name]):
+            del place[field]
+    del record["methods"][1]["metadata"]["style_size"]
+    (tmp_path / "before.json").write_text(json.dumps(record))
+    whole.write(tmp_path / "now.json")
+    before = load_report(tmp_path / "before.json")
+    assert before.summary[1].score == whole.summary[1].score and before.summary[1].shift is None
+    merged = merge([tmp_path / "before.json", tmp_path / "now.json"], out_dir=tmp_path / "merged")
+    assert merged.summary == before.summary  # the first one's figures stay
+    for figure in ("stroke", "colour", "style_own_size", "shift_3"):
+        (sentence,) = broken_floors([parse_floor(f"ours:{figure}>0.1")], before)
+        assert sentence.startswith(f"{figure} of ours is absent")
+        (sentence,) = broken_floors([parse_floor(f"ours:{figure}>{tmp_path / 'before.json'}")], whole)
+        assert "absent in the earlier report" in sentence
+    assert broken_floors([parse_floor(f"ours:style>{tmp_path / 'before.json'}")], whole) == []
 
 
 def test_the_check_knows_every_word_of_the_schema() -> None:
@@ -98,6 +130,8 @@ def test_the_summary_is_the_mean_over_the_clips_that_have_the_figure(whole: Repo
     assert (ours.long, ours.excess_long) == (0.05, 0.03)
     assert (ours.score, ours.content, ours.drift) == pytest.approx((0.1, 0.9, 0.001))
     assert whole.summary[2].score is None
+    assert (ours.own_score, ours.stroke, ours.colour) == pytest.approx((0.15, 0.4, 0.7))
+    assert ours.shift == pytest.approx([0.02, 0.02, 0.02, 0.003])  # 0.01 and 0.03 at 1 px, and so on
 
 
 def test_tables_show_every_row_and_a_dash_for_what_is_absent(whole: Report) -> None:
@@ -109,7 +143,18 @@ def test_tables_show_every_row_and_a_dash_for_what_is_absent(whole: Report) -> N
     assert peer[summary.columns.index("style")] == "—"
     assert len({len(cells) for _, cells in summary.rows} | {len(summary.columns)}) == 1
     # 0.03 and 0.05 of ours over 0.06 and 0.1 of the reference's.
-    assert first.rows[1][1] == ["ours", "0.0300", "+0.0200", "0.50", "0.0500", "+0.0300", "0.50", "0.100", "0.90"]
+    assert first.rows[1][1] == [
+        "ours", "0.0300", "+0.0200", "0.50", "0.0500", "+0.0300", "0.50", "0.100", "0.150 (448 px)", "0.400", "0.700",
+        "0.90", "0.0100 0.0200 0.0300 0.0040",
+    ]  # fmt: skip
+    ours = dict(zip(summary.columns, summary.rows[1][1], strict=True))
+    assert (ours["style, own size"], ours["strokes"], ours["colour"]) == ("0.150 (448 px)", "0.400", "0.700")
+    assert ours["shift error, 1, 2, 3, 4 px"] == "0.0200 0.0200 0.0200 0.0030"
+    assert first.rows[0][1][7:] == ["1.000", "—", "—", "—", "0.00", "—"]
+    # What nobody has gets no column.
+    bare = [dataclasses.replace(row, style=Style(0.1, 0.9, 3), shift=None) for row in whole.clips[0].rows]
+    _, bare_first, *_ = tables(dataclasses.replace(whole, clips=[dataclasses.replace(whole.clips[0], rows=bare)]))
+    assert bare_first.columns[7:] == ["style", "content"]
     assert "resized from 852x480" in first.caption and "90 % of the pixels valid" in first.caption
     assert second.rows[1][1][4] == "—" and "too short" in second.caption and "1 scene cut" in second.caption
     found = dict(zip(speed.columns, speed.rows[0][1], strict=True))

@@ -101,6 +101,13 @@ def test_every_method_has_its_rows_and_figures(made: tuple[Report, Path]) -> Non
         assert row.short.flow_source == "DIS medium"
         assert 0 < row.short.mask_share <= 1
         assert row.style is None and ENVIRONMENT_VARIABLE in row.absent["score"]
+        if "(" in row.method or row.method == "identity":
+            assert row.shift is None
+        else:
+            assert row.shift is not None and len(row.shift) == 4 and all(0 < error < 1 for error in row.shift)
+    for name in ("tiny-any-fp32", "tiny-64x48-fp32"):
+        (shift,) = (row.shift for row in report.summary if row.method == name)
+        assert shift == next(row.shift for row in clip.rows if row.method == name)
     assert set(report.drift) == {"identity", "tiny-any-fp32", "tiny-64x48-fp32"}
     assert any("tiny-64x48-fp32" in note and "resized" in note for note in clip.notes)
     assert any("Resized from 64x48 to 54x40" in note for note in clip.notes)
@@ -123,11 +130,17 @@ def test_the_tables_are_there_in_markdown(made: tuple[Report, Path]) -> None:
     text = (out / "tables.md").read_text(encoding="utf-8")
     for method in report.methods:
         assert len(re.findall(rf"^\| \*?{re.escape(method.name)}\*? \|", text, re.MULTILINE)) >= 2
-    assert "Style score and content score absent" in text
+    assert "Style score, style score at its own size, stroke score and content score absent: the losses need" in text
+    assert "Colour distance absent: no style image" in text and "shift error, 1, 2, 3, 4 px" in text
 
 
 def test_a_peer_is_the_reference_and_style_is_judged(
-    any_size_artifact: Path, peer_file: Path, clip: Path, random_loss_network: Path, tmp_path: Path
+    any_size_artifact: Path,
+    peer_file: Path,
+    clip: Path,
+    random_loss_network: Path,
+    stroke_file: Path,
+    tmp_path: Path,
 ) -> None:
     style = np.random.default_rng(0).integers(0, 256, (24, 24, 3)).astype(np.uint8)
     write_image(tmp_path / "style.png", cv2.GaussianBlur(style, (0, 0), 1.5).astype(np.uint8))
@@ -139,7 +152,7 @@ def test_a_peer_is_the_reference_and_style_is_judged(
         out_dir=tmp_path / "report",
         max_frames=3,
         style_images={"inverts": tmp_path / "style.png"},
-        loss_network=random_loss_network,
+        loss_networks=[random_loss_network, stroke_file],
         progress=lambda stage, done, total: told.append((stage, done, total)),
         **QUICK,
     )
@@ -152,6 +165,12 @@ def test_a_peer_is_the_reference_and_style_is_judged(
     assert ours.score is None and "--style" in rows["tiny-any-fp32"].absent["score"]
     assert ours.content is not None and ours.content > 0
     assert peer.score is not None and peer.score > 0
+    assert identity.own_score == pytest.approx(1) and identity.stroke == pytest.approx(1)
+    assert peer.own_score == peer.score and peer.stroke is not None and peer.stroke > 0 and peer.colour is not None
+    blurred = rows["inverts (blur)"].style
+    assert blurred is not None and blurred.stroke is not None and blurred.colour is not None
+    assert (ours.own_score, ours.stroke, ours.colour) == (None, None, None)
+    assert "--style" in rows["tiny-any-fp32"].absent["stroke"]
     assert report.settings["content layer"] == "relu3_2"
     assert rows["inverts"].long is None and "3 frames" in rows["inverts"].absent["long"]
     assert ("steadiness and style on clip.mp4", 3, 3) in told

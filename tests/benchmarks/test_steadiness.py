@@ -198,21 +198,48 @@ def test_the_moment_is_where_a_method_is_worse_than_the_source() -> None:
 def test_style_is_asked_for_on_every_tenth_frame_and_averaged() -> None:
     asked: list[Frame] = []
 
-    def judge(source: Frame, frames: Mapping[str, Frame]) -> dict[str, tuple[float | None, float | None]]:
+    def judge(source: Frame, frames: Mapping[str, Frame]) -> dict[str, dict[str, float | None]]:
         asked.append(source)
         assert list(frames) == [IDENTITY, "copies", "copies (blur)", "copies (still)"]
-        return {row: (None if row == IDENTITY else 0.1 * len(asked), 0.5) for row in frames}
+        scores = {row: None if row == IDENTITY else 0.1 * len(asked) for row in frames}
+        return {row: {"score": score, "content": 0.5, "stroke": None, "colour": score} for row, score in scores.items()}
 
     source = GivenClip(gray(range(60, 81)))
-    clip, _ = measure_clip(source, {"copies": lambda frame: frame}, judge=judge)
+    absent = {"stroke": "VGG-16's weights are needed", "shift": "nothing moves"}
+    clip, _ = measure_clip(source, {"copies": lambda frame: frame}, judge=judge, absent=absent)
     assert [int(frame[0, 0, 0]) for frame in asked] == [60, 70, 80]
     style = rows_of(clip)["copies"].style
     assert style is not None
     assert style.score == pytest.approx(0.2)
     assert (style.content, style.frames) == (0.5, 3)
+    assert style.stroke is None and style.colour == pytest.approx(0.2)
+    assert rows_of(clip)["copies"].absent["stroke"] == "VGG-16's weights are needed"
+    assert rows_of(clip)["copies"].absent["shift"] == "nothing moves"
     identity = rows_of(clip)[IDENTITY]
     assert identity.style is not None and identity.style.score is None
     assert "--style" in identity.absent["score"]
+
+
+def test_the_shift_error_is_that_of_the_first_frame_at_the_size_that_is_needed() -> None:
+    sizes: list[tuple[int, int]] = []
+
+    def repeats(frame: Frame) -> Frame:
+        sizes.append(frame.shape[:2])
+        return np.repeat(frame[:, ::4], 4, 1)[:, : frame.shape[1]]
+
+    ramp = np.broadcast_to(np.arange(120, dtype=np.uint8)[None, :, None], (80, 120, 3))
+    source = GivenClip([ramp.copy(), np.zeros_like(ramp)])
+    methods = {"inverts": lambda frame: 255 - frame, "repeats": repeats, "not asked": lambda frame: frame}
+    clip, _ = measure_clip(source, methods, fixed_sizes={"inverts": None, "repeats": (60, 40)})
+    rows = rows_of(clip)
+    assert rows["inverts"].shift == [0, 0, 0, 0]
+    assert sizes == [(80, 120), *[(40, 60)] * 5, (80, 120)]
+    # Twice the slope at half the size: the roots of 3, 4, 3 and 0, twice (see tests/video/test_temporal.py).
+    wanted = 2 * np.sqrt([3, 4, 3, 0]) / 255
+    assert rows["repeats"].shift == pytest.approx(wanted, rel=0.05)
+    assert rows[IDENTITY].shift is None and rows["repeats (blur)"].shift is None
+    tiny, _ = measure_clip(GivenClip(gray([90, 90])), methods, fixed_sizes=dict.fromkeys(methods))
+    assert rows_of(tiny)["inverts"].shift is None and "less than 16 px" in rows_of(tiny)["inverts"].absent["shift"]
 
 
 def test_drift_is_that_of_a_method_that_darkens_with_time() -> None:

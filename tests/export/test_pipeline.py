@@ -1,5 +1,6 @@
 """The stages of an export: what is asked for, what is proven, and what is kept."""
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +18,10 @@ from steadystyle.export.onnx import OnnxWriter, export_onnx
 from steadystyle.export.pipeline import PRECISIONS, Proof, Size, export
 from steadystyle.export.quantization import Quantization, load_calibration
 from steadystyle.runtimes.artifact import ArtifactMetadata
-from steadystyle.runtimes.registry import open_stylizer
+from steadystyle.runtimes.registry import open_stylizer, read_metadata
 from steadystyle.runtimes.stylizer import Stylizer
 from steadystyle.train.checkpoint import load_checkpoint, save_checkpoint
+from steadystyle.train.loss_network import layers_of
 from steadystyle.video.files import InputError
 from steadystyle.video.frames import write_video
 from steadystyle.video.images import write_image
@@ -111,6 +113,30 @@ def test_the_change_of_the_style_is_measured_where_there_is_a_style(
         proof=Proof(style=style, loss_network=random_loss_network),
     )
     assert result.metadata.verification["style_change"] == pytest.approx(1, abs=0.01)
+
+
+def test_the_change_of_the_style_is_not_left_out_for_want_of_vgg_19(tmp_path: Path) -> None:
+    write_image(tmp_path / "style.png", np.full((32, 32, 3), 90, np.uint8))
+    weights = {}
+    for _, index, inputs, outputs, _ in layers_of("VGG-16")[:10]:
+        weights[f"features.{index}.weight"] = torch.zeros(outputs, inputs, 3, 3, dtype=torch.float16)
+        weights[f"features.{index}.bias"] = torch.zeros(outputs)
+    save_file(weights, tmp_path / "vgg16.safetensors", {"input": "torchvision"})
+    with pytest.raises(InputError, match="give --loss-network a VGG-19 file"):
+        Proof(style=tmp_path / "style.png", loss_network=tmp_path / "vgg16.safetensors").judge()
+
+
+def test_the_size_of_the_style_image_goes_from_the_checkpoint_into_the_artifact(
+    tmp_path: Path, tiny_checkpoint: Path
+) -> None:
+    tiny = load_checkpoint(tiny_checkpoint)
+    header = dataclasses.replace(tiny.header, recipe_values={"style_size": 384, "stroke": 1.5})
+    save_checkpoint(tmp_path / "large.safetensors", tiny.network, header)
+    (result,) = export(tmp_path / "large.safetensors", size=(64, 48), out_dir=tmp_path)
+    for model in (result.path, tmp_path / "large.safetensors"):
+        with open_stylizer(model) as stylizer:
+            assert stylizer.metadata.style_size == 576
+    assert read_metadata("great-wave").style_size == 384  # written before it was stated
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,8 @@ def test_a_figure_that_json_cannot_hold_is_not_written() -> None:
         ({"float_layers": "tail"}, "'float_layers'"),
         ({"sensitivity": []}, "'sensitivity'"),
         ({"content_sha256": None}, "'content_sha256'"),
+        ({"style_size": 0}, "'style_size'"),
+        ({"style_size": 448.5}, "'style_size'"),
     ],
 )
 def test_values_that_do_not_fit_are_refused(change: dict[str, object], complaint: str) -> None:
@@ -69,7 +71,15 @@ def test_values_that_do_not_fit_are_refused(change: dict[str, object], complaint
         ArtifactMetadata.from_json(json.dumps(json.loads(METADATA.to_json()) | change))
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(METADATA)])
+def test_a_file_of_before_is_of_the_size_that_all_were_trained_for() -> None:
+    values = json.loads(dataclasses.replace(METADATA, style_size=448).to_json())
+    assert ArtifactMetadata.from_json(json.dumps(values)).style_size == 448
+    del values["style_size"]
+    assert ArtifactMetadata.from_json(json.dumps(values)) == METADATA
+    assert METADATA.style_size == 384
+
+
+@pytest.mark.parametrize("field", sorted({field.name for field in dataclasses.fields(METADATA)} - {"style_size"}))
 def test_every_field_is_needed(field: str) -> None:
     values = json.loads(METADATA.to_json())
     del values[field]

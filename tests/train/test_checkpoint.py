@@ -40,6 +40,13 @@ def test_round_trip_gives_the_same_picture(checkpoint: Path, tmp_path: Path) -> 
     assert torch.equal(loaded.network(frame), load_checkpoint(tmp_path / "again.safetensors").network(frame))
 
 
+@pytest.mark.parametrize(
+    ("values", "size"), [({}, 384), ({"style_size": 512}, 512), ({"style_size": 384, "stroke": 1.25}, 480)]
+)
+def test_the_size_of_the_style_image_is_that_of_the_training(values: dict[str, float], size: int) -> None:
+    assert CheckpointHeader("net", "style.png", "huang2017", SIZES, "", 5, recipe_values=values).style_size == size
+
+
 def test_damaged_checkpoints_are_refused_in_a_sentence(checkpoint: Path, tmp_path: Path) -> None:
     key = "head.bias"
     broken = {

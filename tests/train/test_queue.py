@@ -57,7 +57,8 @@ def test_a_run_that_fails_is_said_and_what_starts_from_it_left_out(
 ) -> None:
     file, out = tmp_path / "queue.toml", tmp_path / "runs"
     file.write_text(  # the loss network of the tests ends before the recipe's layers
-        f"[[run]]\nname = 'deep'\nstyle = 'style.png'\n{start}[[run]]\nname = 'after'\nstyle = 'style.png'\nstart = 'deep'\n"
+        f"[[run]]\nname = 'deep'\nstyle = 'style.png'\n{start}"
+        "[[run]]\nname = 'after'\nstyle = 'style.png'\nstart = 'deep'\n"
     )
     with pytest.raises(SystemExit) as left:
         run(material, loss_file, file, out)

@@ -14,9 +14,11 @@ from steadystyle.video.temporal import (
     box_blur,
     drift,
     error_map,
+    extended,
     flow_pairs,
     is_cut,
     pair_error,
+    shift_errors,
     temporal_error,
 )
 
@@ -200,6 +202,53 @@ def test_drift_is_the_mean_change_of_the_mean_colour() -> None:
     assert drift([_flat(100), red_up]) == pytest.approx(10 / 255)  # no cancelling, and a mean over channels
     with pytest.raises(ValueError, match="at least two frames"):
         drift(frames[:1])
+
+
+_NOISE = np.random.default_rng(3).integers(0, 256, (180, 240, 3), dtype=np.uint8)
+
+
+def test_what_moves_with_its_input_has_no_shift_error() -> None:
+    pictures = extended(_NOISE)
+    assert pictures.shape == (188, 248, 3) and (pictures[-1, -1] == _NOISE[-9, -9]).all()
+    assert shift_errors(lambda frame: 255 - frame, pictures, (1, 2, 3, 4, 8), (240, 180)) == [0] * 5
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_stylizer_that_repeats_every_fourth_pixel_errs_between_the_steps_of_its_grid(axis: int) -> None:
+    ramp = np.arange(248 if axis else 188, dtype=np.uint8)
+    picture = np.broadcast_to(ramp[None, :, None] if axis else ramp[:, None, None], (188, 248, 3))
+    sizes = []
+
+    def repeats(frame: Image) -> Image:
+        sizes.append(frame.shape)
+        return np.repeat(frame.take(range(0, frame.shape[axis], 4), axis), 4, axis)
+
+    found = shift_errors(repeats, picture, (1, 2, 3, 4), (240, 180))
+    assert sizes == [(180, 240, 3)] * 5
+    # Moved by n, a pixel is painted n too light, or 4 - n too dark where that crosses a step: n pixels of each four.
+    wanted = [math.sqrt(((4 - n) * n**2 + n * (4 - n) ** 2) / 4) / 255 for n in (1, 2, 3, 4)]
+    assert found == pytest.approx(wanted, rel=0.01)
+    assert wanted[0] == pytest.approx(math.sqrt(3) / 255) and found[3] == 0
+
+
+def test_a_pattern_on_the_grid_errs_where_it_does_not_meet_itself() -> None:
+    def gridded(frame: Image) -> Image:
+        result = np.full_like(frame, 100)
+        result[:, ::4] = 151  # every fourth column a fifth brighter
+        return result
+
+    between, step = shift_errors(gridded, extended(_NOISE), (1, 4), (240, 180))
+    # Half of the columns are those of one grid or of the other: two in four differ by 51 of 255.
+    assert between == pytest.approx(0.2 * 0.5**0.5, rel=1e-2) and step == 0
+
+
+def test_what_is_painted_along_the_border_is_no_shift_error() -> None:
+    def framed(frame: Image) -> Image:
+        result = frame.copy()
+        result[:20], result[-20:], result[:, :20], result[:, -20:] = 0, 0, 0, 0
+        return result
+
+    assert shift_errors(framed, extended(_NOISE), (1, 4), (240, 180)) == [0, 0]
 
 
 def test_the_box_blur_is_5x5() -> None:
