@@ -222,7 +222,9 @@ def _upsample(arguments: Arguments) -> Tensor:
 def _upsample_bilinear(arguments: Arguments) -> Tensor:
     corners = bool(arguments.get("align_corners", True))
     if arguments.get("half_pixel_centers", not corners) == corners:  # torch knows the other two combinations alone
-        raise InputError("a bilinear enlargement from the pixels' edges is not known to the interpreter of MIL programs")
+        raise InputError(
+            "a bilinear enlargement from the pixels' edges is not known to the interpreter of MIL programs"
+        )
     factors = tuple(float(factor) for factor in _factors(arguments))
     return functional.interpolate(arguments["x"], scale_factor=factors, mode="bilinear", align_corners=corners)
 

@@ -24,10 +24,7 @@ class PatchGraph(nn.Module):
     Attributes:
         before, after: pixels replicated in front of a frame and behind it, without what fills up to a multiple of 8.
         crop: as `PatchNetwork.crop`.
-        depth: how far below zero what ``up`` gives makes a difference, in units of the stem's largest result.
     """
-
-    depth = 1.0
 
     def __init__(self, network: PatchNetwork) -> None:
         super().__init__()
@@ -95,7 +92,7 @@ class PatchGraph(nn.Module):
 
     def enlarged(self, quarter: Tensor, eighth: Tensor) -> Tensor:
         """As `PatchNetwork.enlarged`."""
-        x = self.up(eighth).permute(0, 2, 3, 1)  # (1, h', w', 4 C), patches of 2x2
+        x: Tensor = self.up(eighth).permute(0, 2, 3, 1)  # (1, h', w', 4 C), patches of 2x2
         rows, columns = x.shape[1], x.shape[2]
         x = x.reshape(rows, columns, 2, -1).permute(0, 2, 1, 3).reshape(1, 2 * rows, 2 * columns, -1)
         return quarter[:, :, 1:, 1:] + x.permute(0, 3, 1, 2)
@@ -103,10 +100,6 @@ class PatchGraph(nn.Module):
 
 class SmoothPatchGraph(PatchGraph):
     """The same of the low-passed edge network."""
-
-    # What is far below zero pulls its neighbours down. On a trained network, cut at once the stem's largest result it
-    # made a difference of 47 to 50 dB, at twice that of 65 dB, and further down there were only fewer steps left.
-    depth = 2.0
 
     def enlarged(self, quarter: Tensor, eighth: Tensor) -> Tensor:
         """As `SmoothPatchNetwork.enlarged`."""

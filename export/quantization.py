@@ -273,8 +273,10 @@ def counting_ranges(graph: DeployableGraph | PatchGraph, frames: Sequence[Image]
     """Ranges of layers' results, by the layer's name, where less of them counts than there is.
 
     What an edge network's enlarging layer gives is added to what is not below zero, and what is below zero then is
-    cut: less than the negative of the largest of those, times `PatchGraph.depth`, is as good as that. A trained network
-    is free to give a hundred times less, which would leave all that counts a few steps.
+    cut: less than the negative of the largest of those is as good as that. A trained network is free to give a hundred
+    times less, which would leave all that counts a few steps. Where a bilinear enlargement lies between, less than that
+    would pull its neighbours down: a range twice as wide was 1 dB better, but its wider steps flickered 1.04 times as
+    much as in float, not 1.03 times (docs/decisions/001-bilinear-in-8-bits.md).
 
     Args:
         graph: as it will be quantized.
@@ -284,7 +286,7 @@ def counting_ranges(graph: DeployableGraph | PatchGraph, frames: Sequence[Image]
         return {}
     seen = _observed(graph, frames)
     low, high = seen.outputs["up"]
-    return {"up": (max(low, -graph.depth * seen.outputs["stem"][1]), high)}
+    return {"up": (max(low, -seen.outputs["stem"][1]), high)}
 
 
 def equalized(graph: DeployableGraph | PatchGraph, frames: Sequence[Image]) -> None:

@@ -1,4 +1,4 @@
-"""The edge networks: their graphs give what they give, in every target and precision, and their 8-bit ONNX works on bytes."""
+"""The edge networks: their graphs give what they give, in every target and precision; 8-bit ONNX works on bytes."""
 
 from collections.abc import Mapping
 from pathlib import Path
