@@ -1,10 +1,19 @@
-"""Which deployable graph a network has. A new network is a line in each function."""
+"""Which deployable graphs a network has. A new network is a line in the table."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import nn
 
-from ..train.networks import PatchNetwork
+from ..train.networks import PatchNetwork, SmoothPatchNetwork
 from .graph import DeployableGraph, ImageGraph
-from .patch_graph import PatchGraph, PatchImageGraph
+from .patch_graph import PatchGraph, PatchImageGraph, SmoothPatchGraph, SmoothPatchImageGraph
+
+GRAPHS: Mapping[type[nn.Module], tuple[Callable[..., Any], Callable[..., Any]]] = {
+    PatchNetwork: (PatchGraph, PatchImageGraph),
+    SmoothPatchNetwork: (SmoothPatchGraph, SmoothPatchImageGraph),
+}
+"""Class of a network -> its graph for uint8 frames, and its graph for images. All others have those of `graph.py`."""
 
 
 def deployable_graph(network: nn.Module) -> DeployableGraph | PatchGraph:
@@ -16,7 +25,8 @@ def deployable_graph(network: nn.Module) -> DeployableGraph | PatchGraph:
     Raises:
         TypeError: a network for which none is written.
     """
-    return PatchGraph(network) if isinstance(network, PatchNetwork) else DeployableGraph(network)
+    graph: DeployableGraph | PatchGraph = GRAPHS.get(type(network), (DeployableGraph, ImageGraph))[0](network)
+    return graph
 
 
 def image_graph(network: nn.Module, size: tuple[int, int]) -> ImageGraph | PatchImageGraph:
@@ -29,4 +39,5 @@ def image_graph(network: nn.Module, size: tuple[int, int]) -> ImageGraph | Patch
     Raises:
         TypeError: a network for which none is written.
     """
-    return PatchImageGraph(network, size) if isinstance(network, PatchNetwork) else ImageGraph(network, size)
+    graph: ImageGraph | PatchImageGraph = GRAPHS.get(type(network), (DeployableGraph, ImageGraph))[1](network, size)
+    return graph

@@ -204,14 +204,29 @@ def _instance_norm(arguments: Arguments) -> Tensor:
     return result + arguments["beta"].reshape(1, -1, 1, 1) if "beta" in arguments else result
 
 
+def _factors(arguments: Arguments) -> tuple[int, int]:
+    """By how much height and width are enlarged."""
+    height, width = (arguments.get(f"scale_factor_{side}", 1) for side in ("height", "width"))
+    if height != int(height) or width != int(width):
+        raise InputError(f"an enlargement by {[height, width]} is not known to the interpreter of MIL programs")
+    return int(height), int(width)
+
+
 def _upsample(arguments: Arguments) -> Tensor:
-    factors = [arguments.get(f"scale_factor_{side}", 1) for side in ("height", "width")]
-    if any(factor != int(factor) for factor in factors):
-        raise InputError(f"an enlargement by {factors} is not known to the interpreter of MIL programs")
     x: Tensor = arguments["x"]
-    for axis, factor in zip((2, 3), factors, strict=True):
-        x = x.repeat_interleave(int(factor), axis)
+    for axis, factor in zip((2, 3), _factors(arguments), strict=True):
+        x = x.repeat_interleave(factor, axis)
     return x
+
+
+def _upsample_bilinear(arguments: Arguments) -> Tensor:
+    corners = bool(arguments.get("align_corners", True))
+    if arguments.get("half_pixel_centers", not corners) == corners:  # torch knows the other two combinations alone
+        raise InputError(
+            "a bilinear enlargement from the pixels' edges is not known to the interpreter of MIL programs"
+        )
+    factors = tuple(float(factor) for factor in _factors(arguments))
+    return functional.interpolate(arguments["x"], scale_factor=factors, mode="bilinear", align_corners=corners)
 
 
 def _slice(arguments: Arguments) -> Tensor:
@@ -254,6 +269,7 @@ OPERATORS: Mapping[str, Callable[[Arguments], Tensor]] = {
     "round": lambda a: a["x"].round(),
     "slice_by_index": _slice,
     "tanh": lambda a: torch.tanh(a["x"]),
+    "upsample_bilinear": _upsample_bilinear,
     "upsample_nearest_neighbor": _upsample,
 }
 """Name of a MIL operator (iOS 16) -> what computes it."""

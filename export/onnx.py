@@ -216,7 +216,7 @@ def _in_eight_bits(
             written,
             _Frames(quantization.frames),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "Relu", "Add", "Slice", "Pad"] if sums else ["Conv"],
+            op_types_to_quantize=["Conv", "Relu", "Add", "Slice", "Pad", "Resize"] if sums else ["Conv"],
             nodes_to_exclude=sorted(in_float),
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -230,10 +230,10 @@ def _in_eight_bits(
 
 
 def _laid_out(model: Any, tensor: str) -> Iterator[str]:
-    """A tensor, and those that are the same numbers in another order."""
+    """A tensor, and those that are the same numbers in another order, or lie between them."""
     yield tensor
     for node in model.graph.node:
-        if node.op_type in ("Transpose", "Reshape") and node.input[0] == tensor:
+        if node.op_type in ("Transpose", "Reshape", "Resize") and node.input[0] == tensor:
             yield from _laid_out(model, node.output[0])
 
 

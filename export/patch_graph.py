@@ -1,4 +1,4 @@
-"""The deployable graphs of the edge network: bytes in, bytes out, and nothing at full size but copies.
+"""The deployable graphs of the edge networks: bytes in, bytes out, and nothing at full size but copies.
 
 The first convolution takes 0..255 (the division by 255 is in its weights) and the head gives 0..255: a quantized engine
 that rounds with scale 1 and zero point 0 at both ends computes on the frame's own bytes.
@@ -20,12 +20,17 @@ class PatchGraph(nn.Module):
 
     Args:
         network: as a checkpoint holds it; it is copied, not changed.
+
+    Attributes:
+        before, after: pixels replicated in front of a frame and behind it, without what fills up to a multiple of 8.
+        crop: as `PatchNetwork.crop`.
     """
 
     def __init__(self, network: PatchNetwork) -> None:
         super().__init__()
         network = in_bytes(copy.deepcopy(network).requires_grad_(False).eval())
-        self.margin, self.crop = network.margin, network.crop
+        self.before, self.after = network.framing(8, 8)[:2]  # 8: with nothing to fill up
+        self.crop = network.crop
         self.stem: nn.Module = network.stem
         self.down = network.down
         self.blocks = network.blocks
@@ -72,14 +77,11 @@ class PatchGraph(nn.Module):
             (H, W, 3) uint8 RGB.
         """
         height, width, crop = frame.shape[0], frame.shape[1], self.crop
-        x = _in_patches(frame, self.margin)
+        x = _in_patches(frame, self.before, self.after)
         x = x.permute(0, 3, 1, 2).float()  # (1, 48, h, w) in 0..255
         quarter = functional.relu(self.stem(x))
         eighth = self.blocks(self.down(quarter))
-        x = self.up(eighth).permute(0, 2, 3, 1)  # (1, h', w', 4 C), patches of 2x2
-        rows, columns = x.shape[1], x.shape[2]
-        x = x.reshape(rows, columns, 2, -1).permute(0, 2, 1, 3).reshape(1, 2 * rows, 2 * columns, -1)
-        quarter = functional.relu(quarter[:, :, 1:, 1:] + x.permute(0, 3, 1, 2))
+        quarter = functional.relu(self.enlarged(quarter, eighth))
         for stroke in self.strokes:
             quarter = functional.relu(stroke(quarter))
         x = self.head(quarter).round().clamp(0.0, 255.0).to(torch.uint8).permute(0, 2, 3, 1)
@@ -88,15 +90,29 @@ class PatchGraph(nn.Module):
         result: Tensor = x[crop : crop + height, crop : crop + width]
         return result
 
+    def enlarged(self, quarter: Tensor, eighth: Tensor) -> Tensor:
+        """As `PatchNetwork.enlarged`."""
+        x: Tensor = self.up(eighth).permute(0, 2, 3, 1)  # (1, h', w', 4 C), patches of 2x2
+        rows, columns = x.shape[1], x.shape[2]
+        x = x.reshape(rows, columns, 2, -1).permute(0, 2, 1, 3).reshape(1, 2 * rows, 2 * columns, -1)
+        return quarter[:, :, 1:, 1:] + x.permute(0, 3, 1, 2)
 
-def _in_patches(frame: Tensor, margin: int) -> Tensor:
+
+class SmoothPatchGraph(PatchGraph):
+    """The same of the low-passed edge network."""
+
+    def enlarged(self, quarter: Tensor, eighth: Tensor) -> Tensor:
+        """As `SmoothPatchNetwork.enlarged`."""
+        return quarter[:, :, 1:-1, 1:-1] + functional.interpolate(self.up(eighth), scale_factor=2.0, mode="bilinear")
+
+
+def _in_patches(frame: Tensor, before: int, after: int) -> Tensor:
     """A frame, extended as `PatchNetwork.framing` says, as patches of 4x4 pixels: (H, W, 3) to (1, h, w, 48).
 
     Engines copy whole rows quickly, and words of 4 bytes when they change places once in all, not once for each row of
     patches; so first rows, all those that come first in a patch before the second ones, then words.
     """
     height, width = frame.shape[0], frame.shape[1]
-    before, after = margin + 8, margin + 4
     rows, columns = ((length + 7) // 8 * 8 + before + after for length in (height, width))
     places = (torch.arange(rows) - before).clamp(0, height - 1).reshape(-1, 4).t().reshape(-1)
     x = frame.index_select(0, places)
@@ -120,13 +136,17 @@ class PatchImageGraph(nn.Module):
         self.size = size
         self.padding = max(network.framing(*size))
         # Such engines have operators for patches, which put a colour's pixels together, not a pixel's colours.
-        network = self.network
-        network.stem.weight.copy_(network.stem.weight[:, colours_together(3, 4)])
-        for layer, channels, side in ((network.up, network.up.out_channels // 4, 2), (network.head, 3, 4)):
-            order = colours_together(channels, side)
+        stem = self.network.stem
+        stem.weight.copy_(stem.weight[:, colours_together(3, 4)])
+        for layer, side in self.joined():
+            order = colours_together(layer.out_channels // side**2, side)
             layer.weight.copy_(layer.weight[order])
             if layer.bias is not None:
                 layer.bias.copy_(layer.bias[order])
+
+    def joined(self) -> list[tuple[nn.Conv2d, int]]:
+        """The layers that give patches, with the side of these."""
+        return [(self.network.up, 2), (self.network.head, 4)]
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (1, 3, H, W) RGB in 0..255 to the same, whole numbers as floats."""
@@ -135,15 +155,32 @@ class PatchImageGraph(nn.Module):
         x = functional.pad(image, network.framing(width, height), mode="replicate")
         quarter = functional.relu(network.stem(functional.pixel_unshuffle(x, 4)))
         eighth = network.blocks(network.down(quarter))
-        quarter = functional.relu(quarter[:, :, 1:, 1:] + functional.pixel_shuffle(network.up(eighth), 2))
+        quarter = functional.relu(self.enlarged(quarter, eighth))
         for stroke in network.strokes:
             quarter = functional.relu(stroke(quarter))
         x = functional.pixel_shuffle(network.head(quarter), 4)
         return x[:, :, crop : crop + height, crop : crop + width].clamp(0.0, 255.0).round()
 
+    def enlarged(self, quarter: Tensor, eighth: Tensor) -> Tensor:
+        """As `PatchNetwork.enlarged`."""
+        return quarter[:, :, 1:, 1:] + functional.pixel_shuffle(self.network.up(eighth), 2)
+
+
+class SmoothPatchImageGraph(PatchImageGraph):
+    """The same of the low-passed edge network."""
+
+    def joined(self) -> list[tuple[nn.Conv2d, int]]:
+        """The layers that give patches: the head alone."""
+        return [(self.network.head, 4)]
+
+    def enlarged(self, quarter: Tensor, eighth: Tensor) -> Tensor:
+        """As `SmoothPatchNetwork.enlarged`."""
+        return self.network.enlarged(quarter, eighth)
+
 
 def in_bytes(network: PatchNetwork) -> PatchNetwork:
-    """Change the weights in place so that the network takes and gives 0..255."""
+    """Change a network in place so that it takes and gives 0..255, and looks down by one convolution alone."""
+    network.down = network.down.strided().requires_grad_(False)
     network.stem.weight.div_(255.0)
     network.head.weight.mul_(255.0)
     if network.head.bias is not None:

@@ -272,9 +272,11 @@ def equal_channels(graph: DeployableGraph | PatchGraph, frames: Sequence[Image])
 def counting_ranges(graph: DeployableGraph | PatchGraph, frames: Sequence[Image]) -> dict[str, tuple[float, float]]:
     """Ranges of layers' results, by the layer's name, where less of them counts than there is.
 
-    What the edge network's enlarging layer gives is added to what is not below zero, and what is below zero then is
+    What an edge network's enlarging layer gives is added to what is not below zero, and what is below zero then is
     cut: less than the negative of the largest of those is as good as that. A trained network is free to give a hundred
-    times less, which would leave all that counts a few steps.
+    times less, which would leave all that counts a few steps. Where a bilinear enlargement lies between, less than that
+    would pull its neighbours down: a range twice as wide was 1 dB better, but its wider steps flickered 1.04 times as
+    much as in float, not 1.03 times (docs/decisions/001-bilinear-in-8-bits.md).
 
     Args:
         graph: as it will be quantized.
@@ -320,7 +322,7 @@ def equal_patch_channels(graph: PatchGraph, frames: Sequence[Image]) -> None:
             for name in writers:
                 place = f"{name}.norm" if name in graph.normalized() else name
                 weight, bias = (graph.get_parameter(f"{place}.{part}") for part in ("weight", "bias"))
-                each = gain.repeat(len(weight) // len(gain))  # `up` writes each channel in four places
+                each = gain.repeat(len(weight) // len(gain))  # `up` may write each channel in four places
                 weight.mul_(each.reshape(-1, *[1] * (weight.dim() - 1)))
                 bias.mul_(each)
             for name in readers:

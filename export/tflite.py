@@ -38,7 +38,7 @@ from ..runtimes.tflite import TfliteStylizer, flatbuffer_of, quiet_engine, seale
 from ..train.networks import TANH_GAIN
 from .graph import DeployableGraph
 from .graphs import deployable_graph
-from .patch_graph import PatchGraph
+from .patch_graph import PatchGraph, SmoothPatchGraph
 from .pipeline import Size
 from .quantization import Quantization
 
@@ -132,11 +132,9 @@ def _stylized(graph: Any, frame: Any) -> Any:
 def _patches_stylized(graph: Any, frame: Any) -> Any:
     """`PatchGraph.forward` in TensorFlow: (H, W, 3) uint8 RGB to the same."""
     height, width, crop = frame.shape[0], frame.shape[1], graph.crop
-    x = _framed(frame, graph.margin + 4, 0)
+    x = frame
     for axis, length in ((0, height), (1, width)):
-        ahead = (slice(None),) * axis
-        first, last = x[(*ahead, slice(0, 1))], x[(*ahead, slice(-1, None))]
-        x = tf.concat([first] * 4 + [x] + [last] * (-length % 8), axis)
+        x = _replicated(x, graph.before, graph.after + -length % 8, axis)
     # As in the graph, patches are columns of words; here row of patches by row.
     rows, columns = x.shape[0] // 4, x.shape[1] // 4
     x = tf.transpose(tf.reshape(x, [rows, 4, 3 * columns, 4]), [0, 2, 1, 3])
@@ -146,8 +144,12 @@ def _patches_stylized(graph: Any, frame: Any) -> Any:
     for i, block in enumerate(graph.blocks):
         y = _own_convolution_and_norm(eighth, block.first, _scope(f"blocks.{i}.first"))
         eighth = eighth + _own_convolution(y, block.second, _scope(f"blocks.{i}.second"))
-    x = tf.nn.depth_to_space(_own_convolution(eighth, graph.up, "up"), 2)
-    x = tf.nn.relu(quarter[:, 1:, 1:] + x)
+    x = _own_convolution(eighth, graph.up, "up")
+    if isinstance(graph, SmoothPatchGraph):
+        x = quarter[:, 1:-1, 1:-1] + tf.image.resize(x, [2 * x.shape[1], 2 * x.shape[2]])  # from the pixels' centres
+    else:
+        x = quarter[:, 1:, 1:] + tf.nn.depth_to_space(x, 2)
+    x = tf.nn.relu(x)
     for i, stroke in enumerate(graph.strokes):
         x = tf.nn.relu(_own_convolution(x, stroke, _scope(f"strokes.{i}")))
     x = _own_convolution(x, graph.head, "head")
@@ -177,10 +179,15 @@ def _own_convolution_and_norm(x: Any, layer: Any, name: str) -> Any:
 def _framed(x: Any, border: int, axis: int) -> Any:
     """Replicate the first and last entries of an axis and of the next one `border` times."""
     for along in (axis, axis + 1):
-        ahead = (slice(None),) * along
-        first, last = x[(*ahead, slice(0, 1))], x[(*ahead, slice(-1, None))]
-        x = tf.concat([first] * border + [x] + [last] * border, along)
+        x = _replicated(x, border, border, along)
     return x
+
+
+def _replicated(x: Any, before: int, after: int, axis: int) -> Any:
+    """Replicate the first entry of an axis `before` times and the last one `after` times."""
+    ahead = (slice(None),) * axis
+    first, last = x[(*ahead, slice(0, 1))], x[(*ahead, slice(-1, None))]
+    return tf.concat([first] * before + [x] + [last] * after, axis)
 
 
 def _convolution_and_norm(x: Any, layer: Any, name: str, *, replicate: bool = False) -> Any:

@@ -58,6 +58,10 @@ class ConvNorm(nn.Module):
         x = self.norm(self.conv(x))
         return functional.relu(x) if self.relu else x
 
+    def strided(self) -> ConvNorm:
+        """The same layer as a single convolution before its normalization, as engines run it."""
+        return self
+
 
 class Upsample(ConvNorm):
     """Nearest-neighbour enlargement by two, then :class:`ConvNorm`: free of a transposed convolution's checkerboard."""
@@ -267,8 +271,7 @@ class SmoothPatchNetwork(PatchNetwork):
 
     def enlarged(self, quarter: Tensor, eighth: Tensor) -> Tensor:
         """Bring the eighth up to a quarter, bilinearly, and add it where it belongs."""
-        up = functional.interpolate(self.up(eighth), scale_factor=2.0, mode="bilinear")
-        return quarter[:, :, 1 : 1 + up.shape[2], 1 : 1 + up.shape[3]] + up
+        return quarter[:, :, 1:-1, 1:-1] + functional.interpolate(self.up(eighth), scale_factor=2.0, mode="bilinear")
 
     def framing(self, width: int, height: int) -> tuple[int, int, int, int]:
         """As `PatchNetwork.framing`; the low-passed way down looks as far beyond on the right as on the left."""

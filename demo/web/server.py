@@ -117,7 +117,7 @@ def served_models(files: Sequence[str | Path] = ()) -> list[ServedModel]:
         if file.suffix.lower() != ".onnx":
             raise InputError(f"the browser runs .onnx artifacts, and '{file}' is none: export it with --target onnx")
         facts = read_metadata(file)
-        quick = facts.architecture == "edge"
+        quick = facts.architecture.startswith("edge")
         size = facts.width, facts.height
         own.append(ServedModel(facts.name, facts.style, file, facts.precision, *size, quick, _url_of(file)))
     bundled = []
@@ -125,7 +125,7 @@ def served_models(files: Sequence[str | Path] = ()) -> list[ServedModel]:
         if model.path.is_file():
             card = json.loads(model.card_json.read_text(encoding="utf-8"))
             title = card.get("painting", model.style)
-            quick = card.get("architecture") == "edge"
+            quick = str(card.get("architecture")).startswith("edge")
             bundled.append(ServedModel(model.name, title, model.path, "fp32", None, None, quick, _url_of(model.path)))
     found = own + sorted(bundled, key=lambda model: (not model.quick, model.name))
     if not found:

@@ -53,6 +53,8 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
     "pad-reflect": lambda: nn.ReflectionPad2d((1, 2, 3, 4)),
     "pad-constant": lambda: nn.ConstantPad2d((1, 2, 3, 4), 0.25),
     "upsample": lambda: nn.Upsample(scale_factor=(2, 3)),
+    "upsample-bilinear": lambda: nn.Upsample(scale_factor=(2, 3), mode="bilinear"),
+    "upsample-bilinear-corners": lambda: nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True),
     "relu": lambda: nn.ReLU(),
     "tanh": lambda: nn.Tanh(),
     "clip-round": lambda: Apply(lambda x: (x * 3).clamp(-2, 2.5).round()),
@@ -144,9 +146,18 @@ def test_an_operator_that_is_not_known(tmp_path: Path) -> None:
         program(nn.Sigmoid(), tmp_path / "a.mlpackage")
 
 
-def test_an_enlargement_that_is_not_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["upsample_nearest_neighbor", "upsample_bilinear"])
+def test_an_enlargement_that_is_not_whole(name: str) -> None:
     with pytest.raises(InputError, match="is not known"):
-        OPERATORS["upsample_nearest_neighbor"]({"x": torch.zeros(SHAPE), "scale_factor_height": 1.5})
+        OPERATORS[name]({"x": torch.zeros(SHAPE), "scale_factor_height": 1.5})
+
+
+@pytest.mark.parametrize("corners", [False, True])
+def test_a_bilinear_enlargement_that_torch_does_not_have(corners: bool) -> None:
+    with pytest.raises(InputError, match="is not known"):
+        OPERATORS["upsample_bilinear"](
+            {"x": torch.zeros(SHAPE), "align_corners": corners, "half_pixel_centers": corners}
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The edge network: its graphs give what it gives, in every target and precision, and its 8-bit ONNX works on bytes."""
+"""The edge networks: their graphs give what they give, in every target and precision; 8-bit ONNX works on bytes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,15 +25,20 @@ SIZES = {"quarter": 8, "eighth": 16, "blocks": 2, "strokes": 1}
 SIZE = (64, 48)
 
 
+@pytest.fixture(scope="module", params=["edge", "edge-lp"])
+def architecture(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module", params=[SIZES, {**SIZES, "blocks": 0}], ids=["two-blocks", "no-blocks"])
 def sizes(request: pytest.FixtureRequest) -> dict[str, int]:
     return dict(request.param)
 
 
-def random_network(sizes: Mapping[str, int] = SIZES) -> nn.Module:
+def random_network(architecture: str, sizes: Mapping[str, int] = SIZES) -> nn.Module:
     """A network with random weights of a scale at which its picture varies, and stays within black and white."""
     torch.manual_seed(0)
-    network = build_network("edge", sizes)
+    network = build_network(architecture, sizes)
     with torch.no_grad():
         network.get_parameter("head.weight").mul_(6)
         for name, parameter in network.named_parameters():
@@ -47,10 +52,10 @@ def random_frame(width: int, height: int, seed: int = 0) -> Tensor:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(sizes: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkpoint(architecture: str, sizes: dict[str, int], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("edge") / "tiny-edge.safetensors"
-    header = CheckpointHeader("tiny-edge", "none.jpg", "edge", resolve_sizes("edge", sizes), "none", 0)
-    save_checkpoint(path, random_network(sizes), header)
+    header = CheckpointHeader("tiny-edge", "none.jpg", architecture, resolve_sizes(architecture, sizes), "none", 0)
+    save_checkpoint(path, random_network(architecture, sizes), header)
     return path
 
 
@@ -90,8 +95,8 @@ def test_patches_and_back(side: int) -> None:
 
 
 @pytest.mark.parametrize(("width", "height"), [(32, 24), (33, 24), (39, 31), (50, 27), (9, 40), (1, 1), (1, 5)])
-def test_it_gives_what_the_network_gives(sizes: dict[str, int], width: int, height: int) -> None:
-    network, frame = random_network(sizes), random_frame(width, height)
+def test_it_gives_what_the_network_gives(architecture: str, sizes: dict[str, int], width: int, height: int) -> None:
+    network, frame = random_network(architecture, sizes), random_frame(width, height)
     with torch.inference_mode():
         ours = deployable_graph(network)(frame).numpy()
     theirs = reference(network, frame.numpy())
@@ -101,8 +106,8 @@ def test_it_gives_what_the_network_gives(sizes: dict[str, int], width: int, heig
     assert difference.max() <= 1 and difference.mean() < 0.01
 
 
-def test_for_engines_that_take_images(sizes: dict[str, int]) -> None:
-    network, frame = random_network(sizes), random_frame(50, 27)
+def test_for_engines_that_take_images(architecture: str, sizes: dict[str, int]) -> None:
+    network, frame = random_network(architecture, sizes), random_frame(50, 27)
     image = frame.permute(2, 0, 1).unsqueeze(0).float()
     with torch.inference_mode():
         ours = image_graph(network, (50, 27))(image)[0].permute(1, 2, 0).numpy()
@@ -110,16 +115,16 @@ def test_for_engines_that_take_images(sizes: dict[str, int]) -> None:
     assert difference.max() <= 1 and difference.mean() < 0.01
 
 
-def test_the_network_itself_is_not_changed() -> None:
-    network = random_network()
+def test_the_network_itself_is_not_changed(architecture: str) -> None:
+    network = random_network(architecture)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     deployable_graph(network)
     image_graph(network, SIZE)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
-def test_layers_are_its_convolutions_in_order(sizes: dict[str, int]) -> None:
-    graph = deployable_graph(random_network(sizes))
+def test_layers_are_its_convolutions_in_order(architecture: str, sizes: dict[str, int]) -> None:
+    graph = deployable_graph(random_network(architecture, sizes))
     assert isinstance(graph, PatchGraph)
     named = [name.removesuffix(".conv") for name, part in graph.named_modules() if isinstance(part, nn.Conv2d)]
     assert graph.layers() == named
@@ -162,8 +167,9 @@ def test_any_size_is_any(checkpoint: Path, tmp_path: Path) -> None:
             assert np.abs(ours.astype(int) - reference(network, frame)).max() <= 1
 
 
-def test_equal_channels_compute_the_same() -> None:
-    network, frames = random_network(), [random_frame(*SIZE, seed=seed).numpy() for seed in range(2)]
+def test_equal_channels_compute_the_same(architecture: str) -> None:
+    network = random_network(architecture)
+    frames = [random_frame(*SIZE, seed=seed).numpy() for seed in range(2)]
     with torch.no_grad():  # one channel far louder than the others, as trained networks have them
         network.get_parameter("stem.weight")[3].mul_(20)
         network.get_parameter("blocks.0.first.norm.weight")[5].mul_(20)
