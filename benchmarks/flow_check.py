@@ -1,6 +1,6 @@
 """How far the estimated flow can be trusted: against exact flow, and what it does to the figures that rest on it.
 
-    python -m steadystyle.benchmarks.flow_check great-wave-edge great-wave --middlebury DIR...
+    python -m steadystyle.benchmarks.flow_check great-wave great-wave-huang --middlebury DIR...
 
 Two tables as Markdown. The first: end-point error of DIS in pixels, everywhere and where the masks let it count, on
 Middlebury pairs (folders with frame10.png, frame11.png and flow10.flo) and on the synthetic scenes. The second: the
@@ -55,7 +55,7 @@ def end_point_error(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the tables to standard output."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("artifacts", nargs="*", default=["great-wave-edge"], help="names or files")
+    parser.add_argument("artifacts", nargs="*", default=["great-wave"], help="names or files")
     parser.add_argument("--middlebury", type=Path, nargs="*", default=[], help="folders of pairs with exact flow")
     options = parser.parse_args(arguments)
     scenes = {name: SCENES[name](width=2 * round(_HEIGHT * 8 / 9), height=_HEIGHT) for name in SCENES}

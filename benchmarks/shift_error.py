@@ -1,6 +1,6 @@
 """How well a network follows its input when that is shifted: the part of the temporal error that is the network's own.
 
-    python -m steadystyle.benchmarks.shift_error great-wave-edge great-wave --pictures PHOTOS
+    python -m steadystyle.benchmarks.shift_error great-wave great-wave-huang --pictures PHOTOS
 
 A network that works at a fraction of the size moves exactly with its input only by whole steps of its grid; in between,
 what it paints depends on where the grid happens to lie (Zhang 2019, "Making Convolutional Networks Shift-Invariant
@@ -29,7 +29,7 @@ _SIZE = (640, 360)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the table to standard output as Markdown, a row as soon as it is measured."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("artifacts", nargs="*", default=["great-wave-edge"], help="names or files")
+    parser.add_argument("artifacts", nargs="*", default=["great-wave"], help="names or files")
     parser.add_argument("--pictures", type=Path, help="folder of images; without it, frames of the synthetic scenes")
     parser.add_argument("--count", type=int, default=12, help="how many of them, in order of name")
     options = parser.parse_args(arguments)

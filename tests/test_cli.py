@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -25,6 +26,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from steadystyle import cli
+from steadystyle.train.checkpoint import load_checkpoint
 from steadystyle.video import frames as frames_module
 from steadystyle.video.frames import Frame, FrameSource, SourceInfo, read_frames, write_image, write_video
 
@@ -141,7 +143,8 @@ def test_a_damaged_checkpoint(refused: Cli, tmp_path: Path, tiny_checkpoint: Pat
 def training(tmp_path: Path, random_loss_network: Path) -> list[object]:
     """A training command that only lacks a style image `style.png` and what it is to train on."""
     write_image(tmp_path / "style.png", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
-    return ["train", "--style", "style.png", "--loss-network", random_loss_network, "-o", "runs/x", "--steps", 1]
+    command = ["train", "--recipe", "huang2017", "--style", "style.png", "--loss-network", random_loss_network]
+    return [*command, "-o", "runs/x", "--steps", 1]
 
 
 def test_a_style_image_that_is_none(refused: Cli, tmp_path: Path, training: list[object]) -> None:
@@ -176,6 +179,32 @@ def test_a_training_that_is_interrupted_says_how_far_it_came(
     assert rest == f"{whole}: the same command with --resume goes on from there\n"
     assert 0 < int(step) < 5000
     assert (tmp_path / "run" / "training-state.safetensors").exists()
+
+
+def test_a_style_of_ones_own_starts_from_the_nearest_bundled_one(
+    run: Cli, tmp_path: Path, random_loss_network: Path
+) -> None:
+    write_image(tmp_path / "style.png", textured(96, 128))
+    (tmp_path / "photos").mkdir()
+    write_image(tmp_path / "photos" / "a.png", textured(96, 96))
+    layers = "[relu1_2]"  # those of the tests' loss network are few
+    outcome = run(
+        "train", "--style", "style.png", "--photos", "photos", "--loss-network", random_loss_network, "-o", "run",
+        "--steps", 1, "--stroke", 1.5, "--set", "crop=64", "--set", "border=8", "--set", "clip_height=64",
+        *(part for key in ("style", "style_half", "style_quarter", "content")
+          for part in ("--set", f"{key}_layers={layers}")),
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    assert re.search(
+        r"starting from [a-z-]+, the nearest bundled style \(Gram distance \d\.\d\d\); --from", outcome.err
+    )
+    (checkpoint,) = (tmp_path / "run").glob("run.safetensors")
+    header = load_checkpoint(checkpoint).header
+    assert header.architecture == "edge-lp" and header.recipe_values["stroke"] == 1.5 and header.steps > 1
+    refused = run("train", "--style", "style.png", "--photos", "photos", "--loss-network", random_loss_network,
+                  "-o", "other", "--stroke", 9)  # fmt: skip
+    assert refused.code == 2 and "size of strokes must lie between 0.75 and 2, not 9" in refused.err
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("content", ["no folder", "no clip", "one frame", "cuts"])

@@ -9,7 +9,7 @@ A queue file lists runs in the order in which they begin:
     name = "great-wave"                       # of the model, and of its folder
     style = "great_wave_hokusai.jpg"          # a file in --styles
     recipe = "paint"                          # this one by default
-    start = "great-wave-edge"                 # a bundled model, a file, or the name of a run above, which is waited for
+    start = "great-wave"                      # a bundled model, a file, or the name of a run above, which is waited for
     steps = 6000                              # the recipe's own by default
     stroke = 1.15                             # 1 by default
     set = { sizes = { blocks = 0 } }          # values of the recipe

@@ -8,9 +8,9 @@ from steadystyle.benchmarks.shift_error import main
 
 def test_the_network_follows_its_grid(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SHIFTS", (3, 8))
-    main(["great-wave-edge"])
+    main(["great-wave"])
     heading, _, row = capsys.readouterr().out.splitlines()
     assert heading == "| shift, px | 3 | 8 |"
     name, between, step = (cell.strip() for cell in row.strip("|").split("|"))
-    assert name == "great-wave-edge"
+    assert name == "great-wave"
     assert 0 < float(step) < float(between)

@@ -21,7 +21,7 @@ from steadystyle.video.frames import read_frames, write_video
 from steadystyle.video.scenes import harbour
 
 CAMERA = (640, 360)
-FIRST = "great-wave-edge"
+FIRST = "great-wave"
 MINUTES = 240.0  # a busy machine takes its time
 LOADED = "steadystyle.figures().ready"
 

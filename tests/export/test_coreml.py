@@ -315,7 +315,7 @@ def test_the_scaled_graph_is_the_network(tiny: Checkpoint, frames: list[NDArray[
 
 
 def test_what_float16_holds_well() -> None:
-    network = load_checkpoint(MODELS / "great-wave.safetensors").network
+    network = load_checkpoint(MODELS / "great-wave-huang.safetensors").network
     scaled = ImageGraph(network, (320, 180))
     largest: dict[str, float] = {}
 

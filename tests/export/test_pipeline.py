@@ -136,7 +136,7 @@ def test_the_size_of_the_style_image_goes_from_the_checkpoint_into_the_artifact(
     for model in (result.path, tmp_path / "large.safetensors"):
         with open_stylizer(model) as stylizer:
             assert stylizer.metadata.style_size == 576
-    assert read_metadata("great-wave").style_size == 384  # written before it was stated
+    assert read_metadata("udnie-huang").style_size == 384  # written before it was stated
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,13 @@ import pytest
 
 import steadystyle
 from steadystyle.runtimes import registry
-from steadystyle.runtimes.registry import BundledModel, bundled_models, find_checkpoint, open_stylizer
+from steadystyle.runtimes.registry import (
+    BundledModel,
+    RenamedModelWarning,
+    bundled_models,
+    find_checkpoint,
+    open_stylizer,
+)
 from steadystyle.video.files import InputError, sha256_of
 
 
@@ -112,6 +118,23 @@ def test_an_engine_may_stand_behind_the_name(models: Path, any_size_artifact: Pa
         assert stylizer.engine.startswith("onnxruntime")
     with pytest.raises(InputError, match="unknown model 'tinny@openvino'"):
         open_stylizer("tinny@openvino")
+
+
+def test_an_older_name_opens_what_it_is_called_now(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "RENAMED", {"small": "tiny"})
+    for model in ("small", "small@openvino"):
+        with (
+            pytest.warns(RenamedModelWarning, match="the model 'small' is called 'tiny' now"),
+            open_stylizer(model, threads=1) as stylizer,
+        ):
+            assert stylizer.metadata.name == "tiny"
+    with pytest.warns(RenamedModelWarning):
+        assert find_checkpoint("small") == models / "tiny.safetensors"
+
+
+def test_all_older_names_lead_somewhere() -> None:
+    names = {model.name for model in bundled_models()}
+    assert set(registry.RENAMED.values()) <= names and not set(registry.RENAMED) & names
 
 
 def test_a_file_may_have_the_sign_in_its_name(tmp_path: Path, any_size_artifact: Path) -> None:
