@@ -275,8 +275,7 @@ def counting_ranges(graph: DeployableGraph | PatchGraph, frames: Sequence[Image]
     What an edge network's enlarging layer gives is added to what is not below zero, and what is below zero then is
     cut: less than the negative of the largest of those is as good as that. A trained network is free to give a hundred
     times less, which would leave all that counts a few steps. Where a bilinear enlargement lies between, less than that
-    would pull its neighbours down: a range twice as wide was 1 dB better, but its wider steps flickered 1.04 times as
-    much as in float, not 1.03 times (docs/decisions/001-bilinear-in-8-bits.md).
+    would pull its neighbours down; that harms less than wider steps do (docs/decisions/001-bilinear-in-8-bits.md).
 
     Args:
         graph: as it will be quantized.

@@ -16,7 +16,7 @@ from steadystyle.export.graphs import deployable_graph, image_graph
 from steadystyle.export.patch_graph import PatchGraph
 from steadystyle.export.pipeline import ExportResult, export
 from steadystyle.export.quantization import equalized
-from steadystyle.export.verify import reference
+from steadystyle.export.verify import load_test_frames, reference, shortfalls, verify
 from steadystyle.runtimes.registry import open_stylizer
 from steadystyle.train.checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
 from steadystyle.train.networks import build_network, join_patches, resolve_sizes, split_patches
@@ -154,6 +154,27 @@ def test_eight_bit_onnx_works_on_the_bytes_of_the_frame(
     assert pads == (["QuantizeLinear"] if sizes["blocks"] else [])  # the first block's
     for node in model.graph.node:
         assert node.op_type != "Slice" or makers.get(node.input[0]) != "Slice"
+
+
+def test_a_bilinear_enlargement_has_one_scale(artifacts: Mapping[str, ExportResult]) -> None:
+    """Then it is an enlargement of bytes, for the engines that see it."""
+    graph = onnx.load_model(artifacts["int8.onnx"].path).graph
+    resizes = [node for node in graph.node if node.op_type == "Resize"]
+    assert len(resizes) == (artifacts["int8.onnx"].metadata.architecture == "edge-lp")
+    numbers = {entry.name: onnx.numpy_helper.to_array(entry) for entry in graph.initializer}
+    for resize in resizes:
+        [before] = [node for node in graph.node if resize.input[0] in node.output]
+        [after] = [node for node in graph.node if resize.output[0] in node.input]
+        assert (before.op_type, after.op_type) == ("DequantizeLinear", "QuantizeLinear")
+        assert [numbers[name] for name in before.input[1:]] == [numbers[name] for name in after.input[1:]]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_openvino_gives_it_too(checkpoint: Path, artifacts: Mapping[str, ExportResult], precision: str) -> None:
+    proof = load_test_frames(None, SIZE)
+    with open_stylizer(artifacts[f"{precision}.onnx"].path, threads=1, provider="openvino") as stylizer:
+        figures = verify(stylizer, load_checkpoint(checkpoint), proof.frames, proof.pairs)
+    assert shortfalls(figures, precision) == []
 
 
 def test_any_size_is_any(checkpoint: Path, tmp_path: Path) -> None:
