@@ -260,8 +260,7 @@ class SmoothPatchNetwork(PatchNetwork):
     """The edge network with less aliasing: what it paints follows a motion by less than a patch.
 
     The way down to the eighth is low-passed, the way up is bilinear; all else is `PatchNetwork`'s. At the same training
-    it makes longer, smoother strokes, and it is quicker: the bilinear enlargement is of a quarter of the channels that
-    patches of 2x2 took (benchmarks/RESULTS.md).
+    it makes longer, smoother strokes. In 8 bits it costs about as much (docs/decisions/001-bilinear-in-8-bits.md).
     """
 
     def __init__(self, *, quarter: int, eighth: int, blocks: int, strokes: int, margin: int) -> None:

@@ -24,6 +24,8 @@ clip_height: 64
 clip_intervals: [1, 5]
 pairs_per_clip: 2
 style_size: 48
+style_layers: [relu1_2, relu3_2]
+style_half_layers: [relu2_2]
 preview_every: 1000
 precision: float32
 """

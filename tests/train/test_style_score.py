@@ -270,7 +270,7 @@ if SUPPLIED.is_dir():
         images = [SUPPLIED / "styles" / f"{name}.jpg" for name in ("great_wave_hokusai", "starry_night_vangogh")]
         images.append(sorted((SUPPLIED / "photos").iterdir())[0])
         wave, night, photo = (cv2.resize(read_image(file), (320, 320)).astype(np.uint8) for file in images)
-        judge = StyleJudge(files, dict.fromkeys(("wave", "night"), wave), style_side=320)
+        judge = StyleJudge(files, dict.fromkeys(("wave", "night"), wave), 320, stroke_side=320)
         scores = judge(photo, {"wave": wave, "night": night})
         for figure in ("score", "own_score", "stroke", "colour"):
             own, other = scores["wave"][figure], scores["night"][figure]
