@@ -61,5 +61,5 @@ def find() -> Callable[[], list[str]]:
     """Names of the bundled fast styles, whose checkpoints a run may start from."""
     models = Path(nearest.__file__).parents[1] / "runtimes" / "models"
     return lambda: [
-        path.stem for path in models.glob("*.safetensors") if read_tensors(path)[1]["architecture"] == "edge-lp"
+        path.stem for path in models.glob("*.safetensors") if read_tensors(path)[1]["architecture"].startswith("edge")
     ]
