@@ -112,7 +112,7 @@ def bundled_models() -> list[BundledModel]:
             card=card_json.with_suffix(".md"),
             card_json=card_json,
         )
-        for card_json in sorted(MODELS.glob("*.json"))
+        for card_json in sorted(MODELS.glob("*.json"), key=lambda path: path.stem)
     ]
 
 
