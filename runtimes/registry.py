@@ -155,8 +155,9 @@ def resolve(model: str | Path) -> tuple[Path, str | None]:
         The file, which need not be there, and the provider; None where none is named.
     """
     paths = {bundled.name: bundled.path for bundled in bundled_models()}
-    if current_name(str(model)) in paths:
-        return paths[current_name(str(model))], None
+    whole = current_name(str(model))
+    if whole in paths:
+        return paths[whole], None
     name, at, provider = str(model).rpartition("@")
     if not at or Path(model).exists():
         return Path(model), None
