@@ -8,6 +8,7 @@ same for any loss network, input convention, layer set and frame size; the recip
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -134,6 +135,43 @@ def colour_distance(moments: tuple[Tensor, Tensor], style: tuple[Tensor, Tensor]
     means = (mean - wanted_mean) / deviation
     covariances = (covariance - wanted_covariance) / (deviation[:, :, None] * deviation[:, None, :])
     return means.square().mean() + covariances.square().mean()
+
+
+class Palette:
+    """The colours of a painting as a distribution: how far the colours of frames are from it.
+
+    Sliced Wasserstein distance (Bonneel et al. 2015): along each of some directions in opponent space, colours are
+    sorted and compared with the painting's of the same rank.
+
+    Args:
+        painting: (1, 3, H, W) RGB in [0, 1], sides of at least 4.
+    """
+
+    _DIRECTIONS = 16
+    _RANKS = 256
+
+    def __init__(self, painting: Tensor) -> None:
+        index = torch.arange(self._DIRECTIONS, dtype=torch.float64) + 0.5
+        height = 1 - 2 * index / self._DIRECTIONS
+        turn = index * math.pi * (1 + 5**0.5)
+        flat = (1 - height.square()).sqrt()
+        directions = torch.stack((flat * turn.cos(), flat * turn.sin(), height), 1).to(painting)
+        opponent = painting.new_tensor(_OPPONENT)
+        deviation = (opponent @ functional.avg_pool2d(painting, 4).flatten(2)[0]).std(1, correction=0)
+        self._projection = (directions / deviation.clamp_min(_LEAST_DEVIATION)) @ opponent
+        self._wanted = self._ranked(painting)
+
+    def _ranked(self, frames: Tensor) -> Tensor:
+        projected = self._projection @ functional.avg_pool2d(frames, 4).flatten(2)
+        return functional.adaptive_avg_pool1d(projected.sort(2).values, self._RANKS)
+
+    def distance(self, frames: Tensor) -> Tensor:
+        """Mean squared distance of colours of equal rank, in units of the painting's own deviation.
+
+        Args:
+            frames: (B, 3, H, W) RGB in [0, 1].
+        """
+        return (self._ranked(frames) - self._wanted).square().mean()
 
 
 def warp(frames: Tensor, flow: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from ..video.files import InputError
 from .loss_network import LossNetwork
-from .losses import colour_distance, colour_moments, content_loss, gram, style_loss, temporal_loss, total_variation
+from .losses import Palette, content_loss, gram, style_loss, temporal_loss, total_variation
 from .pairs import Pair
 from .recipes import Recipe
 from .tensors import to_tensor
@@ -97,7 +97,7 @@ class Objective:
                 level.factor: {k: gram(v) for k, v in loss_network(_smaller(frame, level.factor), level.layers).items()}
                 for level in self._levels
             }
-            self._colours = colour_moments(frame)
+            self._colours = Palette(frame)
 
     def __call__(
         self,
@@ -166,7 +166,7 @@ class Objective:
             terms["teacher"] = recipe.teacher_weight, functional.l1_loss(painted, taught)
         terms["variation"] = recipe.variation_weight, total_variation(painted)
         if recipe.colour_weight > 0:
-            terms["colour"] = recipe.colour_weight, colour_distance(colour_moments(painted), self._colours)
+            terms["colour"] = recipe.colour_weight, self._colours.distance(painted)
         if pixels_only:
             return terms
         factors = {level.factor for level in self._levels} | ({recipe.content_scale} if self._content else set())

@@ -22,7 +22,7 @@ REACH = 7
 
 REPLACED = {
     "grid_weight": "shift_share: steps on shifted pictures take the grid's pattern away",
-    "contrast": "colour_weight: the painting's own contrast is a term of the training",
+    "contrast": "colour_weight: the painting's own colours and contrast are a term of the training",
     "border_weight": "shift_share: where the losses' window ends moves from step to step",
     "border_jitter": "shift_share: where the losses' window ends moves from step to step",
     "luminance": "nothing: it had no effect",
@@ -57,7 +57,7 @@ class Recipe:
         style_weight: beta of the paper, on the relative style loss at full size.
         style_half_weight: the same on frames halved in size, which reaches larger strokes.
         style_quarter_weight: the same at a quarter of the size.
-        colour_weight: on the distance of mean and covariance of the colours to the painting's.
+        colour_weight: on the distance of the colours, as a distribution, to the painting's.
         variation_weight: gamma of the paper, on total variation.
         teacher_weight: on the mean absolute difference to what a teacher network paints (distillation).
         teacher_feature_weight: on the relative distance to the teacher's features, at ``teacher_layers``.

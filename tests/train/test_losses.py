@@ -2,6 +2,7 @@ import numpy as np
 import torch
 
 from steadystyle.train.losses import (
+    Palette,
     colour_distance,
     colour_moments,
     content_loss,
@@ -87,6 +88,35 @@ def test_colours_are_held_by_mean_and_covariance_in_the_paintings_own_units() ->
     ink = colour_moments(grey)  # no hue at all: the least deviation keeps the distance finite
     tinted = colour_distance(colour_moments(grey + torch.tensor([0.02, 0.0, 0.0]).view(1, 3, 1, 1)), ink)
     assert 0.05 < tinted < 1.0
+
+
+def test_a_palette_is_the_colours_without_their_places() -> None:
+    generator = torch.Generator().manual_seed(3)
+    blocks = torch.rand(1, 3, 64, generator=generator)
+
+    def painted(colours: torch.Tensor) -> torch.Tensor:
+        return colours.reshape(1, 3, 8, -1).repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+    palette = Palette(painted(blocks))
+    shuffled = blocks[..., torch.randperm(64, generator=generator)]
+    torch.testing.assert_close(palette.distance(painted(shuffled)), torch.tensor(0.0), atol=1e-9, rtol=0)
+    twice = shuffled.repeat_interleave(2, 2)  # of any number of pixels
+    torch.testing.assert_close(palette.distance(painted(twice)), torch.tensor(0.0), atol=1e-9, rtol=0)
+    # One deviation of one channel of three: the mean over even directions of a squared cosine is a third.
+    deviation = colour_moments(painted(blocks))[1][0, 0, 0].sqrt()
+    brighter = palette.distance(painted(shuffled + deviation))
+    torch.testing.assert_close(brighter, torch.tensor(1 / 3), atol=0.01, rtol=0)
+    assert palette.distance(painted(shuffled[:, [2, 1, 0]])) > 0.01
+
+
+def test_a_palette_sees_a_colour_that_mean_and_covariance_do_not() -> None:
+    two = torch.tensor([0.2, 0.8]).repeat(128)  # black and white in equal parts
+    three = torch.tensor([0.5, 0.5, 0.5 + 0.3 * 2**0.5, 0.5 - 0.3 * 2**0.5]).repeat(64)  # half of it grey
+    frames = [values.view(1, 1, 16, 16).expand(1, 3, 16, 16).repeat_interleave(4, 2).repeat_interleave(4, 3)
+              for values in (two, three)]  # fmt: skip
+    distance = colour_distance(colour_moments(frames[1]), colour_moments(frames[0]))
+    torch.testing.assert_close(distance, torch.tensor(0.0), atol=1e-6, rtol=0)
+    assert Palette(frames[0]).distance(frames[1]) > 0.1
 
 
 def test_warp_is_that_of_the_video_room() -> None:
