@@ -25,6 +25,7 @@ VARIANTS: Mapping[str, dict[str, str]] = {
     "no shifted pictures": {"shift_share": "0"},
     "no large strokes: style at full size alone": {"style_half_weight": "0", "style_quarter_weight": "0"},
     "no colour term": {"colour_weight": "0"},
+    "no tone term": {"tone_weight": "0"},
     "content at full size": {"content_scale": "1"},
     "style image at 384": {"style_size": "384"},
     "style image at 512": {"style_size": "512"},

@@ -174,6 +174,22 @@ class Palette:
         return (self._ranked(frames) - self._wanted).square().mean()
 
 
+def tone_loss(frames: Tensor, sources: Tensor) -> Tensor:
+    """How little the lightness of frames follows that of the sources: 1 - their correlation, at an eighth of the size.
+
+    It leaves all colours and all contrast free; what was darker should be painted darker.
+
+    Args:
+        frames: (B, 3, H, W) RGB in [0, 1], sides of at least 8.
+        sources: the same.
+    """
+    luma = frames.new_tensor(_OPPONENT[0]).view(1, 3, 1, 1)
+    painted, source = ((functional.avg_pool2d(of, 8) * luma).sum(1).flatten(1) for of in (frames, sources))
+    painted, source = (of - of.mean(1, keepdim=True) for of in (painted, source))
+    scale = (painted.square().mean(1) * source.square().mean(1)).add(_LEAST_DEVIATION**4).sqrt()
+    return (1 - (painted * source).mean(1) / scale).mean()
+
+
 def warp(frames: Tensor, flow: Tensor) -> Tensor:
     """Bilinear backward warp: ``result(x) = frames(x + flow(x))``.
 

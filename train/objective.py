@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from ..video.files import InputError
 from .loss_network import LossNetwork
-from .losses import Palette, content_loss, gram, style_loss, temporal_loss, total_variation
+from .losses import Palette, content_loss, gram, style_loss, temporal_loss, tone_loss, total_variation
 from .pairs import Pair
 from .recipes import Recipe
 from .tensors import to_tensor
@@ -153,7 +153,7 @@ class Objective:
         return {key: value.detach() for key, (_, value) in terms.items()}, total
 
     def _spatial(self, painted: Tensor, source: Tensor, taught: Tensor | None, pixels_only: bool) -> Terms:
-        """Terms of single frames: content, style, colour, total variation and what a teacher would paint.
+        """Terms of single frames: content, style, colour, tone, total variation and what a teacher would paint.
 
         Args:
             painted: (B, 3, h, w), what the network made.
@@ -167,6 +167,8 @@ class Objective:
         terms["variation"] = recipe.variation_weight, total_variation(painted)
         if recipe.colour_weight > 0:
             terms["colour"] = recipe.colour_weight, self._colours.distance(painted)
+        if recipe.tone_weight > 0:
+            terms["tone"] = recipe.tone_weight, tone_loss(painted, source)
         if pixels_only:
             return terms
         factors = {level.factor for level in self._levels} | ({recipe.content_scale} if self._content else set())

@@ -58,6 +58,7 @@ class Recipe:
         style_half_weight: the same on frames halved in size, which reaches larger strokes.
         style_quarter_weight: the same at a quarter of the size.
         colour_weight: on the distance of the colours, as a distribution, to the painting's.
+        tone_weight: on 1 - the correlation of lightness with the source's, at an eighth of the size.
         variation_weight: gamma of the paper, on total variation.
         teacher_weight: on the mean absolute difference to what a teacher network paints (distillation).
         teacher_feature_weight: on the relative distance to the teacher's features, at ``teacher_layers``.
@@ -107,6 +108,7 @@ class Recipe:
     style_half_weight: float = 2.0
     style_quarter_weight: float = 0.0
     colour_weight: float = 0.0
+    tone_weight: float = 0.0
     variation_weight: float = 0.1
     teacher_weight: float = 0.0
     teacher_feature_weight: float = 0.0

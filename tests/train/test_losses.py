@@ -9,6 +9,7 @@ from steadystyle.train.losses import (
     gram,
     style_loss,
     temporal_loss,
+    tone_loss,
     total_variation,
     warp,
 )
@@ -117,6 +118,15 @@ def test_a_palette_sees_a_colour_that_mean_and_covariance_do_not() -> None:
     distance = colour_distance(colour_moments(frames[1]), colour_moments(frames[0]))
     torch.testing.assert_close(distance, torch.tensor(0.0), atol=1e-6, rtol=0)
     assert Palette(frames[0]).distance(frames[1]) > 0.1
+
+
+def test_the_tone_loss_asks_for_the_order_of_light_and_dark_alone() -> None:
+    generator = torch.Generator().manual_seed(5)
+    source = torch.rand(2, 3, 6, 6, generator=generator).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    for painted, expected in ((0.2 + 0.5 * source, 0.0), (1 - source, 2.0), (torch.full_like(source, 0.4), 1.0)):
+        torch.testing.assert_close(tone_loss(painted, source), torch.tensor(expected), atol=1e-3, rtol=0)
+    finer = source + 0.1 * torch.tensor([1.0, -1.0]).repeat(24)  # strokes smaller than an eighth are free
+    torch.testing.assert_close(tone_loss(finer, source), torch.tensor(0.0), atol=1e-3, rtol=0)
 
 
 def test_warp_is_that_of_the_video_room() -> None:

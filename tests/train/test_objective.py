@@ -24,7 +24,8 @@ def picture(side: int, seed: int = 0) -> NDArray[np.uint8]:
 @pytest.fixture
 def paint(recipe: Recipe) -> Recipe:
     return dataclasses.replace(
-        recipe, crop=64, border=8, both_frames=False, shift_share=0.5, colour_weight=1.0, content_scale=2,
+        recipe, crop=64, border=8, both_frames=False, shift_share=0.5, colour_weight=1.0, tone_weight=1.0,
+        content_scale=2,
         style_quarter_weight=1.0, style_quarter_layers=("relu1_2",),
     )  # fmt: skip
 
@@ -50,7 +51,7 @@ def test_what_is_painted_in_the_border_counts_nothing(paint: Recipe, loss_networ
 
     plain = painting(0.0, 0.0)
     assert set(plain) == {
-        "teacher", "variation", "colour", "style", "style_half", "style_quarter", "content", "temporal",
+        "teacher", "variation", "colour", "tone", "style", "style_half", "style_quarter", "content", "temporal",
     }  # fmt: skip
     assert painting(0.5, 0.0) == plain
     assert all(value != plain[key] for key, value in painting(0.0, 0.1).items())
@@ -107,7 +108,7 @@ def test_larger_strokes_have_a_larger_style_image_and_weigh_more_at_a_quarter(
         objective = Objective(loss_network, style, dataclasses.replace(paint, stroke=stroke), CPU)
         grams.append(objective.style_grams)
         terms, total = objective(lambda x: x, moving(64), 0.0)
-        others = ("content", "colour", "variation", "style_half")
+        others = ("content", "colour", "tone", "variation", "style_half")
         rest = float(total) - sum(float(getattr(paint, f"{key}_weight")) * float(terms[key]) for key in others)
         expected = paint.style_weight / stroke * float(terms["style"]) + stroke * float(terms["style_quarter"])
         totals.append((rest, expected))
