@@ -415,7 +415,7 @@ def test_the_keys(on_screen: Callable[..., Screen], film: Path, tmp_path: Path) 
         if view == "split":
             screen.press("s", "side by side")
     screen.press("2", "great-wave-huang |")
-    screen.press("Right", "shipwreck")
+    screen.press("Right", bundled_models()[2].name)
     screen.press("Left", "great-wave-huang |")
     # The divider follows the mouse, and a saved picture has it there.
     width, height = screen.screenshot().shape[1::-1]

@@ -245,7 +245,8 @@ def test_it_is_used_by_keyboard_and_read_out_by_name(page: Page) -> None:
     page.wait_for("steadystyle.figures().frames >= 1", MINUTES)
     page.evaluate("document.querySelector('[name=style]:checked').focus()")
     page.press("ArrowRight", 39)
-    assert page.wait_for(f"{LOADED} && steadystyle.figures().style", MINUTES) == "shipwreck"
+    quick = [model.name for model in bundled_models() if not model.name.endswith("-huang")]  # the page lists them first
+    assert page.wait_for(f"{LOADED} && steadystyle.figures().style", MINUTES) == quick[1]
     tree = page.call("Accessibility.getFullAXTree")["nodes"]
     controls: dict[str, list[str]] = {}
     for node in tree:
