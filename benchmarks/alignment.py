@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..video.files import InputError
-from .clips import Frame
+from ..common.files import InputError
+from .measure.clips import Frame
 
 FRAMES_APART = 2
 """So many frames may be missing or too many, at either end: encoders and editors drop and repeat a few there."""

@@ -6,15 +6,15 @@ from itertools import islice
 from pathlib import Path
 
 from .. import __version__
-from ..video.files import InputError, made_folder, sha256_of
+from ..common.files import InputError, made_folder, sha256_of
+from ..common.machine import this_device
+from ..common.progress import Progress
 from .alignment import Alignment, Sketched, align, check_shape, sketch
-from .clips import FileClip, Frame
-from .device import this_device
 from .judging import StyleImages, open_judging, read_style_images
-from .output import check_folder, now, write_report
-from .progress import Progress
-from .report import Method, Report, summarize
-from .steadiness import IDENTITY, controls_of, measure_clip
+from .measure.clips import FileClip, Frame
+from .measure.steadiness import IDENTITY, controls_of, measure_clip
+from .record import Method, Report, summarize
+from .report.write import check_folder, now, write_report
 
 
 def compare(

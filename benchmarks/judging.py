@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..video.files import InputError, sha256_of
+from ..common.files import InputError, sha256_of
 from ..video.frames import read_image
-from .clips import Frame
-from .report import JUDGED, Method
-from .steadiness import IDENTITY, Judge
+from .measure.clips import Frame
+from .measure.steadiness import IDENTITY, Judge
+from .record import JUDGED, Method
 
 StyleImages = str | Path | Mapping[str, str | Path] | None
 """One style image for every method, or images by the name of a method or of its style ("" for all others)."""
@@ -120,7 +120,7 @@ def open_judging(
         "style images": {name or "all": f"{image.file}, SHA-256 {image.sha256}" for name, image in images.items()}
     }
     try:
-        from ..train.style_score import StyleJudge
+        from ..train.loss.style_score import StyleJudge
     except ModuleNotFoundError as error:
         reason = f"{error.name} is not installed (pip install 'steadystyle[train]')"
         return Judging(None, dict.fromkeys(JUDGED, reason), settings)

@@ -10,25 +10,25 @@ from pathlib import Path
 from typing import Literal
 
 from .. import __version__
+from ..common.files import InputError, sha256_of, size_on_disk
+from ..common.machine import this_device
+from ..common.progress import Progress
 from ..runtimes.registry import bundled_models, open_stylizer, resolve
-from ..video.files import InputError, sha256_of, size_on_disk
-from ..video.layers import Scene
-from ..video.motions import SCENES
-from .clips import ClipSource, FileClip, Frame, SceneClip, resize
-from .device import this_device
-from .growth import Size, measure_growth
+from ..video.synthetic.motions import SCENES
+from ..video.synthetic.scene import Scene
 from .judging import Judging, StyleImages, open_judging, read_style_images
-from .kept import Kept, fingerprint, keeping
-from .latency import FRAMES_IN_MEMORY, Subject, measure_latency, noise_notes
-from .output import check_folder, now, write_report
-from .peer import open_peer
-from .progress import Progress
-from .report import Clip, CostGrowth, Latency, Method, Report, Sustained, ThreadScaling, summarize
-from .roofline import measure_peak, roofline
-from .sintel import sintel_clips
-from .steadiness import IDENTITY, Moment, Stylize, controls_of, measure_clip, measure_drift
-from .sustained import measure_sustained
-from .threads import measure_threads
+from .measure.clips import ClipSource, FileClip, Frame, SceneClip, resize
+from .measure.growth import Size, measure_growth
+from .measure.latency import FRAMES_IN_MEMORY, Subject, measure_latency, noise_notes
+from .measure.peer import open_peer
+from .measure.roofline import measure_peak, roofline
+from .measure.sintel import sintel_clips
+from .measure.steadiness import IDENTITY, Moment, Stylize, controls_of, measure_clip, measure_drift
+from .measure.sustained import measure_sustained
+from .measure.threads import measure_threads
+from .record import Clip, CostGrowth, Latency, Method, Report, Sustained, ThreadScaling, summarize
+from .report.write import check_folder, now, write_report
+from .resume import Kept, fingerprint, keeping
 
 
 def benchmark(

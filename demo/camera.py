@@ -18,9 +18,9 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..common.files import InputError, check_folder_writable
 from ..runtimes.registry import bundled_models, open_stylizer
 from ..runtimes.stylizer import Stylizer
-from ..video.files import InputError, check_folder_writable
 from .capture import Capture
 from .recorder import Recorder
 from .window import Panel, Window

@@ -13,7 +13,7 @@ from typing import Self
 import cv2
 import numpy as np
 
-from ..video.files import InputError
+from ..common.files import InputError
 from ..video.frames import Frame, FrameSource, open_source
 from ..video.sources import DEFAULT_RATE
 

@@ -19,12 +19,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..common.files import check_not_input, check_writable, made_folder
 from ..runtimes.pipeline import run
 from ..runtimes.registry import open_stylizer
-from ..video.files import check_not_input, check_writable, made_folder
 from ..video.flow import FlowPair, flow_pair
 from ..video.frames import Frame, open_sink, open_source, write_image, write_video
-from ..video.scenes import Scene, harbour
+from ..video.synthetic.harbour import Scene, harbour
 from ..video.temporal import box_blur, error_map, flow_pairs, temporal_error
 
 Image = NDArray[np.uint8]

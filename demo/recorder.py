@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..video.files import InputError
+from ..common.files import InputError
 from ..video.frames import Frame, FrameSink, open_sink, write_image
 
 Image = NDArray[np.uint8]

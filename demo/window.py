@@ -15,7 +15,7 @@ import numpy as np
 import pygame
 from numpy.typing import NDArray
 
-from ..video.files import InputError
+from ..common.files import InputError
 
 KEYS = {
     pygame.K_q: "quit",

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..common.files import InputError
 from ..runtimes.artifact import METADATA_KEY, NO_HASH, ArtifactMetadata
 from ..runtimes.coreml import INPUT, OUTPUT, CoremlStylizer, model_file, package_sha256, quiet
 from ..runtimes.stylizer import Stylizer
-from ..video.files import InputError
 from .graphs import image_graph
 from .mil import MilStylizer
 from .pipeline import Size

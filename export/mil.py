@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from ..common.files import InputError
 from ..runtimes.coreml import model_file, quiet, read_metadata
 from ..runtimes.stylizer import Stylizer
-from ..video.files import InputError
 
 with quiet():
     import coremltools

@@ -23,10 +23,10 @@ from onnxruntime.quantization import (
 )
 from torch import nn
 
+from ..common.files import InputError
 from ..runtimes.artifact import METADATA_KEY, NO_HASH, ArtifactMetadata, content_sha256
 from ..runtimes.registry import open_stylizer
 from ..runtimes.stylizer import Stylizer
-from ..video.files import InputError
 from .graph import DeployableGraph
 from .graphs import deployable_graph
 from .patch_graph import PatchGraph

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from .. import __version__
+from ..common.files import InputError, atomic_path, sha256_of, size_on_disk
 from ..runtimes.artifact import ArtifactMetadata
 from ..runtimes.registry import find_checkpoint
 from ..runtimes.stylizer import Stylizer
 from ..train.checkpoint import load_checkpoint
-from ..train.style_score import StyleJudge
-from ..video.files import InputError, atomic_path, sha256_of, size_on_disk
+from ..train.loss.style_score import StyleJudge
 from ..video.images import read_image
 from .quantization import Quantization, load_calibration, plan_quantization
 from .verify import load_test_frames, shortfalls, verify

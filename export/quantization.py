@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..video.files import InputError
+from ..common.files import InputError
 from ..video.flow import FlowPair
 from ..video.frames import open_source
-from ..video.scenes import harbour
+from ..video.synthetic.harbour import harbour
 from ..video.temporal import temporal_error
 from .graph import DeployableGraph
 from .graphs import deployable_graph

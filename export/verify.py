@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ..train.checkpoint import Checkpoint
-from ..train.style_score import StyleJudge
+from ..train.loss.style_score import StyleJudge
 from ..video.flow import FlowPair
 from ..video.frames import read_frames
-from ..video.scenes import harbour
+from ..video.synthetic.harbour import harbour
 from ..video.temporal import FlowSource, flow_pairs, temporal_error
 
 Image = NDArray[np.uint8]

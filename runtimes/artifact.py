@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..video.files import InputError
+from ..common.files import InputError
 
 METADATA_KEY = "steadystyle"
 """Key under which the JSON text stands in the artifact's own metadata."""

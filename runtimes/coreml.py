@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..video.files import InputError
+from ..common.files import InputError
 from .artifact import METADATA_KEY, NO_HASH, ArtifactMetadata
 from .stylizer import Stylizer
 

@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
-from ..video.files import InputError, sha256_of
+from ..common.files import InputError, sha256_of
 from .artifact import METADATA_KEY, ArtifactMetadata, check_content
 from .stylizer import Stylizer
 

@@ -7,7 +7,7 @@ import numpy as np
 import openvino
 from numpy.typing import NDArray
 
-from ..video.files import InputError
+from ..common.files import InputError
 from .artifact import METADATA_KEY, ArtifactMetadata, check_content
 from .stylizer import Stylizer
 

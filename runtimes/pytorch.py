@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..common.files import InputError, sha256_of
 from ..train.checkpoint import load_checkpoint
-from ..video.files import InputError, sha256_of
 from .artifact import ArtifactMetadata
 from .stylizer import Stylizer
 

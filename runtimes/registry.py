@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..video.files import InputError
+from ..common.files import InputError
 from .artifact import ArtifactMetadata
 from .stylizer import Stylizer
 

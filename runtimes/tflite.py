@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..video.files import InputError
+from ..common.files import InputError
 from .artifact import METADATA_KEY, ArtifactMetadata
 from .stylizer import Stylizer
 

@@ -15,7 +15,7 @@ import steadystyle
 from steadystyle.cli import app
 from steadystyle.runtimes import coreml
 from steadystyle.video.frames import read_frames, write_video
-from steadystyle.video.scenes import harbour
+from steadystyle.video.synthetic.harbour import harbour
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 FRAMES = 5

@@ -33,9 +33,9 @@ def test_the_wheel_holds_the_package_its_data_and_nothing_else(tmp_path: Path) -
     wanted |= {path.relative_to(source).as_posix() for path in source.glob("train/recipes/*.yaml")}
     wanted |= {
         "py.typed",
-        "cli.py",
+        "cli/__init__.py",
         "demo/jetson/profiles.toml",
-        "benchmarks/report.schema.json",
+        "benchmarks/record.schema.json",
         "train/recipes/huang2017.yaml",
     }
     assert wanted | set(page) <= inside

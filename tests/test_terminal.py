@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from steadystyle.terminal import progress
+from steadystyle.cli.terminal import progress
 
 
 def test_the_time_left_of_work_that_goes_on_is_by_what_was_done_since(

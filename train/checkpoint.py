@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from ..video.files import InputError, atomic_path
+from ..common.files import InputError, atomic_path
 from .networks import build_network
 
 FORMAT_VERSION = 1

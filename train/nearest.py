@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from ..video.files import InputError, atomic_path
+from ..common.files import InputError, atomic_path
 from ..video.images import read_image
 from .checkpoint import read_tensors
-from .loss_network import LossNetwork, load_loss_network
-from .losses import gram
+from .loss.network import LossNetwork, load_loss_network
+from .loss.terms import gram
 from .tensors import to_tensor
 
 GRAMS = Path(__file__).with_name("grams.safetensors")

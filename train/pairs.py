@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..video.files import InputError, atomic_path, sha256_of
+from ..common.files import InputError, atomic_path, sha256_of
 from ..video.flow import FlowPair, flow_pair
 from ..video.frames import open_source, resize_to_height
 from ..video.images import read_image

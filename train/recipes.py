@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from ..video.files import InputError
+from ..common.files import InputError
 from .networks import ARCHITECTURES, resolve_sizes
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..video.files import InputError
+from ..common.files import InputError
 from .checkpoint import Checkpoint
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..video.files import InputError
+from ..common.files import InputError
 from .checkpoint import FORMAT_VERSION, load_weights, read_tensors, write_tensors
 from .recipes import Recipe, recipe_from_dict
 

@@ -21,14 +21,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..video.files import InputError, check_writable
+from ..common.files import InputError, check_writable
 from ..video.flow import FlowPair
 from ..video.images import read_image, write_image
 from .checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
-from .loss_network import LossNetwork
-from .losses import gram
+from .loss.network import LossNetwork
+from .loss.objective import Objective, check_style_image, loss_offset, stacked
+from .loss.terms import gram
 from .networks import build_network, resolve_sizes
-from .objective import Objective, check_style_image, loss_offset, stacked
 from .pairs import ClipPairs, Pair, PairSampler, PhotoPairs, shifted
 from .previews import preview_sheet
 from .recipes import Recipe

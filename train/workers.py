@@ -19,7 +19,7 @@ import torch.distributed.nn  # before any group: its functions' defaults hold th
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..video.files import InputError
+from ..common.files import InputError
 
 T = TypeVar("T")
 

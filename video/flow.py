@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .files import InputError, atomic_path
+from ..common.files import InputError, atomic_path
 
 Pixel = TypeVar("Pixel", np.uint8, np.float32)
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .files import InputError
+from ..common.files import InputError
 from .images import IMAGE_SUFFIXES, read_image, write_image
 from .sinks import VIDEO_SUFFIXES, FrameSink, open_sink
 from .sources import Frame, FrameSource, SourceInfo, open_source

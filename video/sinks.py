@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
+from ..common.files import InputError, atomic_path, check_folder_writable, check_writable, made_folder, temporary_name
 from .audio import AudioTrack
-from .files import InputError, atomic_path, check_folder_writable, check_writable, made_folder, temporary_name
 from .images import IMAGE_SUFFIXES, write_image
 from .sources import DEFAULT_RATE, Frame, FrameSource
 

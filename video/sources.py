@@ -23,7 +23,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from .files import InputError
+from ..common.files import InputError
 from .images import IMAGE_SUFFIXES, read_image
 
 Pixel = TypeVar("Pixel", bound=np.generic)

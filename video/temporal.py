@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .files import InputError
+from ..common.files import InputError
 from .flow import FlowPair, flow_pair, warp
 
 Frame = NDArray[np.uint8]

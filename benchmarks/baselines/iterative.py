@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from ...train.loss_network import LossNetwork
-from ...train.losses import content_loss, gram, style_loss, total_variation
+from ...common.files import InputError, atomic_path
+from ...train.loss.network import LossNetwork
+from ...train.loss.terms import content_loss, gram, style_loss, total_variation
 from ...train.tensors import to_frame, to_tensor
-from ...video.files import InputError, atomic_path
 from ...video.images import read_image, write_image
 
 Image = NDArray[np.uint8]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from ...train.loss_network import LossNetwork
-from ...video.files import InputError, check_not_input, check_writable, sha256_of
+from ...common.files import InputError, check_not_input, check_writable, sha256_of
+from ...train.loss.network import LossNetwork
 from ...video.frames import open_source, resize_to_height, write_video
 from ...video.images import read_image
 from ...video.sinks import VIDEO_SUFFIXES

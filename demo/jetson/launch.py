@@ -15,7 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from ...video.files import InputError
+from ...common.files import InputError
 
 PROFILES = Path(__file__).with_name("profiles.toml")
 TEGRA = Path("/etc/nv_tegra_release")

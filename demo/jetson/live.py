@@ -27,10 +27,10 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from ...common.files import InputError, atomic_path, check_not_input
 from ...runtimes.pipeline import run
 from ...runtimes.registry import open_stylizer, resolve
 from ...runtimes.stylizer import Stylizer
-from ...video.files import InputError, atomic_path, check_not_input
 from ...video.frames import Frame, FrameSink, FrameSource, SourceInfo, open_source
 from .launch import (
     LAUNCH,

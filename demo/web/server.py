@@ -26,8 +26,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
+from ...common.files import InputError
 from ...runtimes.registry import bundled_models, read_metadata
-from ...video.files import InputError
 from .certificate import write_certificate
 from .guard import Guard
 

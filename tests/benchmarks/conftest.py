@@ -13,19 +13,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from safetensors.torch import save_file
 
-from steadystyle.benchmarks.device import this_device
-from steadystyle.benchmarks.report import (
-    Clip,
-    EndToEnd,
-    Latency,
-    Method,
-    Report,
-    Row,
-    Style,
-    Temporal,
-    summarize,
-)
-from steadystyle.train.loss_network import layers_of
+from steadystyle.benchmarks.record import Clip, EndToEnd, Latency, Method, Report, Row, Style, Temporal, summarize
+from steadystyle.common.machine import this_device
+from steadystyle.train.loss.network import layers_of
 
 WritePeer = Callable[..., Path]
 

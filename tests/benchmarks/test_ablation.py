@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from steadystyle.benchmarks import ablation
+from steadystyle.common.files import InputError
+from steadystyle.studies import ablation
 from steadystyle.train.checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
 from steadystyle.train.networks import build_network, resolve_sizes
-from steadystyle.video.files import InputError
 from steadystyle.video.frames import write_video
 from steadystyle.video.images import write_image
 

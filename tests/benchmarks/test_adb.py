@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from steadystyle.benchmarks.adb import Timing, benchmark_over_adb, parse_benchmark_model
-from steadystyle.benchmarks.merge import merge_reports
-from steadystyle.benchmarks.output import write_report
-from steadystyle.benchmarks.report import Report, check
+from steadystyle.benchmarks.record import Report, check
+from steadystyle.benchmarks.remote.adb import Timing, benchmark_over_adb, parse_benchmark_model
+from steadystyle.benchmarks.report.merge import merge_reports
+from steadystyle.benchmarks.report.write import write_report
+from steadystyle.common.files import InputError
 from steadystyle.runtimes.artifact import ArtifactMetadata
 from steadystyle.runtimes.tflite import sealed, with_metadata
-from steadystyle.video.files import InputError
 
 WITH_MEDIAN = """\
 INFO: STARTING!

@@ -6,7 +6,7 @@ import pytest
 from numpy.typing import NDArray
 
 from steadystyle.benchmarks.alignment import Alignment, Sketched, align, sketch
-from steadystyle.video.files import InputError
+from steadystyle.common.files import InputError
 
 Frame = NDArray[np.uint8]
 

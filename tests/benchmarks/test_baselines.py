@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from steadystyle.benchmarks.baselines import ruder2016
 from steadystyle.benchmarks.baselines.iterative import Finished, Painter, Settings
 from steadystyle.benchmarks.baselines.run import BaselineReport, run_baseline
-from steadystyle.train.loss_network import LossNetwork, load_loss_network
-from steadystyle.train.losses import gram, style_loss
+from steadystyle.common.files import InputError
+from steadystyle.train.loss.network import LossNetwork, load_loss_network
+from steadystyle.train.loss.terms import gram, style_loss
 from steadystyle.train.tensors import to_tensor
-from steadystyle.video.files import InputError
 from steadystyle.video.flow import FlowPair
 from steadystyle.video.frames import read_frames, write_video
 from steadystyle.video.images import read_image, write_image

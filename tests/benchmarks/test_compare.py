@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from steadystyle.benchmarks.compare import compare
-from steadystyle.benchmarks.report import read_report
-from steadystyle.video.files import InputError
+from steadystyle.benchmarks.record import read_report
+from steadystyle.common.files import InputError
 from steadystyle.video.frames import write_video
 
 Frame = NDArray[np.uint8]

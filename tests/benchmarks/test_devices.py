@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from steadystyle.benchmarks.devices import benchmark_on, on_cuda, parse_devices
-from steadystyle.benchmarks.merge import rename
-from steadystyle.benchmarks.report import Report, load_report
+from steadystyle.benchmarks.record import Report, load_report
+from steadystyle.benchmarks.remote.devices import benchmark_on, on_cuda, parse_devices
+from steadystyle.benchmarks.report.merge import rename
 from steadystyle.benchmarks.run import benchmark
+from steadystyle.common.files import InputError
 from steadystyle.runtimes.registry import find_checkpoint
-from steadystyle.video.files import InputError
 
 
 def refuse() -> Report:

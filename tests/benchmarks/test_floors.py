@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from steadystyle.benchmarks.floors import FIGURES, broken_floors, parse_floor
-from steadystyle.benchmarks.report import Report
-from steadystyle.video.files import InputError
+from steadystyle.benchmarks.record import Report
+from steadystyle.benchmarks.report.limits import FIGURES, broken_floors, parse_floor
+from steadystyle.common.files import InputError
 
 
 def broken(expression: str, report: Report) -> list[str]:

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steadystyle.benchmarks import flow_check
-from steadystyle.benchmarks.flow_check import EstimatedClip, end_point_error, main
+from steadystyle.studies import flow_check
+from steadystyle.studies.flow_check import EstimatedClip, end_point_error, main
 from steadystyle.video.flow import write_flo
 from steadystyle.video.images import write_image
-from steadystyle.video.motions import SCENES
+from steadystyle.video.synthetic.motions import SCENES
 
 
 def test_end_point_error_is_the_mean_length_where_it_is_known_and_counts() -> None:

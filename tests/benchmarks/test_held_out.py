@@ -9,12 +9,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from steadystyle.benchmarks import held_out
-from steadystyle.benchmarks.clips import FileClip
-from steadystyle.benchmarks.peer import open_peer
+from steadystyle.benchmarks.measure.clips import FileClip
+from steadystyle.benchmarks.measure.peer import open_peer
+from steadystyle.common.files import InputError
+from steadystyle.studies import held_out
 from steadystyle.train.checkpoint import CheckpointHeader, save_checkpoint
 from steadystyle.train.networks import build_network, resolve_sizes
-from steadystyle.video.files import InputError
 from steadystyle.video.frames import write_video
 from steadystyle.video.images import write_image
 

@@ -7,10 +7,10 @@ import pytest
 from numpy.typing import NDArray
 
 from steadystyle.benchmarks.judging import open_judging, parse_style_options, read_style_images
-from steadystyle.benchmarks.report import JUDGED, Method
-from steadystyle.benchmarks.steadiness import controls_of
-from steadystyle.train.loss_network import ENVIRONMENT_VARIABLE
-from steadystyle.video.files import InputError
+from steadystyle.benchmarks.measure.steadiness import controls_of
+from steadystyle.benchmarks.record import JUDGED, Method
+from steadystyle.common.files import InputError
+from steadystyle.train.loss.network import ENVIRONMENT_VARIABLE
 from steadystyle.video.frames import write_image
 
 METHODS = [Method("identity", "control", "identity"), Method("wave", "artifact"), *controls_of("wave")]
@@ -97,7 +97,7 @@ def test_weights_that_were_asked_for_and_are_missing_are_refused(tmp_path: Path)
 
 
 def test_without_torch_style_is_absent_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "steadystyle.train.style_score", raising=False)
+    monkeypatch.delitem(sys.modules, "steadystyle.train.loss.style_score", raising=False)
     monkeypatch.setitem(sys.modules, "torch", None)
     judging = open_judging(METHODS, {}, [], {})
     assert judging.judge is None

@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steadystyle.benchmarks.kept import fingerprint, keeping
-from steadystyle.benchmarks.report import Clip, CostGrowth, CostPoint, Row, Style, Temporal
-from steadystyle.benchmarks.steadiness import Moment
-from steadystyle.video.files import InputError
+from steadystyle.benchmarks.measure.steadiness import Moment
+from steadystyle.benchmarks.record import Clip, CostGrowth, CostPoint, Row, Style, Temporal
+from steadystyle.benchmarks.resume import fingerprint, keeping
+from steadystyle.common.files import InputError
 from steadystyle.video.flow import FlowPair
 
 GROWTH = CostGrowth(

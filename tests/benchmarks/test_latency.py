@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from steadystyle.benchmarks.latency import MOST_SPREAD, ROUNDS, Subject, measure_latency, noise_notes, spread_of
-from steadystyle.benchmarks.report import Latency
-from steadystyle.video.files import InputError
+from steadystyle.benchmarks.measure.latency import MOST_SPREAD, ROUNDS, Subject, measure_latency, noise_notes, spread_of
+from steadystyle.benchmarks.record import Latency
+from steadystyle.common.files import InputError
 
 WritePeer = Callable[..., Path]
 
@@ -130,7 +130,7 @@ def test_the_workers_answers_are_lines_of_json_and_nothing_else(peer_file: Path,
     }
     requests = [opening, {"do": "time", "warm_up": 1, "frames": 3, "seconds": 0}, {"do": "memory"}]
     done = subprocess.run(
-        [sys.executable, "-m", "steadystyle.benchmarks.latency_worker"],
+        [sys.executable, "-m", "steadystyle.benchmarks.measure.latency_worker"],
         input="".join(json.dumps(request) + "\n" for request in requests),
         capture_output=True,
         text=True,

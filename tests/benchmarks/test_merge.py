@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from steadystyle.benchmarks.merge import merge, merge_reports
-from steadystyle.benchmarks.report import Report, read_report
-from steadystyle.benchmarks.tables import tables
-from steadystyle.video.files import InputError
+from steadystyle.benchmarks.record import Report, read_report
+from steadystyle.benchmarks.report.merge import merge, merge_reports
+from steadystyle.benchmarks.report.tables import tables
+from steadystyle.common.files import InputError
 
 
 def on_a_board(report: Report) -> Report:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from steadystyle.benchmarks.peer import open_peer
-from steadystyle.video.files import InputError
+from steadystyle.benchmarks.measure.peer import open_peer
+from steadystyle.common.files import InputError
 
 WritePeer = Callable[..., Path]
 DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from steadystyle.benchmarks.pictures import Grid, moment_grids, sheet
-from steadystyle.benchmarks.steadiness import Moment
+from steadystyle.benchmarks.measure.steadiness import Moment
+from steadystyle.benchmarks.report.pictures import Grid, moment_grids, sheet
 from steadystyle.video.flow import FlowPair
 
 Frame = NDArray[np.uint8]

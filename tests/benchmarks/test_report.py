@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from steadystyle.benchmarks import report as report_module
-from steadystyle.benchmarks.floors import broken_floors, parse_floor
-from steadystyle.benchmarks.merge import merge
-from steadystyle.benchmarks.report import Report, Style, check, load_report, read_report, schema
-from steadystyle.benchmarks.tables import tables
-from steadystyle.video.files import InputError
+from steadystyle.benchmarks import record as report_module
+from steadystyle.benchmarks.record import Report, Style, check, load_report, read_report, schema
+from steadystyle.benchmarks.report.limits import broken_floors, parse_floor
+from steadystyle.benchmarks.report.merge import merge
+from steadystyle.benchmarks.report.tables import tables
+from steadystyle.common.files import InputError
 
 ADDED = {
     "row": ["shift"],

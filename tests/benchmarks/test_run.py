@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from steadystyle.benchmarks import run as run_module
-from steadystyle.benchmarks.report import Report, read_report
+from steadystyle.benchmarks.record import Report, read_report
 from steadystyle.benchmarks.run import benchmark
-from steadystyle.train.loss_network import ENVIRONMENT_VARIABLE
-from steadystyle.video.files import InputError
+from steadystyle.common.files import InputError
+from steadystyle.train.loss.network import ENVIRONMENT_VARIABLE
 from steadystyle.video.frames import read_image, write_image
 
 WritePeer = Callable[..., Path]

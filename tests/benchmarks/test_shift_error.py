@@ -2,8 +2,8 @@
 
 import pytest
 
-from steadystyle.benchmarks import shift_error as module
-from steadystyle.benchmarks.shift_error import main
+from steadystyle.studies import shift_error as module
+from steadystyle.studies.shift_error import main
 
 
 def test_the_network_follows_its_grid(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steadystyle.benchmarks.clips import ClipSource
+from steadystyle.benchmarks.measure.clips import ClipSource
+from steadystyle.benchmarks.measure.sintel import open_sintel
 from steadystyle.benchmarks.run import benchmark
-from steadystyle.benchmarks.sintel import open_sintel
-from steadystyle.video.files import InputError
+from steadystyle.common.files import InputError
 from steadystyle.video.flow import write_flo
 from steadystyle.video.images import write_image
 from steadystyle.video.temporal import temporal_error

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 import steadystyle
-from steadystyle.benchmarks.report import Report
-from steadystyle.benchmarks.ssh import Remote, Word, benchmark_over_ssh, word_of
-from steadystyle.benchmarks.wheel import write_wheel
-from steadystyle.video.files import InputError
+from steadystyle.benchmarks.record import Report
+from steadystyle.benchmarks.remote.ssh import Remote, Word, benchmark_over_ssh, word_of
+from steadystyle.benchmarks.remote.wheel import write_wheel
+from steadystyle.common.files import InputError
 
 SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin")
 needs_sshd = pytest.mark.skipif(SSHD is None, reason="there is no sshd: apt-get install openssh-server")
@@ -121,7 +121,7 @@ def test_the_wheel_runs_from_its_folder(tmp_path: Path) -> None:
     assert wheel.name == f"steadystyle-{steadystyle.__version__}-py3-none-any.whl"
     shutil.unpack_archive(wheel, tmp_path / "package", "zip")
     program = (
-        "import steadystyle; from steadystyle.benchmarks.report import schema; schema(); print(steadystyle.__file__)"
+        "import steadystyle; from steadystyle.benchmarks.record import schema; schema(); print(steadystyle.__file__)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], env={"PYTHONPATH": str(tmp_path / "package")}, capture_output=True, text=True

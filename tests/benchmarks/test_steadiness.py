@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from steadystyle.benchmarks.report import Clip, Row
-from steadystyle.benchmarks.steadiness import IDENTITY, Moment, Stylize, measure_clip, measure_drift
-from steadystyle.video.files import InputError
+from steadystyle.benchmarks.measure.steadiness import IDENTITY, Moment, Stylize, measure_clip, measure_drift
+from steadystyle.benchmarks.record import Clip, Row
+from steadystyle.common.files import InputError
 from steadystyle.video.flow import FlowPair
 from steadystyle.video.temporal import FlowSource, temporal_error
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steadystyle.benchmarks.latency import Subject
-from steadystyle.benchmarks.sustained import measure_sustained, slope_per_minute, sustained
+from steadystyle.benchmarks.measure.latency import Subject
+from steadystyle.benchmarks.measure.sustained import measure_sustained, slope_per_minute, sustained
 
 
 def test_the_slope_of_a_made_up_series_is_found() -> None:

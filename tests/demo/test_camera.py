@@ -16,13 +16,13 @@ import pytest
 from numpy.typing import NDArray
 
 from steadystyle import cli
-from steadystyle.benchmarks.latency import MOST_SPREAD, MethodProcess, Subject, spread_of
+from steadystyle.benchmarks.measure.latency import MOST_SPREAD, MethodProcess, Subject, spread_of
+from steadystyle.common.files import InputError
 from steadystyle.demo.camera import Meter, Styles, compose, model_names, run_camera
 from steadystyle.demo.capture import Capture
 from steadystyle.demo.recorder import Recorder
 from steadystyle.runtimes.registry import bundled_models, open_stylizer
 from steadystyle.runtimes.stylizer import Stylizer
-from steadystyle.video.files import InputError
 from steadystyle.video.frames import open_source, read_frames, read_image, write_video
 
 QUICK = "great-wave"

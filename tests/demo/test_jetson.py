@@ -18,12 +18,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from steadystyle.common.files import InputError
 from steadystyle.demo.jetson import live
 from steadystyle.demo.jetson.launch import board_of, elements_in, load_profiles, sink_words, source_end, source_words
 from steadystyle.demo.jetson.live import open_best, run_live
-from steadystyle.video.files import InputError
 from steadystyle.video.frames import open_source, read_frames, write_video
-from steadystyle.video.scenes import harbour
+from steadystyle.video.synthetic.harbour import harbour
 
 PACKAGES = [f"gstreamer1.0-{name}" for name in ("tools", "plugins-base", "plugins-good", "plugins-ugly", "libav")]
 needs_gstreamer = pytest.mark.skipif(

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from steadystyle.common.files import InputError
 from steadystyle.demo.local import run_demo
-from steadystyle.video.files import InputError
 from steadystyle.video.frames import read_frames, read_image, write_image, write_video
 
 WRITTEN = ["contact-sheet.png", "side-by-side.mp4", "source.mp4", "stylized.mp4"]

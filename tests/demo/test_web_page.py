@@ -18,7 +18,7 @@ from steadystyle.demo.web.server import PAGE
 from steadystyle.runtimes.registry import bundled_models, open_stylizer
 from steadystyle.tests.browser import Browser, Page, need_chromium
 from steadystyle.video.frames import read_frames, write_video
-from steadystyle.video.scenes import harbour
+from steadystyle.video.synthetic.harbour import harbour
 
 CAMERA = (640, 360)
 FIRST = "great-wave"

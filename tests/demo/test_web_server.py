@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 import uvicorn
 
+from steadystyle.common.files import InputError
 from steadystyle.demo.web.certificate import write_certificate
 from steadystyle.demo.web.server import PAGE, Address, build_app, serve, served_models
 from steadystyle.runtimes.registry import bundled_models
-from steadystyle.video.files import InputError
 
 TOKEN = "a-token-for-this-test"
 

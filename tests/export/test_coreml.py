@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from steadystyle.common.files import InputError, sha256_of
 from steadystyle.export.coreml import CoremlWriter
 from steadystyle.export.graph import ImageGraph
 from steadystyle.export.mil import MilStylizer
@@ -22,7 +23,6 @@ from steadystyle.runtimes.coreml import model_file, quiet, read_metadata
 from steadystyle.runtimes.registry import MODELS
 from steadystyle.train.checkpoint import Checkpoint, load_checkpoint
 from steadystyle.train.networks import ConvNorm, build_network
-from steadystyle.video.files import InputError, sha256_of
 
 with quiet():
     from coremltools.proto import MIL_pb2, Model_pb2

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from steadystyle.common.files import InputError
 from steadystyle.export.mil import OPERATORS, MilProgram
 from steadystyle.runtimes.coreml import quiet
-from steadystyle.video.files import InputError
 
 with quiet():
     import coremltools

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from steadystyle.common.files import InputError, sha256_of
 from steadystyle.export.onnx import OPSET, OnnxWriter, export_onnx
 from steadystyle.export.pipeline import Proof, export_one
 from steadystyle.export.quantization import Quantization, load_calibration
@@ -18,7 +19,6 @@ from steadystyle.export.verify import load_test_frames, reference, shortfalls, v
 from steadystyle.runtimes.artifact import METADATA_KEY, ArtifactMetadata
 from steadystyle.runtimes.registry import open_stylizer
 from steadystyle.train.checkpoint import load_checkpoint
-from steadystyle.video.files import InputError, sha256_of
 
 
 def random_frame(width: int, height: int) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from steadystyle.common.files import InputError
 from steadystyle.export import pipeline
 from steadystyle.export.graph import DeployableGraph
 from steadystyle.export.onnx import OnnxWriter, export_onnx
@@ -21,8 +22,7 @@ from steadystyle.runtimes.artifact import ArtifactMetadata
 from steadystyle.runtimes.registry import open_stylizer, read_metadata
 from steadystyle.runtimes.stylizer import Stylizer
 from steadystyle.train.checkpoint import load_checkpoint, save_checkpoint
-from steadystyle.train.loss_network import layers_of
-from steadystyle.video.files import InputError
+from steadystyle.train.loss.network import layers_of
 from steadystyle.video.frames import write_video
 from steadystyle.video.images import write_image
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from steadystyle.common.files import InputError
 from steadystyle.export.graph import DeployableGraph
 from steadystyle.export.quantization import (
     CALIBRATION_FRAMES,
@@ -17,9 +18,8 @@ from steadystyle.export.quantization import (
 )
 from steadystyle.train.checkpoint import load_checkpoint
 from steadystyle.train.networks import EncoderDecoder, build_network
-from steadystyle.video.files import InputError
 from steadystyle.video.frames import write_video
-from steadystyle.video.scenes import harbour
+from steadystyle.video.synthetic.harbour import harbour
 
 SIZE = (64, 48)
 HUANG = {"stem": 4, "half": 5, "quarter": 6, "blocks": 1}

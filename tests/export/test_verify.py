@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from steadystyle.common.files import InputError
 from steadystyle.export.graph import DeployableGraph
 from steadystyle.export.verify import FLOORS_DB, IDENTICAL_DB, load_test_frames, reference, verify
 from steadystyle.train.checkpoint import Checkpoint, CheckpointHeader, load_checkpoint
-from steadystyle.video.files import InputError
 from steadystyle.video.flow import FlowPair
 
 Image = NDArray[np.uint8]

@@ -5,8 +5,8 @@ import json
 
 import pytest
 
+from steadystyle.common.files import InputError
 from steadystyle.runtimes.artifact import ArtifactMetadata
-from steadystyle.video.files import InputError
 
 METADATA = ArtifactMetadata(
     name="great-wave",

@@ -13,16 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from steadystyle.common.files import InputError
 from steadystyle.runtimes.artifact import METADATA_KEY, NO_HASH, ArtifactMetadata
-from steadystyle.runtimes.coreml import (
-    PROVIDERS,
-    CoremlStylizer,
-    model_file,
-    package_sha256,
-    quiet,
-    read_metadata,
-)
-from steadystyle.video.files import InputError
+from steadystyle.runtimes.coreml import PROVIDERS, CoremlStylizer, model_file, package_sha256, quiet, read_metadata
 
 with quiet():
     import coremltools

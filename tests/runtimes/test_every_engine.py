@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from steadystyle.common.files import InputError
 from steadystyle.export.coreml import CoremlWriter
 from steadystyle.export.pipeline import TARGETS, export_one
 from steadystyle.export.verify import verify
 from steadystyle.runtimes.registry import open_stylizer, read_metadata
 from steadystyle.train.checkpoint import load_checkpoint
-from steadystyle.video.files import InputError
 
 Image = NDArray[np.uint8]
 

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from steadystyle.common.files import InputError
 from steadystyle.runtimes.artifact import METADATA_KEY, NO_HASH, ArtifactMetadata, content_sha256
 from steadystyle.runtimes.onnx import PROVIDERS, OnnxStylizer, tensorrt_options
-from steadystyle.video.files import InputError
 
 METADATA = ArtifactMetadata(
     name="negative",

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from steadystyle.common.files import InputError
 from steadystyle.runtimes.openvino import OpenVinoStylizer
 from steadystyle.runtimes.registry import open_stylizer
-from steadystyle.video.files import InputError
 
 
 def random_frame(width: int, height: int) -> NDArray[np.uint8]:

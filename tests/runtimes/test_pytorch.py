@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from steadystyle.common.files import InputError
 from steadystyle.export.verify import reference
 from steadystyle.runtimes.pytorch import PytorchStylizer
 from steadystyle.runtimes.registry import open_stylizer
 from steadystyle.train.checkpoint import load_checkpoint
-from steadystyle.video.files import InputError
 
 
 def test_it_gives_what_the_checkpoint_gives(tiny_checkpoint: Path) -> None:

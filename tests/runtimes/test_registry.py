@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import steadystyle
+from steadystyle.common.files import InputError, sha256_of
 from steadystyle.runtimes import registry
 from steadystyle.runtimes.registry import (
     BundledModel,
@@ -16,7 +17,6 @@ from steadystyle.runtimes.registry import (
     find_checkpoint,
     open_stylizer,
 )
-from steadystyle.video.files import InputError, sha256_of
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from steadystyle.common.files import InputError
 from steadystyle.runtimes import tflite as runtime
 from steadystyle.runtimes.artifact import ArtifactMetadata
 from steadystyle.runtimes.tflite import PROVIDERS, TfliteStylizer, content_sha256, read_metadata, sealed, with_metadata
-from steadystyle.video.files import InputError
 
 METADATA = ArtifactMetadata(
     name="negative",

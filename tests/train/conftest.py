@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from steadystyle.train.loss_network import LossNetwork, load_loss_network
+from steadystyle.train.loss.network import LossNetwork, load_loss_network
 from steadystyle.train.recipes import Recipe
 from steadystyle.video.frames import write_video
 from steadystyle.video.images import write_image

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from steadystyle.train.loss_network import load_loss_network
+from steadystyle.train.loss.network import load_loss_network
+from steadystyle.train.loss.objective import Objective
 from steadystyle.train.networks import build_network
-from steadystyle.train.objective import Objective
 from steadystyle.train.pairs import PairSampler, PhotoPairs
 from steadystyle.train.recipes import recipe_from_dict
 from steadystyle.train.trainer import _batch, train

@@ -4,15 +4,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from steadystyle.train.checkpoint import (
-    CheckpointHeader,
-    load_checkpoint,
-    read_tensors,
-    save_checkpoint,
-    write_tensors,
-)
+from steadystyle.common.files import InputError
+from steadystyle.train.checkpoint import CheckpointHeader, load_checkpoint, read_tensors, save_checkpoint, write_tensors
 from steadystyle.train.networks import build_network, resolve_sizes
-from steadystyle.video.files import InputError
 
 SIZES = resolve_sizes("huang2017", {"stem": 4, "half": 4, "quarter": 8, "blocks": 1})
 

@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import save_file
 from torch.nn.functional import conv2d, max_pool2d, relu
 
-from steadystyle.train.loss_network import (
+from steadystyle.common.files import InputError
+from steadystyle.train.loss.network import (
     CAFFE_MEAN,
     TORCHVISION_MEAN,
     TORCHVISION_STD,
@@ -15,7 +16,6 @@ from steadystyle.train.loss_network import (
     layers_of,
     load_loss_network,
 )
-from steadystyle.video.files import InputError
 
 SUPPLIED = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "loss_network"
 Weights = dict[str, torch.Tensor]

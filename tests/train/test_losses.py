@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from steadystyle.train.losses import (
+from steadystyle.train.loss.terms import (
     Palette,
     colour_distance,
     colour_moments,

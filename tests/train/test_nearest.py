@@ -7,12 +7,12 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
+from steadystyle.common.files import InputError
 from steadystyle.train import nearest
 from steadystyle.train.checkpoint import CheckpointHeader, read_tensors, save_checkpoint
-from steadystyle.train.loss_network import LossNetwork
+from steadystyle.train.loss.network import LossNetwork
 from steadystyle.train.nearest import nearest_style, signature
 from steadystyle.train.networks import build_network, resolve_sizes
-from steadystyle.video.files import InputError
 from steadystyle.video.images import write_image
 
 SIZES = {"quarter": 8, "eighth": 8, "blocks": 0, "strokes": 0}

@@ -8,10 +8,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from steadystyle.train.loss_network import LossNetwork
-from steadystyle.train.objective import Objective, check_style_image, loss_offset
+from steadystyle.common.files import InputError
+from steadystyle.train.loss.network import LossNetwork
+from steadystyle.train.loss.objective import Objective, check_style_image, loss_offset
 from steadystyle.train.recipes import Recipe
-from steadystyle.video.files import InputError
 
 CPU = torch.device("cpu")
 Batch = dict[str, NDArray[Any]]

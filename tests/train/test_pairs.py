@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from steadystyle.common.files import InputError
 from steadystyle.train.pairs import ClipPairs, Pair, PairSampler, PhotoPairs, shifted, smooth_motion
 from steadystyle.train.recipes import REACH, Recipe
-from steadystyle.video.files import InputError
 from steadystyle.video.flow import warp
 from steadystyle.video.frames import write_video
 

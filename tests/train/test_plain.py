@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from steadystyle.train import plain
+from steadystyle.studies import plain_loop as plain
 from steadystyle.train.recipes import Recipe
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from steadystyle.train import queue
+from steadystyle.common.files import InputError
+from steadystyle.studies import train_all as queue
 from steadystyle.train.checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
 from steadystyle.train.networks import build_network, resolve_sizes
 from steadystyle.train.state import STATE_NAME
-from steadystyle.video.files import InputError
 
 SMALL = """
 set = { crop = 40, border = 0, clip_height = 64, style_size = 48, precision = "float32", content_layers = ["relu2_2"], \
@@ -100,7 +100,7 @@ def test_a_signal_stops_all_and_nothing_else_begins(
             for name in ("one", "two")
         )
     )
-    command = [sys.executable, "-m", "steadystyle.train.queue", str(file), "--styles", str(material), "--photos"]
+    command = [sys.executable, "-m", "steadystyle.studies.train_all", str(file), "--styles", str(material), "--photos"]
     command += [str(material / "photos"), "--loss-network", str(loss_file), "-o", str(out)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         late = time.monotonic() + 60

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from steadystyle.common.files import InputError
 from steadystyle.train.recipes import Recipe, load_recipe, recipe_from_dict, recipe_names
-from steadystyle.video.files import InputError
 
 
 @pytest.mark.parametrize("name", recipe_names())

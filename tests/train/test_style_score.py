@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from steadystyle.train.loss_network import ENVIRONMENT_VARIABLE, layers_of, load_loss_network
-from steadystyle.train.losses import gram
-from steadystyle.train.style_score import StyleJudge
-from steadystyle.video.files import InputError
+from steadystyle.common.files import InputError
+from steadystyle.train.loss.network import ENVIRONMENT_VARIABLE, layers_of, load_loss_network
+from steadystyle.train.loss.style_score import StyleJudge
+from steadystyle.train.loss.terms import gram
 from steadystyle.video.images import read_image
 
 Frame = NDArray[np.uint8]

@@ -13,19 +13,19 @@ import numpy as np
 import pytest
 import torch
 
+from steadystyle.common.files import InputError
 from steadystyle.train.checkpoint import load_checkpoint, read_tensors
-from steadystyle.train.loss_network import LossNetwork
+from steadystyle.train.loss.network import LossNetwork
 from steadystyle.train.recipes import Recipe
 from steadystyle.train.state import STATE_NAME
 from steadystyle.train.trainer import StepReport, learning_rate, temporal_weight, train
-from steadystyle.video.files import InputError
 from steadystyle.video.images import write_image
 
 CHILD = """
 import json, sys, torch
 from pathlib import Path
 from typing import Any
-from steadystyle.train.loss_network import load_loss_network
+from steadystyle.train.loss.network import load_loss_network
 from steadystyle.train.recipes import recipe_from_dict
 from steadystyle.train.trainer import train
 material, out, loss, values, resume = sys.argv[1:]

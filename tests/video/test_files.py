@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from steadystyle.video.files import (
+from steadystyle.common.files import (
     InputError,
     atomic_path,
     check_folder_writable,

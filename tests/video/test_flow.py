@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from steadystyle.video.files import InputError
+from steadystyle.common.files import InputError
 from steadystyle.video.flow import (
     consistency_mask,
     estimate_flow,

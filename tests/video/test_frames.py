@@ -13,16 +13,8 @@ import pytest
 from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
-from steadystyle.video.files import InputError
-from steadystyle.video.frames import (
-    Frame,
-    FrameSource,
-    open_sink,
-    open_source,
-    read_frames,
-    write_image,
-    write_video,
-)
+from steadystyle.common.files import InputError
+from steadystyle.video.frames import Frame, FrameSource, open_sink, open_source, read_frames, write_image, write_video
 
 Image = NDArray[np.uint8]
 

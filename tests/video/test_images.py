@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from steadystyle.video.files import InputError
+from steadystyle.common.files import InputError
 from steadystyle.video.frames import read_image, write_image
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from steadystyle.video.flow import warp
-from steadystyle.video.motions import SCENES, blur, light, still
+from steadystyle.video.synthetic.motions import SCENES, blur, light, still
 from steadystyle.video.temporal import temporal_error
 
 MOVING = ("pan", "zoom", "turn", "parallax", "occluder", "blur")

@@ -5,8 +5,8 @@ import pytest
 from numpy.typing import NDArray
 
 from steadystyle.video.flow import FlowPair, flow_pair, warp
-from steadystyle.video.layers import Layer, Matrix, Plane, Scene
-from steadystyle.video.scenes import harbour
+from steadystyle.video.synthetic.harbour import harbour
+from steadystyle.video.synthetic.scene import Layer, Matrix, Plane, Scene
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from steadystyle.video.files import InputError
+from steadystyle.common.files import InputError
 from steadystyle.video.flow import FlowPair
-from steadystyle.video.scenes import harbour
+from steadystyle.video.synthetic.harbour import harbour
 from steadystyle.video.temporal import (
     box_blur,
     drift,

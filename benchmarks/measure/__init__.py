@@ -1,0 +1,1 @@
+"""What is measured, one figure or one kind of subject a file."""

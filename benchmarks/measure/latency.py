@@ -1,0 +1,264 @@
+"""Latency and memory: every method in a process of its own, in alternating rounds.
+
+Two ONNX Runtime sessions in one process spin against each other, and on a machine that also does other things a
+minute is not like the next one. So each method gets a fresh process, the processes take turns, round by round,
+while the others sleep, and ratios are taken within a round.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+from statistics import median
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...common.files import InputError
+from ...common.progress import Progress
+from ...video.frames import write_video
+from ..record import EndToEnd, Latency
+
+DEADLINE_MS = 1000 / 30
+ROUNDS = 10
+MOST_SPREAD = 0.2
+"""Ratios to a reference whose rounds spread more than this are not to be trusted.
+
+Were the rounds independent and normal, the median of ten of them would have a standard error of 0.15 times the spread
+(see `spread_of`), and a ratio of two such medians one of 0.22 times it: with 0.2, nineteen ratios of twenty are within
+9 % of the true one.
+"""
+WARM_UP_AT_START = 5
+WARM_UP_EACH_ROUND = 1
+FRAMES_IN_MEMORY = 8
+SETTLE_S = 0.1
+"""An engine's threads keep spinning for a moment after a run; the next process waits for that."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is to be measured.
+
+    Attributes:
+        name: its name in the tables.
+        kind: our artifact or a peer's network.
+        file: a file, or the name of a bundled model.
+    """
+
+    name: str
+    kind: Literal["artifact", "peer"]
+    file: str
+
+
+class MethodProcess:
+    """A fresh process with one method, see `latency_worker`."""
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", f"{__package__}.latency_worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+
+    def __enter__(self) -> "MethodProcess":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._process.kill()
+        self._process.communicate()  # closes its input, which ends it, and waits
+
+    def ask(self, do: str, **request: Any) -> dict[str, Any]:
+        """Send a request and wait for the answer.
+
+        Raises:
+            InputError: the worker refused, or its process ended.
+        """
+        assert self._process.stdin is not None and self._process.stdout is not None
+        try:
+            self._process.stdin.write(json.dumps({"do": do, **request}) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line:
+            code = self._process.wait()
+            raise InputError(
+                f"measuring '{self._subject.name}' broke off, its process ended with exit code {code}: "
+                "free memory or take a smaller --size"
+            )
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise InputError(answer["error"])
+        return answer
+
+
+def measure_latency(
+    subjects: Sequence[Subject],
+    frames: Iterable[NDArray[np.uint8]],
+    folder: Path,
+    *,
+    reference: str,
+    device: str = "local",
+    threads: int = 2,
+    seconds: float = 10,
+    at_least: int = 100,
+    frame_rate: float = 25,
+    progress: Progress | None = None,
+) -> list[Latency]:
+    """Measure latency, end to end and alone, and peak memory.
+
+    Each method runs at least `at_least` frames and at least `seconds` in all, a tenth of both in each of ten
+    rounds. Memory is read off after them, before the pipeline with its decoder and encoder comes in.
+
+    Args:
+        subjects: what to measure.
+        frames: real frames, each (H, W, 3) uint8 RGB, all of one size. Inference alone takes the first few in turn;
+            end to end takes all, as an H.264 clip.
+        folder: an existing folder for temporary files.
+        reference: name of the subject that ratios are to.
+        device: what the report calls this machine.
+        threads: threads for each engine.
+        seconds: least time of inference for each method.
+        at_least: least number of frames for each method.
+        frame_rate: of the clip for the end-to-end run.
+        progress: see `Progress`.
+
+    Returns:
+        One record for each subject, in their order.
+
+    Raises:
+        InputError: a method cannot be opened or its process ended.
+    """
+    clip, stills = folder / "latency.mp4", folder / "latency.npy"
+    coming = iter(frames)
+    first = list(islice(coming, FRAMES_IN_MEMORY))
+    height, width = first[0].shape[:2]
+    np.save(stills, np.stack(first))
+    write_video(clip, chain(first, coming), frame_rate)
+    tell = progress or (lambda stage, done, total: None)
+    with ExitStack() as stack:
+        processes = {subject.name: stack.enter_context(MethodProcess(subject)) for subject in subjects}
+        engines = {}
+        for subject in subjects:
+            answer = processes[subject.name].ask(
+                "open", kind=subject.kind, file=subject.file, threads=threads, frames=str(stills)
+            )
+            engines[subject.name] = answer["engine"]
+        rounds: dict[str, list[list[float]]] = {name: [] for name in processes}
+        chunk = {"frames": -(-at_least // ROUNDS), "seconds": seconds / ROUNDS}
+        for number in range(ROUNDS):
+            for name, process in processes.items():
+                tell(f"latency of {name}", number, ROUNDS)
+                time.sleep(SETTLE_S)
+                warm_up = WARM_UP_EACH_ROUND + (WARM_UP_AT_START if number == 0 else 0)
+                rounds[name].append(process.ask("time", warm_up=warm_up, **chunk)["ms"])
+        memory = {name: process.ask("memory") for name, process in processes.items()}
+        end_to_end = {}
+        for name, process in processes.items():
+            tell(f"end to end with {name}", 0, None)
+            time.sleep(SETTLE_S)
+            end_to_end[name] = process.ask("end_to_end", clip=str(clip), target=str(folder / "latency-stylized.mp4"))
+    return [
+        _latency(
+            name,
+            device=device,
+            rounds=rounds[name],
+            reference=reference,
+            reference_rounds=rounds[reference],
+            memory=memory[name],
+            end_to_end=end_to_end[name],
+            engine=engines[name],
+            width=width,
+            height=height,
+            threads=threads,
+        )
+        for name in processes
+    ]
+
+
+def spread_of(rounds: Sequence[Sequence[float]]) -> float:
+    """How much the rounds differ: the 90th minus the 10th percentile of their medians, over the median of these.
+
+    Args:
+        rounds: samples, round by round, in any unit.
+
+    Returns:
+        0 where all rounds have one median; 0.2 where they spread over a fifth of it.
+    """
+    low, middle, high = np.percentile([median(samples) for samples in rounds], (10, 50, 90))
+    return float((high - low) / middle)
+
+
+def noise_notes(latency: Sequence[Latency]) -> list[str]:
+    """A warning where the reference's rounds spread by more than `MOST_SPREAD`, otherwise nothing."""
+    return [
+        "The machine was too noisy for its ratios of latency to be trusted: the medians of "
+        f"{row.method}'s rounds spread by {100 * row.spread:.0f} % (90th minus 10th percentile, over their median), "
+        f"and {100 * MOST_SPREAD:.0f} % is the most that can be: measure again with nothing else running."
+        for row in latency
+        if row.method == row.reference and row.spread is not None and row.spread > MOST_SPREAD
+    ]
+
+
+def _latency(
+    name: str,
+    *,
+    device: str,
+    rounds: list[list[float]],
+    reference: str,
+    reference_rounds: list[list[float]],
+    memory: dict[str, Any],
+    end_to_end: dict[str, Any],
+    engine: str,
+    width: int,
+    height: int,
+    threads: int,
+) -> Latency:
+    samples = np.array([sample for samples in rounds for sample in samples])
+    p50, p90, p99 = (float(np.percentile(samples, share)) for share in (50, 90, 99))
+    ratios = [median(mine) / median(theirs) for mine, theirs in zip(rounds, reference_rounds, strict=True)]
+    fps = end_to_end["frames"] / end_to_end["seconds"]
+    return Latency(
+        method=name,
+        device=device,
+        engine=engine,
+        width=width,
+        height=height,
+        threads=threads,
+        warm_up_frames=WARM_UP_AT_START + ROUNDS * WARM_UP_EACH_ROUND,
+        frames=len(samples),
+        median_ms=p50,
+        p90_ms=p90,
+        p99_ms=p99,
+        deadline_ms=DEADLINE_MS,
+        over_deadline=float((samples > DEADLINE_MS).mean()),
+        reference=reference,
+        ratio=median(ratios),
+        ratio_low=min(ratios),
+        ratio_high=max(ratios),
+        rounds_ms=rounds,
+        spread=spread_of(rounds),
+        end_to_end=EndToEnd(
+            frames=end_to_end["frames"],
+            seconds=end_to_end["seconds"],
+            fps=fps,
+            share_of_inference=fps * p50 / 1000,
+            inference_share=end_to_end["inference_seconds"] / end_to_end["seconds"],
+        ),
+        peak_memory_mib=memory["peak_mib"],
+        memory_before_mib=memory["before_mib"],
+        memory_frames=memory["frames"],
+    )

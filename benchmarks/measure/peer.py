@@ -1,0 +1,107 @@
+"""Peers: other people's stylizing networks, run beside ours.
+
+A peer is any ONNX file with exactly one image input, float32 (1, 3, H, W) RGB in 0..255, and one output of the same
+layout. The convention fits most networks in Johnson's manner. Here such a network gets the interface that our
+artifacts have.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...common.files import InputError
+
+_MULTIPLE = 4
+"""Networks with two stride-2 stages give back another size than they got unless both sides are multiples of this."""
+
+
+class Peer:
+    """A peer's network, opened; call it with a frame.
+
+    Attributes:
+        name: the file's name without its ending.
+        engine: what runs it.
+    """
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        """Open a peer.
+
+        Args:
+            path: the .onnx file.
+            threads: threads for the engine, None for its default.
+
+        Raises:
+            InputError: missing, not an ONNX model, or another input or output than a peer's.
+        """
+        self.name = path.stem
+        try:
+            from ...runtimes.onnx import open_session
+        except ModuleNotFoundError as error:
+            raise InputError(
+                "a peer needs onnxruntime, which is not installed: pip install 'steadystyle[onnx]'"
+            ) from error
+        self._session, self.engine = open_session(path, threads=threads)
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise InputError(
+                f"'{path}' has {len(inputs)} inputs and {len(outputs)} outputs: "
+                "a peer has one image input and one image output"
+            )
+        for role, tensor in (("input", inputs[0]), ("output", outputs[0])):
+            if tensor.type != "tensor(float)":
+                raise InputError(f"the {role} of '{path}' is {tensor.type}: a peer's is a float image, RGB in 0..255")
+            batch, channels, *sides = tensor.shape if len(tensor.shape) == 4 else (None, None)
+            if (
+                len(sides) != 2
+                or (isinstance(batch, int) and batch != 1)
+                or (isinstance(channels, int) and channels != 3)
+            ):
+                raise InputError(
+                    f"the {role} of '{path}' has the shape {tensor.shape}: a peer's is (1, 3, height, width)"
+                )
+        if any(isinstance(side, int) for side in inputs[0].shape[2:]):
+            raise InputError(
+                f"the input size of '{path}' is fixed ({inputs[0].shape}): export it with free height and width"
+            )
+        self._input = inputs[0].name
+
+    def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Stylize a frame.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB, any size.
+
+        Returns:
+            (H, W, 3) uint8 RGB, a new array.
+
+        Raises:
+            InputError: the network gives back another shape than it got.
+        """
+        height, width = frame.shape[:2]
+        below, right = -height % _MULTIPLE, -width % _MULTIPLE
+        padded = cv2.copyMakeBorder(frame, 0, below, 0, right, cv2.BORDER_REPLICATE) if below or right else frame
+        image = np.ascontiguousarray(padded.transpose(2, 0, 1)[None], np.float32)  # (1, 3, H, W)
+        (stylized,) = self._session.run(None, {self._input: image})
+        if stylized.shape != image.shape:
+            raise InputError(
+                f"the peer '{self.name}' gave back {stylized.shape} for {image.shape}: its sizes must agree"
+            )
+        rounded = np.clip(np.rint(stylized[0, :, :height, :width]), 0, 255)
+        return np.ascontiguousarray(rounded.transpose(1, 2, 0), np.uint8)
+
+    def close(self) -> None:
+        """Let go of the network."""
+        self._session = None
+
+
+def open_peer(path: str | Path, *, threads: int | None = None) -> Peer:
+    """Open a peer's network (see `Peer`).
+
+    Raises:
+        InputError: missing, not an ONNX model, or another input or output than a peer's.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"the peer '{path}' does not exist: check the path")
+    return Peer(Path(path), threads)

@@ -1,0 +1,125 @@
+"""Roofline: how much of what this machine can do a method makes use of.
+
+The peak is measured in the same run, because a data sheet knows nothing of neighbours, heat or a container's limits. A
+method cannot be quicker than its multiplications at the peak of arithmetic, nor than its least traffic at the peak of
+the memory; the larger of the two is its bound, and the bound over its measured latency is its share. (Williams,
+Waterman and Patterson, "Roofline", CACM 2009, section 3.)
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...common.files import InputError
+from ..record import Latency, Method, Roofline, RooflineRow
+from .peak_worker import COPY_MIB, PRODUCT_SIDE
+
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+)
+_ELSEWHERE = ("CUDA", "Tensorrt", "CoreML", "Core ML", "Dml")
+"""In the name of an engine: it computes on another processor than the one whose peak is measured."""
+
+
+def measure_peak(threads: int) -> dict[str, float]:
+    """Measure this machine's peak with numpy, in a process of its own.
+
+    Args:
+        threads: for the matrix product and the copy.
+
+    Returns:
+        ``gflops``, 10⁹ float32 operations a second, a multiply-accumulate counted as two; ``gb_per_s``, 10⁹ bytes read
+        and written a second.
+
+    Raises:
+        InputError: the process broke off.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", f"{__package__}.peak_worker", str(threads)],
+        env=os.environ | dict.fromkeys(_THREAD_VARIABLES, str(threads)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise InputError(
+            f"measuring this machine's peak broke off, its process ended with exit code {done.returncode}: free memory "
+            "and run it again"
+        )
+    return dict(json.loads(done.stdout))
+
+
+def roofline(peak: Mapping[str, float], latency: Sequence[Latency], methods: Sequence[Method]) -> Roofline:
+    """Hold measured latencies against the peak.
+
+    Args:
+        peak: from `measure_peak`, measured with the threads of the latencies.
+        latency: the measured latencies.
+        methods: what the report says of the methods.
+    """
+    by_name = {method.name: method for method in methods}
+    return Roofline(
+        threads=latency[0].threads,
+        product_side=PRODUCT_SIDE,
+        copy_mib=COPY_MIB,
+        gflops=peak["gflops"],
+        gb_per_s=peak["gb_per_s"],
+        rows=[roofline_row(peak, row, by_name[row.method]) for row in latency],
+    )
+
+
+def roofline_row(peak: Mapping[str, float], latency: Latency, method: Method) -> RooflineRow:
+    """One method's share of the peak; without its multiplications only the reason why there is none."""
+    metadata = method.metadata or {}
+    # An artifact of fixed size computes on frames of its own size, whatever it is given.
+    size = (metadata.get("width") or latency.width, metadata.get("height") or latency.height)
+    count, reason = _multiplications(method, size)
+    precision = metadata.get("precision")
+    if not _on_this_processor(latency.engine):
+        count, reason = None, f"it ran on another processor than the one measured ({latency.engine})"
+    if count is None:
+        return RooflineRow(latency.method, precision, None, None, None, None, None, reason)
+    # Nobody can do with less: the frame comes in, the result goes out, and the weights are read once.
+    least_bytes = 2 * 3 * size[0] * size[1] + (method.bytes or 0)
+    arithmetic_ms = 2 * count / peak["gflops"] / 1e6
+    traffic_ms = least_bytes / peak["gb_per_s"] / 1e6
+    return RooflineRow(
+        method=latency.method,
+        precision=precision,
+        multiplications=count,
+        least_bytes=least_bytes,
+        bound_ms=max(arithmetic_ms, traffic_ms),
+        bound_by="arithmetic" if arithmetic_ms >= traffic_ms else "memory",
+        share=max(arithmetic_ms, traffic_ms) / latency.median_ms,
+        absent=None,
+    )
+
+
+def _on_this_processor(engine: str) -> bool:
+    # PyTorch's engine names the GPU, or says CPU.
+    return not any(word in engine for word in _ELSEWHERE) and (not engine.startswith("torch") or " CPU" in engine)
+
+
+def _multiplications(method: Method, size: tuple[int, int]) -> tuple[int | None, str | None]:
+    """Multiply-accumulates for one frame, or why they are not known."""
+    metadata: dict[str, Any] = method.metadata or {}
+    if "architecture" not in metadata:
+        return None, "the multiplications of other people's networks are not known"
+    try:
+        from ...train.networks import ARCHITECTURES, cost
+    except ModuleNotFoundError as error:
+        return None, f"counting multiplications needs {error.name} (pip install 'steadystyle[train]')"
+    architecture = metadata["architecture"]
+    if architecture not in ARCHITECTURES:
+        return None, f"this version does not know the architecture {architecture}"
+    try:
+        return cost(architecture, size, metadata["sizes"])[0], None
+    except ValueError as error:
+        return None, f"this version does not know its network: {error}"

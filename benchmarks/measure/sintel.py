@@ -1,0 +1,129 @@
+"""MPI-Sintel folders (Butler et al. 2012) as clips with exact flow.
+
+The folder is laid out as it is published: ``training/final/SCENE/frame_0001.png``, ``frame_0001.flo`` in
+``training/flow/SCENE`` and ``frame_0001.png`` in ``training/occlusions/SCENE``. Its flow leads from a frame to the next
+one, where a temporal error needs it from the later frame to the earlier one: so the frames are taken from the last to
+the first.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ...common.files import InputError
+from ...video.flow import FlowPair, motion_boundary_mask, read_flo, warp
+from ...video.images import read_image
+from ...video.temporal import FlowSource
+from .clips import ClipSource, Frame
+
+PAPER_SCENES = ("alley_2", "ambush_5", "bandage_2", "market_6", "temple_2")
+"""The scenes that papers on stable stylization report."""
+
+_FRAME_RATE = 24.0
+
+
+def open_sintel(root: str | Path, *, height: int | None = None, max_frames: int | None = None) -> list[ClipSource]:
+    """The scenes of papers that a folder holds, or all that it holds when it has none of those.
+
+    Args:
+        root: the folder that holds ``training``, or ``training`` itself.
+        height: resize to this height, width in proportion; None keeps the size.
+        max_frames: of each scene.
+
+    Raises:
+        InputError: no such folder, or not laid out like MPI-Sintel.
+    """
+    folder = Path(root)
+    training = folder / "training" if (folder / "training").is_dir() else folder
+    frames, flow = next((p for p in (training / "final", training / "clean") if p.is_dir()), None), training / "flow"
+    if frames is None or not flow.is_dir():
+        raise InputError(
+            f"'{root}' is not laid out like MPI-Sintel: it needs training/final/SCENE and training/flow/SCENE"
+        )
+    found = sorted(path.name for path in frames.iterdir() if (flow / path.name).is_dir())
+    chosen = [name for name in PAPER_SCENES if name in found] or found
+    if not chosen:
+        raise InputError(f"'{root}' holds no scene with frames and flow: unpack MPI-Sintel's training set into it")
+    return [
+        SintelClip(frames / name, flow / name, training / "occlusions" / name, height, max_frames) for name in chosen
+    ]
+
+
+class SintelClip:
+    """One scene, backwards."""
+
+    flow_source: FlowSource = "ground truth"
+
+    def __init__(self, frames: Path, flow: Path, occlusions: Path, height: int | None, max_frames: int | None) -> None:
+        """List the files.
+
+        Args:
+            frames: folder of the frames.
+            flow: folder of the .flo files, named like the frames.
+            occlusions: folder of the occlusion masks, white where hidden in the next frame; it may be missing.
+            height: resize to this height; None keeps the size.
+            max_frames: take only so many frames.
+
+        Raises:
+            InputError: fewer than two frames, or a frame without its flow.
+        """
+        self._frames = sorted(frames.glob("*.png"))[:max_frames]
+        if len(self._frames) < 2:
+            raise InputError(f"'{frames}' holds fewer than two frames: it is no scene of MPI-Sintel")
+        self._flow = [flow / f"{path.stem}.flo" for path in self._frames[:-1]]
+        missing = next((path for path in self._flow if not path.is_file()), None)
+        if missing is not None:
+            raise InputError(f"the flow file '{missing}' does not exist: unpack MPI-Sintel again")
+        self._occlusions = occlusions
+        self.name = f"{frames.name} (MPI-Sintel)"
+        rows, columns = read_image(self._frames[0]).shape[:2]
+        self._scale = 1.0 if height is None else height / rows
+        self.size = (columns, rows) if height is None else (2 * round(columns * self._scale / 2), height)
+        self.frame_rate: float | None = _FRAME_RATE
+        self.expected_frames: int | None = len(self._frames)
+        self.notes = ["Frames from the last to the first, as its flow leads"]
+        if not occlusions.is_dir():
+            self.notes.append("There are no occlusion masks: what is hidden is told by the flow alone")
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames, the last one first."""
+        for path in reversed(self._frames):
+            yield np.asarray(cv2.resize(read_image(path), self.size, interpolation=cv2.INTER_AREA), np.uint8)
+
+    def pair(self, t: int, interval: int, earlier: Frame, later: Frame) -> FlowPair:
+        """The given motion; over several frames, the motions of each to the next put together."""
+        first = len(self._frames) - 1 - t - interval  # what is later here is earlier in the film
+        flow, valid = self._step(first)
+        for step in range(first + 1, first + interval):
+            onward, seen = self._step(step)
+            moved, inside = warp(onward, flow)
+            still_seen, _ = warp(seen.astype(np.float32), flow)
+            flow = np.asarray(flow + moved, np.float32)
+            valid = valid & inside & (still_seen > 0.999)
+        height, width = valid.shape
+        x, y = np.arange(width) + flow[..., 0], np.arange(height)[:, None] + flow[..., 1]
+        return FlowPair(flow, valid & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))
+
+    def _step(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """From a frame of the film to its next: the flow, and where it can be trusted."""
+        flow = read_flo(self._flow[index])
+        known = ~np.isnan(flow).any(axis=2)
+        mask = self._occlusions / self._frames[index].name
+        if mask.is_file():
+            known &= read_image(mask)[..., 0] < 128
+        flow = np.nan_to_num(flow)
+        known &= ~motion_boundary_mask(flow)
+        if (flow.shape[1], flow.shape[0]) != self.size:
+            scale = np.array([self.size[0] / flow.shape[1], self.size[1] / flow.shape[0]], np.float32)
+            flow = np.asarray(cv2.resize(flow, self.size, interpolation=cv2.INTER_LINEAR) * scale, np.float32)
+            shrunk = cv2.resize(known.astype(np.float32), self.size, interpolation=cv2.INTER_AREA)
+            known = np.asarray(shrunk > 0.999)
+        return np.asarray(flow, np.float32), known
+
+
+def sintel_clips(folders: Sequence[str | Path], height: int | None, max_frames: int | None) -> list[ClipSource]:
+    """`open_sintel` for several folders."""
+    return [clip for folder in folders for clip in open_sintel(folder, height=height, max_frames=max_frames)]

@@ -1,0 +1,280 @@
+"""How steady methods are on a clip: one pass over its frames, in which all rows share the source's flow.
+
+The pass keeps only the last few frames of each row, so that memory does not grow with the clip's length.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ...common.files import InputError
+from ...common.progress import Progress
+from ...video.flow import FlowPair
+from ...video.temporal import SHIFTS, box_blur, drift, extended, is_cut, pair_error, shift_errors
+from ..record import JUDGED, Clip, Method, Row, Style, Temporal
+from .clips import ClipSource, Frame, resize
+
+Stylize = Callable[[Frame], Frame]
+Judge = Callable[[Frame, Mapping[str, Frame]], Mapping[str, Mapping[str, float | None]]]
+"""Called with the source frame and each row's frame of it; gives each row's figures by their names in `JUDGED`."""
+Size = tuple[int, int]
+"""Width and height, px."""
+
+IDENTITY = "identity"
+SHORT, LONG = 1, 5
+_STYLE_EVERY = 10
+_MOMENT_FRAMES = 3
+_STILL_FRAMES = 25
+_STILL_NOISE = 2 / 255
+_NO_STYLE = "no style image for this method (--style), or the source has the style already"
+_LEAST_SIDE = 16
+"""Of a frame that can be moved by a few pixels and still be compared, px."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Three consecutive frames of a clip at which a method is least steady, for the pictures.
+
+    Attributes:
+        start: index of the first of the three.
+        worst: the method whose error exceeds the source's own most there.
+        frames: each row's three frames, (H, W, 3) uint8 RGB; identity first, controls made from a method left out.
+        pairs: the motion from the first to the second and from the second to the third.
+    """
+
+    start: int
+    worst: str
+    frames: dict[str, list[Frame]]
+    pairs: list[FlowPair]
+
+
+def controls_of(method: str) -> list[Method]:
+    """The control rows made from a method's video: blur and still."""
+    return [
+        Method(f"{method} (blur)", "control", control="blur", of=method),
+        Method(f"{method} (still)", "control", control="still", of=method),
+    ]
+
+
+def measure_clip(
+    clip: ClipSource,
+    methods: Mapping[str, Stylize],
+    *,
+    judge: Judge | None = None,
+    absent: Mapping[str, str] | None = None,
+    fixed_sizes: Mapping[str, Size | None] | None = None,
+    every: int = 1,
+    progress: Progress | None = None,
+) -> tuple[Clip, Moment | None]:
+    """Measure temporal error, style where it can be judged, and shift error of methods and their controls on a clip.
+
+    Args:
+        clip: the clip.
+        methods: each method by its name; called once for each frame, in order.
+        judge: gives the figures of `JUDGED`.
+        absent: why figures of `JUDGED` or the shift error cannot be had.
+        fixed_sizes: the methods whose shift error is measured, on the first frame; each with the size that its frames
+            must have, to which the frame is brought first, or None for the clip's.
+        every: take only every so many-th frame as the earlier one of a pair.
+        progress: see `Progress`; told after each frame.
+
+    Returns:
+        The clip's figures, and its moment for the pictures (None when it has not three frames without a cut).
+
+    Raises:
+        ValueError: a method gives back another size than it got.
+        InputError: the clip has no frames, or a method refuses one.
+    """
+    measured = _Pass(clip, methods, every)
+    for source in clip:
+        current = measured.take(source)
+        measured.measure_pairs()
+        if measured.count == 1:
+            measured.measure_shifts(source, fixed_sizes or {})
+        if judge is not None and (measured.count - 1) % _STYLE_EVERY == 0:
+            measured.note_style(judge(source, current))
+        if progress is not None:
+            progress(f"steadiness and style on {clip.name}", measured.count, clip.expected_frames)
+    if measured.count == 0:
+        raise InputError(f"'{clip.name}' has no frames: give another clip")
+    moment = measured.moment()
+    result = Clip(
+        name=clip.name,
+        width=clip.size[0],
+        height=clip.size[1],
+        frames=measured.count,
+        frame_rate=clip.frame_rate,
+        flow_source=clip.flow_source,
+        cuts=measured.shots[-1],
+        rows=measured.rows(absent or {}),
+        notes=list(clip.notes),
+        moment=moment.start if moment else None,
+    )
+    return result, moment
+
+
+@dataclass
+class _Track:
+    """What is kept of one row: its last frames, and its figures so far."""
+
+    last: deque[Frame] = field(default_factory=lambda: deque(maxlen=LONG + 1))
+    errors: dict[int, list[float]] = field(default_factory=lambda: {SHORT: [], LONG: []})
+    figures: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in JUDGED})
+    judged: int = 0
+    shift: list[float] | None = None
+
+
+@dataclass
+class _Pairs:
+    """The pairs measured so far at one interval, the same for every row."""
+
+    starts: list[int] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
+
+
+class _Pass:
+    """One pass over a clip: take a frame, measure the pairs that it completes, and so on; then read off the rows."""
+
+    def __init__(self, clip: ClipSource, methods: Mapping[str, Stylize], every: int) -> None:
+        self._clip = clip
+        self._methods = methods
+        self._every = every
+        names = [row for name in methods for row in (name, *(control.name for control in controls_of(name)))]
+        self._tracks = {row: _Track() for row in (IDENTITY, *names)}
+        self._pairs = {SHORT: _Pairs(), LONG: _Pairs()}
+        self._first: dict[str, Frame] = {}
+        self._best: tuple[float, Moment] | None = None
+        self.count = 0
+        # Which shot each of the last frames belongs to: a cut begins another one.
+        self.shots: deque[int] = deque(maxlen=LONG + 1)
+
+    def take(self, source: Frame) -> dict[str, Frame]:
+        """Stylize the next frame; returns each row's frame."""
+        current = {IDENTITY: source}
+        for name, stylize in self._methods.items():
+            stylized = stylize(source)
+            if stylized.shape != source.shape:
+                raise ValueError(f"'{name}' gave back {stylized.shape} for a frame of {source.shape}")
+            blur, still = (control.name for control in controls_of(name))
+            current |= {name: stylized, blur: box_blur(stylized), still: self._first.setdefault(name, stylized)}
+        before = self._tracks[IDENTITY].last
+        self.shots.append(self.shots[-1] + is_cut(before[-1], source) if before else 0)
+        for row, frame in current.items():
+            self._tracks[row].last.append(frame)
+        self.count += 1
+        return current
+
+    def measure_pairs(self) -> None:
+        """Measure every row on the pairs whose later frame is the last one taken."""
+        sources = self._tracks[IDENTITY].last
+        for interval, pairs in self._pairs.items():
+            start = self.count - 1 - interval
+            if start < 0 or start % self._every or self.shots[-1 - interval] != self.shots[-1]:
+                continue
+            pair = self._clip.pair(start, interval, sources[-1 - interval], sources[-1])
+            if not pair.valid.any():
+                continue
+            pairs.starts.append(start)
+            pairs.shares.append(float(pair.valid.mean()))
+            for track in self._tracks.values():
+                track.errors[interval].append(pair_error(track.last[-1 - interval], track.last[-1], pair))
+            if interval == SHORT:
+                self._consider_moment(pair)
+
+    def _consider_moment(self, pair: FlowPair) -> None:
+        """Keep the last three frames if a method's error exceeds the source's own by more than at any time before."""
+        if self.count < _MOMENT_FRAMES or self.shots[-_MOMENT_FRAMES] != self.shots[-1]:
+            return
+        latest = {name: self._tracks[name].errors[SHORT][-1] for name in (IDENTITY, *self._methods)}
+        worst = max(latest, key=lambda name: latest[name] if name != IDENTITY else -1.0)
+        excess = latest[worst] - latest[IDENTITY]
+        if self._best is None or excess > self._best[0]:
+            start = self.count - _MOMENT_FRAMES
+            frames = {name: list(self._tracks[name].last)[-_MOMENT_FRAMES:] for name in latest}
+            before = self._clip.pair(start, SHORT, *frames[IDENTITY][:2])
+            self._best = excess, Moment(start, worst, frames, [before, pair])
+
+    def moment(self) -> Moment | None:
+        """The moment found, if there was one."""
+        return self._best[1] if self._best else None
+
+    def measure_shifts(self, source: Frame, sizes: Mapping[str, Size | None]) -> None:
+        """Measure the shift error of methods on one frame; sizes are those that their frames must have."""
+        for name, size in sizes.items():
+            frame = resize(source, size or self._clip.size)
+            height, width = frame.shape[:2]
+            if min(height, width) >= _LEAST_SIDE:
+                self._tracks[name].shift = shift_errors(self._methods[name], extended(frame), SHIFTS, (width, height))
+
+    def note_style(self, scores: Mapping[str, Mapping[str, float | None]]) -> None:
+        """Keep each row's figures of one frame."""
+        for row, figures in scores.items():
+            track = self._tracks[row]
+            track.judged += 1
+            for name, value in figures.items():
+                track.figures[name] += [] if value is None else [value]
+
+    def rows(self, absent: Mapping[str, str]) -> list[Row]:
+        """The figures of every row."""
+        return [self._row(name, track, absent) for name, track in self._tracks.items()]
+
+    def _row(self, name: str, track: _Track, known: Mapping[str, str]) -> Row:
+        short, long = self._temporal(track, SHORT), self._temporal(track, LONG)
+        absent = {
+            key: f"no two frames {interval} apart without a cut between them ({self.count} frames)"
+            for key, interval, found in (("short", SHORT, short), ("long", LONG, long))
+            if found is None
+        }
+        means = {figure: _mean(values) for figure, values in track.figures.items()}
+        for figure in (figure for figure, mean in means.items() if mean is None):
+            by_itself = "the frames are their own mirror image" if figure == "content" else _NO_STYLE
+            absent[figure] = known.get(figure, by_itself)
+        if name in self._methods and track.shift is None:
+            absent["shift"] = known.get("shift", f"the frames have a side of less than {_LEAST_SIDE} px")
+        style = Style(frames=track.judged, **means) if track.judged else None
+        return Row(name, short, long, style, absent, track.shift)
+
+    def _temporal(self, track: _Track, interval: int) -> Temporal | None:
+        errors, pairs = track.errors[interval], self._pairs[interval]
+        if not errors:
+            return None
+        value, own = (float(np.sqrt(np.mean(e))) for e in (errors, self._tracks[IDENTITY].errors[interval]))
+        return Temporal(
+            interval=interval,
+            value=value,
+            excess=value - own,
+            pairs=len(errors),
+            mask_share=float(np.mean(pairs.shares)),
+            flow_source=self._clip.flow_source,
+            starts=pairs.starts,
+            per_pair=errors,
+        )
+
+
+def _mean(values: list[float]) -> float | None:
+    return float(np.mean(values)) if values else None
+
+
+def measure_drift(frame: Frame, methods: Mapping[str, Stylize]) -> dict[str, float]:
+    """Drift of each method on a clip that stands still.
+
+    The clip is one frame repeated 25 times with a camera's noise (Gaussian, standard deviation 2/255, seeded);
+    without noise a method that has no memory would drift by nothing.
+
+    Args:
+        frame: (H, W, 3) uint8 RGB.
+        methods: each method by its name.
+
+    Returns:
+        Drift by method, identity included.
+    """
+    noise = np.random.default_rng(0)
+    still = [
+        np.clip(np.rint(frame + noise.normal(0, 255 * _STILL_NOISE, frame.shape)), 0, 255).astype(np.uint8)
+        for _ in range(_STILL_FRAMES)
+    ]
+    return {IDENTITY: drift(still)} | {
+        name: drift([stylize(one) for one in still]) for name, stylize in methods.items()
+    }

@@ -1,0 +1,78 @@
+"""Latency of one method with several numbers of threads: what a second core buys.
+
+The counts take turns, round by round, each in a process of its own, for the reason that the sizes of `growth.py` do.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...common.progress import Progress
+from ..record import ThreadPoint, ThreadScaling
+from .latency import SETTLE_S, WARM_UP_AT_START, WARM_UP_EACH_ROUND, MethodProcess, Subject, spread_of
+
+ROUNDS = 5
+
+
+def measure_threads(
+    subject: Subject,
+    frames: Sequence[NDArray[np.uint8]],
+    folder: Path,
+    *,
+    counts: Sequence[int],
+    seconds: float = 3,
+    at_least: int = 20,
+    progress: Progress | None = None,
+) -> ThreadScaling:
+    """Measure one method with several numbers of threads.
+
+    With each count at least `at_least` frames and at least `seconds` are timed, a fifth of both in each of five rounds.
+
+    Args:
+        subject: the method.
+        frames: a few real frames, each (H, W, 3) uint8 RGB, all of one size.
+        folder: an existing folder for temporary files.
+        counts: numbers of threads for the engine, each once.
+        seconds: least time of inference with each count.
+        at_least: least number of frames with each count.
+        progress: see `Progress`.
+
+    Returns:
+        The figures, in the order of the counts.
+
+    Raises:
+        InputError: the method cannot be opened or its process ended.
+    """
+    tell = progress or (lambda stage, done, total: None)
+    stills = folder / "threads.npy"
+    np.save(stills, np.stack(frames))
+    rounds: dict[int, list[list[float]]] = {count: [] for count in counts}
+    chunk = {"frames": -(-at_least // ROUNDS), "seconds": seconds / ROUNDS}
+    with ExitStack() as stack:
+        processes = {count: stack.enter_context(MethodProcess(subject)) for count in counts}
+        for count, process in processes.items():
+            process.ask("open", kind=subject.kind, file=subject.file, threads=count, frames=str(stills))
+        for number in range(ROUNDS):
+            for done, (count, process) in enumerate(processes.items()):
+                tell(f"threads of {subject.name}", number * len(counts) + done, ROUNDS * len(counts))
+                time.sleep(SETTLE_S)
+                warm_up = WARM_UP_EACH_ROUND + (WARM_UP_AT_START if number == 0 else 0)
+                rounds[count].append(process.ask("time", warm_up=warm_up, **chunk)["ms"])
+        peaks = {count: process.ask("memory")["peak_mib"] for count, process in processes.items()}
+    height, width = frames[0].shape[:2]
+    points = [
+        ThreadPoint(
+            threads=count,
+            frames=sum(map(len, rounds[count])),
+            median_ms=float(np.median(np.concatenate(rounds[count]))),
+            rounds_ms=rounds[count],
+            spread=spread_of(rounds[count]),
+            peak_memory_mib=peaks[count],
+        )
+        for count in counts
+    ]
+    return ThreadScaling(subject.name, width, height, points)

@@ -1,0 +1,239 @@
+"""`--device adb[:SERIAL]`: latency on an Android phone, by `adb` and LiteRT's own `benchmark_model`.
+
+The tool is the user's: https://ai.google.dev/edge/litert/models/measurement says where it is to be had. It gives back
+no frames, so that temporal error and style have to be measured elsewhere. Not run on a phone by us: its output is
+parsed as published logs show it.
+"""
+
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ... import __version__
+from ...common.files import InputError, sha256_of
+from ...common.machine import Device
+from ...runtimes.registry import read_metadata, resolve
+from ..measure.latency import DEADLINE_MS
+from ..record import JUDGED, Latency, Method, Report, summarize
+from ..report.write import now
+
+_FOLDER = "/data/local/tmp/steadystyle"
+_ABSENT = "benchmark_model gives back no frames: measure it on another device too (--device local)"
+_NUMBER = r"([\d.]+(?:e[+-]?\d+)?)"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What benchmark_model prints of its timed runs.
+
+    Attributes:
+        frames: number of runs.
+        median_ms: median.
+        p95_ms: 95th percentile.
+        warm_up: number of runs before them.
+        memory_mib: growth of its memory until the end, None where it prints none.
+    """
+
+    frames: int
+    median_ms: float
+    p95_ms: float
+    warm_up: int
+    memory_mib: float | None
+
+
+def parse_benchmark_model(text: str) -> Timing:
+    """Read benchmark_model's output: the last line of counts is the timed runs', the one before the warm-up's.
+
+    Raises:
+        InputError: there is no median in it.
+    """
+    counts = re.findall(r"count=(\d+)(.*)", text)
+    found = re.search(rf"median={_NUMBER} p95={_NUMBER}", counts[-1][1]) if counts else None
+    if found is None:
+        reason = "its version prints no median: get a newer one" if counts else _last_line(text) or "it printed nothing"
+        raise InputError(f"benchmark_model gave no figures ({reason})")
+    memory = re.search(rf"Memory footprint delta from the start of the tool \(MB\): init=\S+ overall={_NUMBER}", text)
+    return Timing(
+        frames=int(counts[-1][0]),
+        median_ms=float(found[1]) / 1000,
+        p95_ms=float(found[2]) / 1000,
+        warm_up=sum(int(count) for count, _ in counts[:-1]),
+        memory_mib=float(memory[1]) if memory else None,
+    )
+
+
+def benchmark_over_adb(
+    device: str,
+    artifacts: Sequence[str],
+    tool: Path | None,
+    *,
+    threads: int,
+    seconds: float,
+    frames: int = 100,
+    command: str = "",
+    tell: Callable[[str], None] | None = None,
+) -> Report:
+    """Time artifacts on a phone.
+
+    Args:
+        device: ``adb`` or ``adb:SERIAL``.
+        artifacts: ``.tflite`` files; any other is a hole in the report.
+        tool: benchmark_model for the phone.
+        threads: of its interpreter.
+        seconds: least time of inference for each.
+        frames: least number of runs for each.
+        command: the command line, for the record.
+        tell: told what is being done.
+
+    Returns:
+        A report with latency only.
+
+    Raises:
+        InputError: no tool, no adb, no phone, or none of the artifacts could be timed.
+    """
+    if tool is None or not tool.is_file():
+        raise InputError(f"{device} needs LiteRT's benchmark_model for the phone: give its file (--benchmark-model)")
+    phone = _Phone(device)
+    described = phone.describe()
+    phone.run("shell", f"mkdir -p {_FOLDER}")
+    phone.run("push", str(tool), f"{_FOLDER}/benchmark_model")
+    phone.run("shell", f"chmod 755 {_FOLDER}/benchmark_model")
+    methods, latency, holes, notes = [], list[Latency](), list[str](), list[str]()
+    try:
+        for artifact in artifacts:
+            (tell or (lambda what: None))(f"measuring {artifact} on {device}")
+            try:
+                method, row, timing = _time(phone, artifact, threads, seconds, frames)
+            except InputError as error:
+                holes.append(str(error) if str(error).startswith(device) else f"{device}: {error}")
+                continue
+            first = latency[0] if latency else row
+            ratio = row.median_ms / first.median_ms
+            methods.append(method)
+            latency.append(replace(row, reference=first.method, ratio=ratio, ratio_low=ratio, ratio_high=ratio))
+            notes.append(f"{device}: the 95th percentile of {method.name} is {timing.p95_ms:.2f} ms.")
+    finally:
+        phone.call("shell", f"rm -rf {_FOLDER}")
+    if not latency:
+        raise InputError(holes[0] if holes else f"{device} runs .tflite artifacts: give one")
+    return Report(
+        kind="benchmark",
+        command=command,
+        date=now(),
+        version=__version__,
+        device=described,
+        other_devices=[],
+        settings={"threads": threads, "least seconds of latency": seconds, "least frames of latency": frames},
+        methods=methods,
+        clips=[],
+        drift={},
+        latency=latency,
+        summary=summarize([], {}, [method.name for method in methods]),
+        absent=dict.fromkeys(("short", "long", *JUDGED, "shift", "drift"), _ABSENT),
+        holes=holes,
+        notes=notes,
+        pictures=[],
+    )
+
+
+def _time(phone: "_Phone", artifact: str, threads: int, seconds: float, frames: int) -> tuple[Method, Latency, Timing]:
+    path, _ = resolve(artifact)
+    if path.suffix.lower() != ".tflite":
+        raise InputError(f"'{path.name}' is no .tflite file, which is all that benchmark_model runs: export one")
+    metadata = read_metadata(path)
+    if metadata.width is None or metadata.height is None:
+        raise InputError(f"'{path.name}' has no size of its own: export it with --size")
+    there = f"{_FOLDER}/{path.name}"
+    phone.run("push", str(path), there)
+    output = phone.run(
+        "shell",
+        f"{_FOLDER}/benchmark_model --graph={shlex.quote(there)} --num_threads={threads} --num_runs={frames} "
+        f"--min_secs={seconds:g} --max_secs={max(150.0, 4 * seconds):g} 2>&1",
+    )
+    timing = parse_benchmark_model(output)
+    method = Method(
+        path.stem,
+        "artifact",
+        file=path.name,
+        sha256=sha256_of(path),
+        bytes=path.stat().st_size,
+        engine="LiteRT benchmark_model",
+        metadata=asdict(metadata),
+    )
+    row = Latency(
+        method=path.stem,
+        device=phone.name,
+        engine="LiteRT benchmark_model",
+        width=metadata.width,
+        height=metadata.height,
+        threads=threads,
+        warm_up_frames=timing.warm_up,
+        frames=timing.frames,
+        median_ms=timing.median_ms,
+        p90_ms=None,
+        p99_ms=None,
+        deadline_ms=DEADLINE_MS,
+        over_deadline=None,
+        reference=path.stem,
+        ratio=1.0,
+        ratio_low=1.0,
+        ratio_high=1.0,
+        rounds_ms=[],
+        spread=None,
+        end_to_end=None,
+        peak_memory_mib=timing.memory_mib,
+        memory_before_mib=None,
+        memory_frames=timing.frames + timing.warm_up,
+    )
+    return method, row, timing
+
+
+class _Phone:
+    """A phone behind `adb`, its failures turned into sentences."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        serial = name.partition(":")[2]
+        self._adb = ["adb", *(["-s", serial] if serial else [])]
+        if shutil.which("adb") is None:
+            raise InputError(f"{name} needs adb, which is not here: install Android's platform tools")
+
+    def call(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run adb."""
+        return subprocess.run(
+            [*self._adb, *arguments], capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL
+        )
+
+    def run(self, *arguments: str) -> str:
+        """Run adb, which must succeed, and give what it prints."""
+        done = self.call(*arguments)
+        if done.returncode != 0:
+            reason = _last_line(done.stderr) or _last_line(done.stdout) or f"exit code {done.returncode}"
+            raise InputError(f"{self.name}: adb {arguments[0]} failed ({reason}): check `adb devices`")
+        return done.stdout
+
+    def describe(self) -> Device:
+        """What the phone says of itself."""
+        names = ("ro.product.manufacturer", "ro.product.model", "ro.soc.model", "ro.build.version.release")
+        maker, model, chip, version = (self.run("shell", f"getprop {name}").strip() for name in names)
+        cores = self.run("shell", "nproc").strip()
+        memory = re.search(r"MemTotal:\s+(\d+) kB", self.run("shell", "cat /proc/meminfo"))
+        return Device(
+            name=self.name,
+            system=f"Android {version}",
+            processor=" ".join(part for part in (maker, model, chip) if part) or "unknown",
+            cores=int(cores) if cores.isdigit() else 1,
+            memory_gib=round(int(memory[1]) / 2**20, 1) if memory else None,
+            python=None,
+            versions={},
+            commit=None,
+            load_average=None,
+        )
+
+
+def _last_line(text: str) -> str:
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

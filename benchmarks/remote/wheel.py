@@ -1,0 +1,57 @@
+"""The running package as a wheel, for a device that has not got it: from a checkout as well as from an installation."""
+
+import base64
+import hashlib
+import zipfile
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+from ... import __version__
+
+_PACKAGE = Path(__file__).resolve().parents[2]
+_ROOMS = ("benchmarks", "demo", "export", "runtimes", "train", "video")
+_ENDINGS = {".py", ".json", ".yaml", ".md", ".onnx", ".safetensors"}
+
+
+def write_wheel(folder: Path) -> Path:
+    """Write the package as a wheel.
+
+    Args:
+        folder: where to; it exists.
+
+    Returns:
+        The file. Its dependencies are those that this installation names; a package that is run without being
+        installed names none.
+    """
+    try:
+        metadata = distribution("steadystyle").read_text("METADATA")
+    except PackageNotFoundError:
+        metadata = None
+    metadata = metadata or f"Metadata-Version: 2.1\nName: steadystyle\nVersion: {__version__}\n"
+    about = f"steadystyle-{__version__}.dist-info"
+    wheel = folder / f"steadystyle-{__version__}-py3-none-any.whl"
+    record = []
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+
+        def add(name: str, content: bytes) -> None:
+            archive.writestr(name, content)
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode("ascii")
+            record.append(f"{name},sha256={digest},{len(content)}")
+
+        for file in _files():
+            add(f"steadystyle/{file.relative_to(_PACKAGE).as_posix()}", file.read_bytes())
+        add(f"{about}/METADATA", metadata.encode("utf-8"))
+        add(f"{about}/WHEEL", b"Wheel-Version: 1.0\nGenerator: steadystyle\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{about}/RECORD", "\n".join([*record, f"{about}/RECORD,,", ""]))
+    return wheel
+
+
+def _files() -> list[Path]:
+    # The root of a checkout holds more than the package: tests, runs, environments. A device that is measured needs no
+    # web page.
+    inside = [path for room in _ROOMS for path in (_PACKAGE / room).rglob("*") if not _is_of_page(path)]
+    return sorted(path for path in (*_PACKAGE.glob("*.py"), *inside) if path.is_file() and path.suffix in _ENDINGS)
+
+
+def _is_of_page(path: Path) -> bool:
+    return path.relative_to(_PACKAGE).parts[:3] in {("demo", "web", "page"), ("demo", "web", "dist")}

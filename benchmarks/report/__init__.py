@@ -1,0 +1,1 @@
+"""What a person sees of a record: tables, plots, pictures, the page; merging and limits."""

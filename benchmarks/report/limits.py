@@ -1,0 +1,157 @@
+"""`--fail-if`: figures that a report must not have, for automatic checks.
+
+The grammar, all of it::
+
+    expression = [METHOD ":"] FIGURE ("<" | "<=" | ">" | ">=") limit
+    limit      = NUMBER | [NUMBER "*"] REPORT
+
+FIGURE is a key of `FIGURES`. Without METHOD the expression holds for every method that is no control. REPORT is the
+report.json of an earlier run: each method is held against its own figure there, on the same device.
+"""
+
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...common.files import InputError
+from ...video.temporal import SHIFTS
+from ..record import Report, load_report
+
+_SUMMARY = {
+    "e_temporal": "short",
+    "e_temporal_long": "long",
+    "excess": "excess_short",
+    "excess_long": "excess_long",
+    "style": "score",
+    "content": "content",
+    "drift": "drift",
+    "style_own_size": "own_score",
+    "stroke": "stroke",
+    "colour": "colour",
+}
+_SHIFT = {f"shift_{shift}": number for number, shift in enumerate(SHIFTS)}
+_LATENCY = {
+    "latency_ms": "median_ms",
+    "p90_ms": "p90_ms",
+    "p99_ms": "p99_ms",
+    "over_deadline": "over_deadline",
+    "memory_mib": "peak_memory_mib",
+}
+FIGURES = (*_SUMMARY, *_SHIFT, *_LATENCY)
+"""What can be asked: means over the clips, and latency and memory of each device."""
+
+_SIGNS: Mapping[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_EXPRESSION = re.compile(r"(?:(?P<method>.+):)?\s*(?P<figure>\w+)\s*(?P<sign><=|>=|<|>)\s*(?P<limit>[^<>=].*)")
+
+
+@dataclass(frozen=True)
+class Floor:
+    """One `--fail-if`.
+
+    Attributes:
+        text: as it was given.
+        method: the method that it is about, None for all that are no controls.
+        figure: a key of `FIGURES`.
+        sign: one of ``<``, ``<=``, ``>``, ``>=``; the floor is broken where the comparison holds.
+        limit: the number compared with, or the factor to the baseline's figure.
+        baseline: the earlier report, None for a plain number.
+    """
+
+    text: str
+    method: str | None
+    figure: str
+    sign: str
+    limit: float
+    baseline: Report | None
+
+
+def parse_floor(text: str) -> Floor:
+    """Read an expression, and the report that it names.
+
+    Args:
+        text: for example ``e_temporal>1.1*baseline.json``, ``great-wave:style>0.2``, ``latency_ms>40``.
+
+    Raises:
+        InputError: it does not follow the grammar, or names no report that can be read.
+    """
+    found = _EXPRESSION.fullmatch(text.strip())
+    if found is None or found["figure"] not in FIGURES:
+        raise InputError(
+            f"--fail-if '{text}' cannot be read: give FIGURE>LIMIT or METHOD:FIGURE>LIMIT, the sign one of "
+            f"{' '.join(_SIGNS)}, the figure one of {', '.join(FIGURES)}, the limit a number, REPORT.json or "
+            "NUMBER*REPORT.json"
+        )
+    limit, baseline = _parse_limit(found["limit"].strip(), text)
+    return Floor(text, found["method"], found["figure"], found["sign"], limit, baseline)
+
+
+def _parse_limit(limit: str, text: str) -> tuple[float, Report | None]:
+    number = _number(limit)
+    if number is None:
+        factor, star, file = limit.partition("*")
+        number, file = (_number(factor), file.strip()) if star else (1.0, limit)
+        if number is not None:
+            return number, load_report(Path(file))
+    if number is None or not math.isfinite(number):
+        raise InputError(
+            f"--fail-if '{text}' has no number where '{limit}' is: give for example 0.05 or 1.1*REPORT.json"
+        )
+    return number, None
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def broken_floors(floors: Sequence[Floor], report: Report) -> list[str]:
+    """One sentence for each figure of a report that breaks a floor, and for each that is asked for and absent."""
+    sentences = []
+    for floor in floors:
+        methods = [floor.method] if floor.method else [method.name for method in report.methods if not method.control]
+        for method in methods:
+            sentences += _break(floor, method, report)
+    return sentences
+
+
+def _break(floor: Floor, method: str, report: Report) -> list[str]:
+    values = _figures(report, floor.figure, method)
+    before = _figures(floor.baseline, floor.figure, method) if floor.baseline else {}
+    sentences = []
+    for device, value in (values or {"": None}).items():
+        what = f"{floor.figure} of {method}{f' on {device}' if device else ''}"
+        limit = floor.limit
+        if floor.baseline is not None:
+            base = before.get(device)
+            if base is None:
+                sentences.append(f"{what} is absent in the earlier report: --fail-if '{floor.text}' cannot be decided")
+                continue
+            limit *= base
+        if value is None:
+            sentences.append(f"{what} is absent: --fail-if '{floor.text}' cannot be decided")
+        elif _SIGNS[floor.sign](value, limit):
+            sentences.append(f"{what} is {value:.4g}, which is {floor.sign} {limit:.4g}: --fail-if '{floor.text}'")
+    return sentences
+
+
+def _figures(report: Report, figure: str, method: str) -> dict[str, float | None]:
+    """A method's figure by device; means over the clips have none. Empty where the method is not in the report."""
+    if figure in _LATENCY:
+        rows = [row for row in report.latency if row.method == method]
+        return {row.device: getattr(row, _LATENCY[figure]) for row in rows}
+    row = next((row for row in report.summary if row.method == method), None)
+    if row is None:
+        return {}
+    if figure in _SHIFT:
+        return {"": row.shift[_SHIFT[figure]] if row.shift else None}
+    return {"": getattr(row, _SUMMARY[figure])}

@@ -1,0 +1,187 @@
+"""Several reports in one: the same artifacts on several devices, or what was measured on different days."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
+
+from ... import __version__
+from ...common.files import InputError, made_folder
+from ...common.machine import Device
+from ..measure.steadiness import IDENTITY
+from ..record import Clip, Method, Report, load_report, summarize
+from .write import check_folder, now, write_report
+
+_SAME_CLIP = 0.05
+"""Of two clips that are called alike, the source's own error may differ by so much before they count as two."""
+
+
+def merge(files: Sequence[str | Path], *, out_dir: str | Path, command: str = "") -> Report:
+    """Read reports, merge them and write the one report; one that cannot be read is a hole in it.
+
+    Args:
+        files: report.json files, or the folders that they are in.
+        out_dir: folder for the report; created when missing.
+        command: the command line, for the record.
+
+    Returns:
+        The report as written.
+
+    Raises:
+        InputError: none can be read; nothing is written then.
+        OSError: writing fails.
+    """
+    folder = check_folder(out_dir)
+    reports, refusals = [], []
+    for file in map(Path, files):
+        try:
+            reports.append(load_report(file / "report.json" if file.is_dir() else file))
+        except InputError as error:
+            refusals.append(error)
+    if not reports:
+        raise refusals[0] if refusals else InputError("there is nothing to merge: give at least one report.json")
+    report = merge_reports(reports, holes=[str(error) for error in refusals], command=command)
+    with made_folder(folder):
+        return write_report(report, [None] * len(report.clips), folder)
+
+
+def merge_reports(reports: Sequence[Report], *, holes: Sequence[str] = (), command: str) -> Report:
+    """Merge reports; clips of the first come first, in their order.
+
+    Latency keeps every row, each with its device. Of a method that several reports have on the same clip the first
+    one's figures stay. Methods, clips or devices that are called alike and are not the same get names of their own.
+
+    Args:
+        reports: at least one.
+        holes: what could not be measured besides what the reports say themselves.
+        command: for the record.
+    """
+    merged, *others = _with_own_devices(reports)
+    merged = dataclasses.replace(merged, command=command, date=now(), version=__version__, pictures=[])
+    for report in others:
+        merged = _merge_two(merged, _with_own_methods(report, merged))
+    return dataclasses.replace(
+        merged,
+        summary=summarize(merged.clips, merged.drift, [method.name for method in merged.methods]),
+        holes=[*merged.holes, *holes],
+    )
+
+
+def rename(
+    report: Report, *, devices: Mapping[str, str] | None = None, methods: Mapping[str, str] | None = None
+) -> Report:
+    """Call devices and methods of a report by other names, wherever they are named."""
+
+    def device(name: str) -> str:
+        return (devices or {}).get(name, name)
+
+    def method(name: str) -> str:
+        return (methods or {}).get(name, name)
+
+    def renamed(one: Method) -> Method:
+        return dataclasses.replace(one, name=method(one.name), of=method(one.of) if one.of else None)
+
+    return dataclasses.replace(
+        report,
+        device=dataclasses.replace(report.device, name=device(report.device.name)),
+        other_devices=[dataclasses.replace(other, name=device(other.name)) for other in report.other_devices],
+        methods=[renamed(one) for one in report.methods],
+        clips=[
+            dataclasses.replace(clip, rows=[dataclasses.replace(row, method=method(row.method)) for row in clip.rows])
+            for clip in report.clips
+        ],
+        drift={method(name): value for name, value in report.drift.items()},
+        latency=[
+            dataclasses.replace(
+                row, device=device(row.device), method=method(row.method), reference=method(row.reference)
+            )
+            for row in report.latency
+        ],
+        summary=[dataclasses.replace(row, method=method(row.method)) for row in report.summary],
+    )
+
+
+def _with_own_devices(reports: Sequence[Report]) -> list[Report]:
+    names = [device.name for report in reports for device in _devices(report)]
+    taken: set[str] = set()
+    renamed = []
+    for report in reports:
+        own = {}
+        for device in _devices(report):
+            alone = names.count(device.name) == 1
+            own[device.name] = _free(device.name if alone else f"{device.name} ({device.processor})", taken)
+            taken.add(own[device.name])
+        renamed.append(rename(report, devices=own))
+    return renamed
+
+
+def _devices(report: Report) -> list[Device]:
+    return [report.device, *report.other_devices]
+
+
+def _free(name: str, taken: set[str]) -> str:
+    return next(choice for number in count(1) if (choice := name if number == 1 else f"{name} #{number}") not in taken)
+
+
+def _with_own_methods(report: Report, merged: Report) -> Report:
+    """Give a method another name where the merged report has another file under its name."""
+    files = {method.name: method.sha256 for method in merged.methods}
+    taken, names = set(files), {}
+    for method in report.methods:
+        if method.control is None and files.get(method.name, method.sha256) != method.sha256:
+            names[method.name] = _free(f"{method.name}, {report.device.name}", taken)
+        elif method.of in names:
+            names[method.name] = method.name.replace(method.of, names[method.of], 1)
+    return rename(report, methods=names)
+
+
+def _merge_two(merged: Report, report: Report) -> Report:
+    first = report.device.name
+    known = {method.name for method in merged.methods}
+    other_settings = {
+        f"{first}: {name}": value
+        for name, value in report.settings.items()
+        if merged.settings.get(name, value) != value or name not in merged.settings
+    }
+    return dataclasses.replace(
+        merged,
+        kind="benchmark" if "benchmark" in (merged.kind, report.kind) else "compare",
+        other_devices=[*merged.other_devices, *_devices(report)],
+        settings=merged.settings | other_settings,
+        methods=[*merged.methods, *(method for method in report.methods if method.name not in known)],
+        clips=_merge_clips(merged.clips, report.clips, first),
+        drift=report.drift | merged.drift,
+        latency=[*merged.latency, *report.latency],
+        # Only what is missing in both is missing throughout.
+        absent={name: reason for name, reason in merged.absent.items() if name in report.absent},
+        holes=[*merged.holes, *report.holes],
+        notes=list(dict.fromkeys([*merged.notes, *report.notes])),
+    )
+
+
+def _merge_clips(merged: Sequence[Clip], more: Sequence[Clip], device: str) -> list[Clip]:
+    clips = list(merged)
+    for clip in more:
+        place = next((index for index, other in enumerate(clips) if _same(clip, other)), None)
+        if place is None:
+            taken = {other.name for other in clips}
+            name = clip.name if clip.name not in taken else _free(f"{clip.name}, {device}", taken)
+            # Its pictures stayed with its own report.
+            clips.append(dataclasses.replace(clip, name=name, moment=None))
+        else:
+            known = {row.method for row in clips[place].rows}
+            new = [row for row in clip.rows if row.method not in known]
+            notes = list(dict.fromkeys([*clips[place].notes, *clip.notes]))
+            clips[place] = dataclasses.replace(clips[place], rows=[*clips[place].rows, *new], notes=notes)
+    return clips
+
+
+def _same(one: Clip, other: Clip) -> bool:
+    """Whether two clips are the same, so far as their figures tell."""
+    if any(getattr(one, key) != getattr(other, key) for key in ("name", "width", "height", "frames", "flow_source")):
+        return False
+    errors = [
+        next((row.short.value for row in clip.rows if row.method == IDENTITY and row.short), 0.0)
+        for clip in (one, other)
+    ]
+    return max(errors) - min(errors) <= _SAME_CLIP * max(errors)

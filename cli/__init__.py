@@ -1,0 +1,91 @@
+"""The command line: parse, call, print.
+
+Each command imports what it needs in its own body, so that `steadystyle --help` is quick and a machine with one engine
+runs what it can. Results go to stdout (a table, or JSON with `--json`); progress, notes and errors go to stderr.
+"""
+
+import os
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from .. import __version__
+from . import demo, doctor, make, measure, run
+from .terminal import complain, explain, note
+
+app = typer.Typer(
+    name="steadystyle",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave the process with its exit code.
+
+    0 only on success; 2 for bad usage or input, in one sentence on stderr; 130 after Ctrl-C; 1 for a defect of ours.
+
+    Args:
+        arguments: the words after the program's name; None takes the process's own.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    signal.signal(signal.SIGTERM, _leave)  # so that temporary files are removed as on Ctrl-C
+    warnings.showwarning = _show_warning
+    try:
+        result = app(arguments, prog_name="steadystyle", standalone_mode=False, obj=arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output (`| head`) has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more when it leaves
+        sys.exit(1)
+    except Exception as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
+        code, sentence = explain(error, arguments)
+        if sentence:  # a bare `steadystyle` has printed its help
+            complain(sentence)
+        sys.exit(code)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: object = None,
+    line: str | None = None,
+) -> None:
+    """What concerns a user is one sentence, like all else that is said; other warnings are as ever."""
+    if category.__name__ == "RenamedModelWarning":  # by name: the engines' room is imported by commands that need it
+        return note(str(message))
+    print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=sys.stderr)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(128 + number)
+
+
+@app.callback()
+def steadystyle(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_print_version)] = False,
+) -> None:
+    """Turn a painting into a fast video filter that stays steady from frame to frame."""
+
+
+app.add_typer(demo.app, name="demo")
+for group in (run, make, measure, doctor):
+    app.add_typer(group.app)

@@ -1,0 +1,197 @@
+"""`train` and `export`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from .options import Debug, Json, LossNetworkFile, key_and_value, parse_size
+from .terminal import note, print_json, print_table, progress
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: steadystyle train --style wave.jpg --clips clips/ --photos photos/ -o runs/wave")
+def train(
+    style: Annotated[Path, typer.Option(help="The painting: an image file.")],
+    clips: Annotated[Path | None, typer.Option(help="Folder of video clips to train on.")] = None,
+    photos: Annotated[Path | None, typer.Option(help="Folder of photographs to train on.")] = None,
+    recipe: Annotated[
+        str, typer.Option(help="A recipe's name (paint, huang2017, johnson2016, edge), or a .yaml file.")
+    ] = "paint",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The run's folder; without it runs/ and the style's name.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name; without it the folder's.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps in all, in place of the recipe's.")] = None,
+    stroke: Annotated[float | None, typer.Option(help="Size of the strokes, 0.75 to 2; 1 is the recipe's.")] = None,
+    values: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Another recipe value; may be repeated.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that the folder holds.")] = False,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Start from these weights: a bundled name or .safetensors; without it the nearest bundled style.",
+        ),
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(min=0.1, help="Time to train, in place of steps; the schedule is stretched over it.")
+    ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Learn from this network (recipe edge): a bundled name or .safetensors."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto (CUDA when there is one), cpu or cuda.")] = "auto",
+    loss_network: LossNetworkFile = None,
+    loss_network_input: Annotated[
+        Literal["caffe", "torchvision"] | None,
+        typer.Option(help="What the weights want, when their file does not say."),
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder that keeps the clips' optical flow; without it the run's folder.")
+    ] = None,
+    download_loss_network: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Fetch torchvision's VGG-16 (528 MB) into this folder, once.")
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a stylizing network from one painting.
+
+    Needs clips, photos or both, and VGG weights for the losses (recipe paint: VGG-16 to relu4_3 or deeper). Ctrl-C
+    saves and leaves; --resume goes on from there, on the CPU bit for bit. TensorBoard reads the run's folder; its
+    previews/ shows how the style comes.
+    """
+    from ..runtimes.registry import bundled_models, find_checkpoint
+    from ..train.loss.network import download_loss_network as download
+    from ..train.loss.network import load_loss_network
+    from ..train.nearest import nearest_style
+    from ..train.recipes import load_recipe
+    from ..train.trainer import StepReport
+    from ..train.trainer import train as run_training
+    from ..video.images import read_image
+
+    overrides = dict(key_and_value(item) for item in values or [])
+    if steps is not None:
+        overrides["steps"] = str(steps)
+    if stroke is not None:
+        overrides["stroke"] = str(stroke)
+    chosen = load_recipe(recipe, overrides)
+    weights = download(download_loss_network) if download_loss_network is not None else loss_network
+    judge = load_loss_network(weights, loss_network_input)
+    if start_from is None and chosen.starts_from_a_style and not resume:
+        painting = read_image(style)
+        start_from, distance = nearest_style(painting, judge, [model.name for model in bundled_models()])
+        note(f"starting from {start_from}, the nearest bundled style (Gram distance {distance:.2f}); --from overrides")
+    start = find_checkpoint(start_from) if start_from is not None else None
+
+    with progress() as update:
+
+        def report(state: StepReport) -> None:
+            losses = " ".join(f"{key} {value:.4g}" for key, value in state.losses.items())
+            update("training", state.step, state.steps, losses)
+
+        result = run_training(
+            style=style,
+            out=output or Path("runs") / style.stem,
+            recipe=chosen,
+            loss_network=judge,
+            clips=clips,
+            photos=photos,
+            name=name,
+            resume=resume,
+            start_from=start,
+            minutes=minutes,
+            teacher=find_checkpoint(teacher) if teacher is not None else None,
+            device=device,
+            cache=cache,
+            report=report,
+            preparing=lambda done, total: update("flow of the clips", done, total),
+            message=note,
+        )
+    if as_json:
+        print_json(result)
+    else:
+        losses = ", ".join(f"{key} {value:.4g}" for key, value in result.losses.items())
+        print(f"{result.checkpoint}: {result.steps} steps, {result.seconds:.0f} s now, {losses}")
+    if not result.finished:
+        whole = f"of {chosen.steps}" if minutes is None else f"within its {minutes:g} minutes"
+        note(f"stopped at step {result.steps} {whole}: the same command with --resume goes on from there")
+        raise typer.Exit(130)
+
+
+@app.command(epilog="Example: steadystyle export --target all --precision all --size 640x360 -o exports/")
+def export(
+    model: Annotated[
+        str, typer.Argument(help="A name from `steadystyle models`, or a .safetensors file.")
+    ] = "great-wave",
+    target: Annotated[str, typer.Option(help="onnx, tflite, coreml, or all.")] = "onnx",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="fp32, fp16, int8, or all; without it onnx fp32, tflite int8, coreml fp16."),
+    ] = None,
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the frames, or any (onnx fp32 and fp16).")] = "640x360",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the artifacts.")] = Path("exports"),
+    calibrate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CLIP", help="Video to calibrate 8-bit artifacts on; may be repeated. Without it the bundled scene."
+        ),
+    ] = None,
+    clip: Annotated[
+        str | None, typer.Option(help="Video to prove the artifacts on; without it the bundled scene.")
+    ] = None,
+    style: Annotated[
+        Path | None, typer.Option(help="The style image: adds the change of the style score to the proof.")
+    ] = None,
+    loss_network: LossNetworkFile = None,
+    allow_degraded: Annotated[
+        bool, typer.Option(help="Keep artifacts that differ or flicker more than they should, and exit with 0.")
+    ] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Turn a checkpoint into artifacts, and prove each by running the written file against the checkpoint.
+
+    Each artifact must keep a PSNR of 60 dB (fp32), 45 dB (fp16) or 30 dB (int8) to the checkpoint, and flicker at most
+    1.05 times as much. In int8, the layers that bear 8 bits worst stay in float, as measured (`steadystyle info FILE`).
+    """
+    from ..export.pipeline import Proof
+    from ..export.pipeline import export as run_export
+
+    proof = Proof(clip, style, loss_network, allow_degraded)
+    with progress() as update:
+        results = run_export(
+            model,
+            target,
+            precision,
+            parse_size(size),
+            output,
+            calibration_clips=calibrate or [],
+            proof=proof,
+            progress=update,
+            note=note,
+        )
+    if as_json:
+        print_json(results)
+    else:
+        rows = []
+        for result in results:
+            figures = result.metadata.verification
+            keys = ("psnr_db", "flicker_delta", "style_change") if style else ("psnr_db", "flicker_delta")
+            numbers = [f"{figures[key]:.4g}" if key in figures else "-" for key in keys]
+            speed = f"{result.median_ms:.1f}" if result.median_ms is not None else "-"
+            size_text = f"{result.size_bytes / 1e6:.2f} MB" if result.size_bytes else "-"
+            rows.append(
+                [result.target, result.metadata.precision, result.path, size_text, *numbers, speed, result.verdict]
+            )
+        heads = ["PSNR dB", "flicker delta", *(["style change"] if style else [])]
+        print_table(["target", "precision", "artifact", "size", *heads, "ms a frame", "verdict"], rows)
+    for result in results:
+        if result.verdict == "degraded":
+            note(f"{result.path} is {'kept, but' if allow_degraded else 'not kept:'} {', '.join(result.shortfalls)}")
+    if not allow_degraded and any(result.verdict == "degraded" for result in results):
+        raise typer.Exit(1)

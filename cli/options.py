@@ -1,0 +1,83 @@
+"""Options that several commands share, and how their words are read."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..common.files import InputError
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="Threads of the engine; without it the engine chooses.")]
+Provider = Annotated[
+    str | None,
+    typer.Option(help="Engine, or what it computes on: cpu, cuda, tensorrt, openvino, litert, ... (see `doctor`)."),
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")]
+MaxFrames = Annotated[int | None, typer.Option(min=1, help="Take only so many frames of a video.")]
+Every = Annotated[int, typer.Option(min=1, help="Measure temporal error on every so many-th frame only.")]
+Styles = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--style", metavar="[NAME=]IMAGE", help="Style image, of all or of one method or style; may be repeated."
+    ),
+]
+FailIf = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="EXPRESSION",
+        help="Exit with 1 where it holds: [METHOD:]FIGURE>LIMIT, the limit a number or [FACTOR*]REPORT.json, for "
+        "example e_temporal>1.1*old/report.json; may be repeated.",
+    ),
+]
+LossNetworkFile = Annotated[
+    Path | None, typer.Option("--loss-network", help="VGG-19 weights (.safetensors, or torchvision's .pth).")
+]
+LossNetworkFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--loss-network",
+        metavar="FILE",
+        help="VGG weights (.safetensors, or torchvision's .pth): VGG-19 for style and content score, VGG-16 for the "
+        "stroke score; once for each.",
+    ),
+]
+Model = Annotated[
+    str,
+    typer.Option("--model", "-m", help="A name from `steadystyle models`, or a file (.onnx, .tflite, .safetensors)."),
+]
+
+
+def parse_size(text: str) -> tuple[int, int] | None:
+    """`640x360` as (width, height), `any` as None."""
+    if text == "any":
+        return None
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) > 0 and int(height) > 0):
+        raise InputError(f"size '{text}' is not understood: give WIDTHxHEIGHT, for example 640x360, or any")
+    return int(width), int(height)
+
+
+def parse_sizes(text: str) -> list[tuple[int, int]]:
+    """`320x180,640x360` as pairs of (width, height)."""
+    sizes = [parse_size(one.strip()) for one in text.split(",")]
+    if None in sizes:
+        raise InputError(f"sizes '{text}' are not understood: give WIDTHxHEIGHT,WIDTHxHEIGHT, each with its numbers")
+    return [size for size in sizes if size is not None]
+
+
+def parse_counts(text: str) -> list[int]:
+    """`1,2,4` as numbers."""
+    words = text.split(",")
+    if not all(word.strip().isdecimal() for word in words):
+        raise InputError(f"thread counts must be numbers such as 1,2,4, but are '{text}'")
+    return [int(word) for word in words]
+
+
+def key_and_value(text: str) -> tuple[str, str]:
+    """`KEY=VALUE` as a pair."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {text} is not understood: write KEY=VALUE, for example --set temporal_weight=100")
+    return key, value

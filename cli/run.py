@@ -1,0 +1,71 @@
+"""`stylize`."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..common.files import check_not_input
+from .options import Debug, Json, Model, Provider, Threads
+from .terminal import note, print_json, progress
+
+app = typer.Typer()
+
+
+@app.command(epilog="Example: steadystyle stylize holiday.mp4 -o holiday-wave.mp4 --model great-wave")
+def stylize(
+    source: Annotated[str, typer.Argument(metavar="IN", help="Video, image, folder of images, or camera (0, 1, ...).")],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Video, image or folder; without it stylized/IN-MODEL.mp4 (.png for an image)."
+        ),
+    ] = None,
+    model: Model = "great-wave",
+    threads: Threads = None,
+    provider: Provider = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Stylize a video, an image, a folder of images or a camera.
+
+    A video keeps its size, frame times and audio. A camera runs until Ctrl-C, and what was taken until then is kept.
+    """
+    from ..runtimes.pipeline import RunReport, run
+    from ..runtimes.registry import open_stylizer
+    from ..video.frames import open_sink, open_source
+
+    with open_source(source) as clip, open_stylizer(model, threads=threads, provider=provider) as stylizer:
+        info, engine = clip.info, stylizer.engine
+        target = output or _default_output(source, info.kind, stylizer.metadata.name)
+        check_not_input(target, source, model)
+        report = RunReport()
+        began = time.monotonic()
+        with open_sink(target, clip) as sink, progress() as update:
+
+            def on_progress(done: int, total: int | None) -> None:
+                report.frames = done
+                update(f"{info.width}x{info.height}", done, total)
+
+            try:
+                report = run(clip, stylizer, sink, progress=on_progress)
+            except KeyboardInterrupt:
+                if info.kind != "camera":
+                    raise
+                # A camera has no other end. What was taken is kept.
+                report.seconds = time.monotonic() - began
+                report.fps = report.frames / report.seconds
+    for sentence in report.notes:
+        note(sentence)
+    if as_json:
+        return print_json(
+            {"output": target, "engine": engine, "width": info.width, "height": info.height, **vars(report)}
+        )
+    print(f"{target}: {report.frames} frames in {report.seconds:.1f} s, {report.fps:.1f} frames/s, {engine}")
+
+
+def _default_output(source: str, kind: str, model: str) -> Path:
+    ending = {"video": ".mp4", "camera": ".mp4", "image": ".png", "folder": ""}[kind]
+    stem = source.replace(":", "-") if kind == "camera" else Path(source).resolve().stem
+    return Path("stylized") / f"{stem}-{model}{ending}"

@@ -1,0 +1,1 @@
+"""What every room may use: files, machine figures, progress, arrays."""

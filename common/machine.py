@@ -1,0 +1,119 @@
+"""What machine and software something ran on."""
+
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+_PACKAGES = ("numpy", "opencv-python-headless", "opencv-python", "av", "onnxruntime", "torch")
+
+
+@dataclass(frozen=True)
+class Device:
+    """The machine and the software that the figures were taken with.
+
+    Attributes:
+        name: what the report calls it: ``local``, ``cuda``, ``ssh://user@host``, ``adb:SERIAL``.
+        system: operating system and its version.
+        processor: the processor's name.
+        cores: number of logical cores that this process may use.
+        memory_gib: the machine's memory, None where it is not known.
+        python: Python's version, None where none was needed.
+        versions: installed version of each package that matters here.
+        commit: the source checkout's commit, None for an installed package; ends in "+" where files were changed since.
+        load_average: how busy the machine was at the start (one-minute average), None where it is not known.
+    """
+
+    name: str
+    system: str
+    processor: str
+    cores: int
+    memory_gib: float | None
+    python: str | None
+    versions: dict[str, str]
+    commit: str | None
+    load_average: float | None
+
+
+def this_device(name: str = "local") -> Device:
+    """Describe this machine and the installed software; nothing is imported for it."""
+    return Device(
+        name=name,
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        processor=_processor(),
+        cores=_cores(),
+        memory_gib=_memory_gib(),
+        python=platform.python_version(),
+        versions={name: found for name in _PACKAGES if (found := _version(name)) is not None},
+        commit=_commit(),
+        load_average=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    # x86 says "model name", many ARM boards only "Hardware" or "Model".
+    for key in ("model name", "Hardware", "Model"):
+        for line in lines:
+            name, _, value = line.partition(":")
+            if name.strip() == key and value.strip():
+                return value.strip()
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def _cores() -> int:
+    # A container or taskset may leave the process fewer cores than the machine has.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _commit() -> str | None:
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return commit + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def peak_memory_mib() -> float:
+    """Largest resident memory that this process ever had, in MiB.
+
+    Linux's `ru_maxrss` starts a new program at the size of the process that started it, so the kernel's own
+    high-water mark is read there instead.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if platform.system() == "Darwin" else peak / 1024

@@ -1,0 +1,107 @@
+r"""What each term of training is worth: the same run with one thing changed at a time, measured on held-out clips.
+
+    python -m studies.ablation --from CHECKPOINT --style IMAGE --clips DIR --photos DIR \
+        --held-out DIR --loss-network VGG16.safetensors --judge VGG19.safetensors -o FOLDER
+
+Each row is a run of the same number of steps from the same weights, by the command line; a finished one is not done
+again. The network is measured as it was trained, in float, not as an artifact.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from steadystyle.benchmarks.measure.clips import FileClip
+from steadystyle.common.files import InputError
+from steadystyle.train.checkpoint import load_checkpoint
+
+from .held_out import measure, open_held_out_judging, stylizer
+
+BASE = "the recipe"
+VARIANTS: Mapping[str, dict[str, str]] = {
+    BASE: {},
+    "no shifted pictures": {"shift_share": "0"},
+    "no large strokes: style at full size alone": {"style_half_weight": "0", "style_quarter_weight": "0"},
+    "no colour term": {"colour_weight": "0"},
+    "no tone term": {"tone_weight": "0"},
+    "content at full size": {"content_scale": "1"},
+    "style image at 384": {"style_size": "384"},
+    "style image at 512": {"style_size": "512"},
+    "the network edge": {"architecture": "edge"},
+    "VGG-19 to relu3_4": {
+        "content_layers": "[relu3_2]",
+        "style_layers": "[relu1_2, relu2_2, relu3_2]",
+        "style_half_layers": "[relu2_2, relu3_2, relu3_4]",
+        "style_quarter_layers": "[relu2_2, relu3_2, relu3_4]",
+    },
+    "no temporal loss": {"temporal_weight": "0", "shift_share": "0"},
+    "no clips, photos alone": {"clip_share": "0"},
+    "no photos, clips alone": {"clip_share": "1"},
+}
+"""Row -> what is set differently."""
+
+OTHER_NETWORK = "VGG-19 to relu3_4"
+"""The row that is trained with the other loss network."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the table to standard output as Markdown, a row as soon as it is measured."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--from", dest="start", type=Path, required=True, help="checkpoint that every run starts from")
+    parser.add_argument("--recipe", default="paint")
+    parser.add_argument("--style", type=Path, required=True)
+    parser.add_argument("--clips", type=Path, required=True)
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("--held-out", type=Path, required=True, help="folder of clips to measure on")
+    parser.add_argument("--loss-network", type=Path, required=True, help="VGG-16, to train with")
+    parser.add_argument("--judge", type=Path, required=True, help="VGG-19, to measure with, and to train one row with")
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--frames", type=int, default=16, help="of each held-out clip")
+    parser.add_argument("--only", action="append", metavar="ROW", help="a part of the rows, by name")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the runs")
+    options = parser.parse_args(arguments)
+    unknown = next((row for row in options.only or () if row not in VARIANTS), None)
+    if unknown is not None:
+        raise InputError(f"there is no row '{unknown}': choose from {', '.join(VARIANTS)}")
+    clips = [FileClip(clip, max_frames=options.frames) for clip in sorted(options.held_out.iterdir())]
+    print("| | excess e(1) | excess e(5) | style | strokes | colour | content | shift 1, 2, 3, 4 px | drift |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |", flush=True)
+    for row in options.only or VARIANTS:
+        checkpoint = _trained(row, options)
+        stylize = {row: stylizer(load_checkpoint(checkpoint).network.eval())}
+        found = measure(
+            stylize, clips, open_held_out_judging(options.style, [row], [options.judge, options.loss_network])
+        )[row]
+        cells = [f"{value:.4f}" for value in (found.short, found.long)]
+        cells += [f"{value:.3f}" for value in (found.own_style, found.stroke or float("nan"), found.colour)]
+        cells += [f"{found.content:.2f}", " ".join(f"{error:.4f}" for error in found.shift or ()), f"{found.drift:.4f}"]
+        print(f"| {row} | {' | '.join(cells)} |", flush=True)
+
+
+def _trained(row: str, options: argparse.Namespace) -> Path:
+    """The checkpoint of a row's run, trained or gone on with where it is not whole."""
+    out = Path(options.output) / re.sub(r"[^A-Za-z0-9.]+", "-", row)
+    checkpoint = out / f"{out.name}.safetensors"
+    done = out / "done"
+    if not done.exists():
+        changes = {"checkpoint_every": str(options.steps), **VARIANTS[row]}
+        command = [sys.executable, "-m", "steadystyle.cli", "train", "--recipe", options.recipe]
+        command += ["--steps", str(options.steps), "--cache", str(Path(options.output) / "pairs")]
+        for key in ("style", "clips", "photos"):
+            command += [f"--{key}", str(getattr(options, key))]
+        command += ["--loss-network", str(options.judge if row == OTHER_NETWORK else options.loss_network)]
+        for key, value in changes.items():
+            command += ["--set", f"{key}={value}"]
+        command += ["--resume"] if out.exists() else ["--from", str(options.start)]
+        result = subprocess.run([*command, "-o", str(out)], capture_output=True, text=True, check=False)
+        if result.returncode:
+            raise InputError(f"the run '{row}' failed: {result.stderr.strip()}")
+        done.touch()
+    return checkpoint
+
+
+if __name__ == "__main__":
+    main()

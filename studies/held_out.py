@@ -1,0 +1,200 @@
+r"""What checkpoints would be worth, on clips that are neither trained on nor reported on: to choose which one to ship.
+
+    python -m studies.held_out CHECKPOINT... --style IMAGE --clips DIR \
+        --loss-network VGG19.safetensors --loss-network VGG16.safetensors --peer PEER.onnx
+
+Networks are measured as they were trained, in float, not as artifacts. With a peer, what a network adds to the source's
+temporal error, mean over the clips, is given as a share of what the peer adds, mean over the clips.
+"""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from steadystyle.benchmarks.judging import Judging, open_judging, read_style_images
+from steadystyle.benchmarks.measure.clips import ClipSource, FileClip, Frame
+from steadystyle.benchmarks.measure.peer import open_peer
+from steadystyle.benchmarks.measure.steadiness import IDENTITY, Stylize, controls_of, measure_clip, measure_drift
+from steadystyle.benchmarks.record import Method, Row, Summary, summarize
+from steadystyle.benchmarks.report.tables import figure
+from steadystyle.common.files import InputError
+from steadystyle.train.checkpoint import load_checkpoint
+from steadystyle.train.tensors import to_frame, to_tensor
+
+_PLAIN = {"white": (245, 245, 245), "blue": (120, 160, 220), "dark": (60, 60, 60)}
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a stylizer did on clips, mean over them.
+
+    Attributes:
+        short: excess temporal error at interval 1.
+        long: at interval 5.
+        style: style score.
+        content: content score.
+        drift: of a still frame of the first clip under noise.
+        own_style: style score, the style image at the size that the network was trained for.
+        stroke: stroke score; None without VGG-16.
+        colour: colour distance.
+        shift: shift error at 1, 2, 3 and 4 px; None for tiny frames.
+    """
+
+    short: float
+    long: float
+    style: float
+    content: float
+    drift: float
+    own_style: float
+    stroke: float | None
+    colour: float
+    shift: list[float] | None
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the table to standard output as Markdown."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
+    parser.add_argument("--style", type=Path, required=True, help="style image of all of them")
+    parser.add_argument("--clips", type=Path, required=True, help="folder of clips to measure on")
+    parser.add_argument(
+        "--loss-network", type=Path, action="append", required=True,
+        help="VGG-19 weights; once more for VGG-16, for the stroke score",
+    )  # fmt: skip
+    parser.add_argument("--peer", type=Path, help="ONNX model to be held against")
+    parser.add_argument("--frames", type=int, default=12, help="of each clip")
+    options = parser.parse_args(arguments)
+    clips = [FileClip(clip, max_frames=options.frames) for clip in sorted(options.clips.iterdir())]
+    if not clips:
+        raise InputError(f"there are no clips in {options.clips}: name a folder that holds some")
+    scenes = [next(iter(clip)) for clip in clips]
+    stylizers: dict[str, Stylize] = {}
+    style_sizes: dict[str, int] = {}
+    for path in options.checkpoints:
+        checkpoint = load_checkpoint(path)
+        network = checkpoint.network.eval()
+        stylizers[str(path)] = stylizer(network)
+        style_sizes[str(path)] = checkpoint.header.style_size
+    own = list(stylizers)
+    if options.peer is not None:
+        stylizers[options.peer.name] = open_peer(options.peer)
+    judging = open_held_out_judging(options.style, list(stylizers), options.loss_network, style_sizes)
+    found = measure(stylizers, clips, judging)
+    peer = found[options.peer.name] if options.peer is not None else None
+    of_peer = "" if peer is None else "share of the peer's "
+    print(
+        f"| | {of_peer}excess e(1) | e(5) | drift | style | own size | strokes | colour | content "
+        "| shift error, 1, 2, 3, 4 px | border: white, blue, dark |"
+    )
+    print(f"| --- |{' ---: |' * 10}")
+    for name in own:
+        one = found[name]
+        cells = [f"{value:.4f}" for value in (one.short, one.long, one.drift)]
+        if peer is not None:
+            shares = (one.short / peer.short, one.long / peer.long, one.drift / peer.drift)
+            cells = [f"{share:.3f}" for share in shares]
+        lines = [border_line(stylizers[name], scenes, colour) for colour in _PLAIN.values()]
+        cells += [f"{one.style:.3f}", f"{one.own_style:.3f} ({style_sizes[name]})", figure(one.stroke, 3)]
+        cells += [f"{one.colour:.3f}", f"{one.content:.2f}", " ".join(f"{error:.4f}" for error in one.shift or [])]
+        cells.append(" ".join(f"{line:.1f}" for line in lines))
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def open_held_out_judging(
+    style: Path, names: Sequence[str], loss_networks: Sequence[Path], style_sizes: Mapping[str, int] | None = None
+) -> Judging:
+    """The judge of stylizers that all have one style image.
+
+    Args:
+        style: the image.
+        names: of the stylizers.
+        loss_networks: VGG-19 weights, and VGG-16 weights for the stroke score.
+        style_sizes: shorter side of the style image that each was trained for, px, where it is known.
+
+    Raises:
+        InputError: an unusable image or loss network, or no VGG-19.
+    """
+    methods = [Method(IDENTITY, "control")]
+    for name in names:
+        methods += [Method(name, "artifact"), *controls_of(name)]
+    judging = open_judging(methods, read_style_images(style), loss_networks, {}, style_sizes)
+    if "score" in judging.absent:
+        raise InputError(judging.absent["score"])
+    return judging
+
+
+def measure(stylizers: Mapping[str, Stylize], clips: Sequence[ClipSource], judging: Judging) -> dict[str, Figures]:
+    """Figures of stylizers, all on the same frames and flow.
+
+    Args:
+        stylizers: by name.
+        clips: at least one.
+        judging: knows the same names.
+
+    Raises:
+        InputError: a clip without frames, or without a pair that could be measured.
+    """
+    results = [
+        measure_clip(clip, stylizers, judge=judging.judge, fixed_sizes=dict.fromkeys(stylizers))[0] for clip in clips
+    ]
+    drifts = measure_drift(next(iter(clips[0])), stylizers)
+    return {row.method: _figures(row) for row in summarize(results, drifts) if row.method in stylizers}
+
+
+def row_of(name: str, rows: Sequence[Row]) -> Row:
+    """The row of one method."""
+    return next(row for row in rows if row.method == name)
+
+
+def _figures(row: Summary) -> Figures:
+    needed = (row.excess_short, row.excess_long, row.score, row.content, row.drift, row.own_score, row.colour)
+    if None in needed:
+        raise InputError("the clips are too short to be measured: give clips of six frames or more, without cuts")
+    short, long, style, content, drift, own_style, colour = (value for value in needed if value is not None)
+    return Figures(short, long, style, content, drift, own_style, row.stroke, colour, row.shift)
+
+
+def stylizer(network: nn.Module) -> Stylize:
+    """A network, in float on the CPU, as something that stylizes frames: (H, W, 3) uint8 RGB each."""
+
+    def stylize(frame: Frame) -> Frame:
+        with torch.inference_mode():
+            return to_frame(network(to_tensor(frame[None], torch.device("cpu")))[0])
+
+    return stylize
+
+
+def border_line(stylize: Stylize, scenes: Sequence[Frame], colour: tuple[int, int, int]) -> float:
+    """How a plain area differs along the frame's upper border from what is painted further in, of 255.
+
+    The scene's upper and left parts are painted over with the colour.
+
+    Args:
+        stylize: the network.
+        scenes: (H, W, 3) uint8 RGB each.
+        colour: RGB, of 255.
+
+    Returns:
+        Root mean square difference of the outermost ninth of the height from the mean colour of as much further in,
+        mean over the scenes.
+    """
+    found = []
+    for scene in scenes:
+        height, width = scene.shape[:2]
+        plain = scene.copy()
+        plain[: height * 4 // 9] = colour
+        plain[:, : width // 4] = colour
+        middle = stylize(plain)[:, width * 3 // 8 : width * 7 // 8].astype(np.float64)
+        strip, further = height // 9, height * 8 // 45
+        inside = middle[further : further + strip].mean((0, 1))
+        found.append(float(np.sqrt(np.mean((middle[:strip] - inside) ** 2))))
+    return float(np.mean(found))
+
+
+if __name__ == "__main__":
+    main()

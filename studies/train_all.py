@@ -1,0 +1,172 @@
+r"""Train many styles, several runs at a time, resumably.
+
+    python -m studies.train_all QUEUE.toml --styles DIR --clips DIR --photos DIR \
+        --loss-network VGG16.safetensors -o runs --jobs 2
+
+A queue file lists runs in the order in which they begin:
+
+    [[run]]
+    name = "great-wave"                       # of the model, and of its folder
+    style = "great_wave_hokusai.jpg"          # a file in --styles
+    recipe = "paint"                          # this one by default
+    start = "great-wave"                      # a bundled model, a file, or the name of a run above, which is waited for
+    steps = 6000                              # the recipe's own by default
+    stroke = 1.15                             # 1 by default
+    set = { sizes = { blocks = 0 } }          # values of the recipe
+
+Killed at any moment, it goes on where it was when the same command is given again: finished runs are left alone. Each
+run is a process with its share of the processors. One line a run is printed; a run's own words are in its `log.txt`.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import tomllib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from steadystyle.common.files import InputError
+from steadystyle.train.recipes import Recipe, load_recipe
+from steadystyle.train.state import STATE_NAME, steps_done
+
+
+@dataclass(frozen=True)
+class QueuedRun:
+    """One entry of a queue file; see the module's text."""
+
+    name: str
+    style: str
+    recipe: str = "paint"
+    start: str | None = None
+    steps: int | None = None
+    stroke: float = 1.0
+    set: Mapping[str, Any] = field(default_factory=dict)
+
+    def values(self) -> dict[str, str]:
+        """What differs from the recipe, as YAML."""
+        chosen: dict[str, Any] = dict(self.set)
+        if self.steps is not None:
+            chosen["steps"] = self.steps
+        if self.stroke != 1.0:
+            chosen["stroke"] = float(self.stroke)
+        return {key: json.dumps(value) for key, value in chosen.items()}  # which is YAML, too
+
+    def load(self) -> Recipe:
+        """The recipe as it will be run; InputError when a value does not fit."""
+        return load_recipe(self.recipe, self.values())
+
+
+def read_queue(path: Path, styles: Path) -> list[QueuedRun]:
+    """Read and check a queue file.
+
+    Args:
+        path: TOML.
+        styles: folder of the paintings.
+
+    Raises:
+        InputError: unreadable, an unknown key, a painting or a recipe that is not there, a name twice.
+    """
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("run", [])
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"the queue {path} cannot be read: {error}") from error
+    runs: list[QueuedRun] = []
+    for number, entry in enumerate(entries, start=1):
+        try:
+            run = QueuedRun(**entry)
+        except TypeError as error:
+            known = ", ".join(QueuedRun.__dataclass_fields__)
+            raise InputError(f"run {number} of {path} is not understood ({error}): it may have {known}") from error
+        if run.name in {other.name for other in runs}:
+            raise InputError(f"the queue {path} names '{run.name}' twice: choose another name")
+        if not (styles / run.style).is_file():
+            there = ", ".join(sorted(file.name for file in styles.glob("*.*"))) if styles.is_dir() else "nothing"
+            raise InputError(f"run '{run.name}' wants the painting '{run.style}', but {styles} holds {there}")
+        run.load()
+        runs.append(run)
+    if not runs:
+        raise InputError(f"the queue {path} has no [[run]]: write one")
+    return runs
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train what the queue lists; exit code 1 when a run failed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="studies.train_all"
+    )
+    parser.add_argument("queue", type=Path, help="the list of runs, TOML")
+    parser.add_argument("--styles", type=Path, required=True, help="folder of paintings")
+    parser.add_argument("--clips", type=Path)
+    parser.add_argument("--photos", type=Path)
+    parser.add_argument("--loss-network", type=Path, required=True)
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the runs")
+    options = parser.parse_args(arguments)
+    try:
+        runs = read_queue(options.queue, options.styles)
+    except InputError as error:
+        parser.exit(2, f"{error}\n")
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: stopping.set())
+    signal.signal(signal.SIGINT, lambda number, frame: stopping.set())  # the runs are told by the terminal as well
+    futures: dict[str, Future[bool]] = {}
+    with ThreadPoolExecutor(max(1, options.jobs)) as pool:
+        for run in runs:  # one that waits has a smaller number than what it waits for, which therefore has a place
+            futures[run.name] = pool.submit(_train, run, options, dict(futures), stopping)
+    if stopping.is_set():
+        parser.exit(130, "stopped: the same command goes on from there\n")
+    if not all(future.result() for future in futures.values()):
+        parser.exit(1)
+
+
+def _train(
+    run: QueuedRun, options: argparse.Namespace, earlier: Mapping[str, Future[bool]], stopping: threading.Event
+) -> bool:
+    """Whether the run is whole; what it starts from, if that is a run, is waited for."""
+    out = options.output / run.name
+    if steps_done(out / STATE_NAME) >= run.load().steps:
+        return True
+    start = run.start
+    if start is not None and start in earlier:
+        if not earlier[start].result():
+            print(f"{run.name}: left out, because {start} is not whole", flush=True)
+            return False
+        start = str(options.output / start / f"{start}.safetensors")
+    if stopping.is_set():
+        return False
+    command = [sys.executable, "-m", "steadystyle.cli", "train", "--name", run.name, "--recipe", run.recipe]
+    command += ["--style", str(options.styles / run.style), "--loss-network", str(options.loss_network)]
+    command += ["--cache", str(options.output / "pairs"), "-o", str(out)]
+    for option, folder in (("--clips", options.clips), ("--photos", options.photos)):
+        command += [option, str(folder)] if folder else []
+    for key, value in run.values().items():
+        command += ["--set", f"{key}={value}"]
+    if (out / STATE_NAME).exists():
+        command.append("--resume")
+    elif start is not None:
+        command += ["--from", start]
+    threads = max(1, (os.cpu_count() or 1) // max(1, options.jobs))
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "log.txt").open("a", encoding="utf-8") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": str(threads)})
+        while process.poll() is None:
+            if stopping.wait(0.5):
+                process.terminate()
+                process.wait()
+    stopped = process.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    if stopped:  # whoever stops one run by hand means all
+        stopping.set()
+    words = "stopped" if stopped else f"failed, see {out / 'log.txt'}" if process.returncode else "finished"
+    print(f"{run.name}: {words}", flush=True)
+    return process.returncode == 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""What a step of training minimizes: the hybrid loss of Huang et al. 2017 (equation 1), and what was added to it.
+
+Two kinds of steps take turns. A *motion* step stylizes two frames of a moving scene: spatial losses of the first one
+(of both in the paper), and the temporal loss between the second and the first warped to it. A *shift* step stylizes a
+picture and the same picture moved by whole pixels, moves the second result back and asks the two to agree; its spatial
+losses see the *mean* of both. What a network paints bound to its own sampling grid differs between the two, so that the
+mean has half of it and a quarter of its Gram matrix: texture is worth painting only where it follows the picture.
+
+The spatial losses see a pyramid: fine strokes at full size by shallow layers, larger ones at half and at a quarter of
+the size by deeper layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ...common.files import InputError
+from ..pairs import Pair
+from ..recipes import Recipe
+from ..tensors import to_tensor
+from .network import LossNetwork
+from .terms import Palette, content_loss, gram, style_loss, temporal_loss, tone_loss, total_variation
+
+Terms = dict[str, tuple[float, Tensor]]
+"""Name -> weight and value."""
+
+_ONE_COLOUR = 1.5 / 255
+"""Deviation of a style image's colours below which its Gram matrices say nothing."""
+
+
+@dataclass(frozen=True)
+class _Level:
+    """One size at which the loss network sees what is painted."""
+
+    factor: int
+    weight: float
+    layers: tuple[str, ...]
+    name: str
+
+
+def check_style_image(image: NDArray[np.uint8]) -> None:
+    """Refuse a style image of one colour.
+
+    Raises:
+        InputError: it has no texture and no colours to learn.
+    """
+    small = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA).reshape(-1, 3)
+    if float(small.std(0).max()) < 255 * _ONE_COLOUR:
+        raise InputError("the style image is of one colour, so that there is no style to learn: choose a painting")
+
+
+class Objective:
+    """Weighs what a network paints.
+
+    Args:
+        loss_network: frozen, on ``device``.
+        style_image: (H, W, 3) uint8 RGB.
+        recipe: gives layers and weights.
+        device: where batches are put.
+
+    Attributes:
+        teacher: the network to learn from, on ``device``; needed by a recipe with a weight on it.
+    """
+
+    def __init__(
+        self, loss_network: LossNetwork, style_image: NDArray[np.uint8], recipe: Recipe, device: torch.device
+    ) -> None:
+        self.loss_network, self.recipe, self.device = loss_network, recipe, device
+        # The stylizing network follows the loss network: in bfloat16 what it paints is .002 off, a fifth of the errors
+        # that the temporal loss squares, without bias, and a step takes a quarter less.
+        self.mixed = next(loss_network.parameters()).dtype == torch.bfloat16
+        self.teacher: nn.Module | None = None
+        pyramid = (
+            _Level(1, recipe.style_weight / recipe.stroke, recipe.style_layers, "style"),
+            _Level(2, recipe.style_half_weight, recipe.style_half_layers, "style_half"),
+            _Level(4, recipe.style_quarter_weight * recipe.stroke, recipe.style_quarter_layers, "style_quarter"),
+        )
+        self._levels = [level for level in pyramid if level.weight > 0]  # a term without weight costs nothing
+        # Content is read where style is, where that size is looked at anyway.
+        self._content = recipe.content_layers if recipe.content_weight > 0 else ()
+        self._taught = recipe.teacher_layers if recipe.teacher_feature_weight > 0 else ()
+        scale = recipe.stroke * recipe.style_size / min(style_image.shape[:2])
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        sized = cv2.resize(style_image, None, fx=scale, fy=scale, interpolation=method)
+        frame = to_tensor(np.asarray(sized, np.uint8)[None], device)
+        with torch.no_grad():
+            self.style_grams = {
+                level.factor: {k: gram(v) for k, v in loss_network(_smaller(frame, level.factor), level.layers).items()}
+                for level in self._levels
+            }
+            self._colours = Palette(frame)
+
+    def __call__(
+        self,
+        network: Callable[[Tensor], Tensor],
+        batch: Mapping[str, NDArray[Any]],
+        temporal_weight: float,
+        *,
+        pixels_only: bool = False,
+        offset: tuple[int, int] = (0, 0),
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Stylize a batch and weigh the result.
+
+        Args:
+            network: the stylizing network.
+            batch: ``first`` and, for two-frame training, ``second`` (B, H, W, 3) uint8 RGB; then either ``flow``
+                (B, 2, H, W) float32 px from second to first and ``valid`` (B, 1, H, W) float32, or ``shift`` (B, 2)
+                int, columns and rows by which the second shows a place further left and up.
+            temporal_weight: lambda at this step.
+            pixels_only: leave out the terms that need the loss network.
+            offset: rows and columns, up to ``recipe.slack``, by which the part that losses see is moved.
+
+        Returns:
+            The unweighted terms (detached) and the weighted sum.
+        """
+        recipe = self.recipe
+        frames = [batch[key] for key in ("first", "second") if key in batch]
+        source = to_tensor(np.concatenate(frames), self.device)  # (2 B, 3, H, W), all first frames before all second
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
+            output = network(source).float()
+        side = source.shape[-1] - 2 * recipe.border - recipe.slack
+        if "shift" in batch:
+            seen, painted, agreement = _moved_back(source, output, batch["shift"], recipe.border, side)
+            terms = self._spatial(painted, seen, None, pixels_only)
+            terms["shift"] = temporal_weight, agreement
+        else:
+            top, left = (recipe.border + part for part in offset)
+            window = (slice(top, top + side), slice(left, left + side))
+            # The paper's spatial losses are of both frames; of the first alone they cost half.
+            part = slice(None if recipe.both_frames else len(batch["first"]))
+            taught = None
+            if self.teacher is not None:
+                with torch.no_grad():
+                    taught = self.teacher(source[part])[..., window[0], window[1]]
+            inside = (part, slice(None), *window)
+            terms = self._spatial(output[inside], source[inside], taught, pixels_only)
+            if "second" in batch:
+                first, second = output.chunk(2)
+                valid = torch.zeros_like(first[:, :1])
+                valid[:, :, *window] = torch.from_numpy(batch["valid"]).to(self.device)[:, :, *window]
+                flow = torch.from_numpy(batch["flow"]).to(self.device)
+                terms["temporal"] = temporal_weight, temporal_loss(first, second, flow, valid)
+        total = torch.stack([weight * value for weight, value in terms.values()]).sum()
+        return {key: value.detach() for key, (_, value) in terms.items()}, total
+
+    def _spatial(self, painted: Tensor, source: Tensor, taught: Tensor | None, pixels_only: bool) -> Terms:
+        """Terms of single frames: content, style, colour, tone, total variation and what a teacher would paint.
+
+        Args:
+            painted: (B, 3, h, w), what the network made.
+            source: (B, 3, h, w), of what.
+            taught: (B, 3, h, w), what the teacher made of it.
+            pixels_only: as in `__call__`.
+        """
+        recipe, terms = self.recipe, Terms()
+        if taught is not None:
+            terms["teacher"] = recipe.teacher_weight, functional.l1_loss(painted, taught)
+        terms["variation"] = recipe.variation_weight, total_variation(painted)
+        if recipe.colour_weight > 0:
+            terms["colour"] = recipe.colour_weight, self._colours.distance(painted)
+        if recipe.tone_weight > 0:
+            terms["tone"] = recipe.tone_weight, tone_loss(painted, source)
+        if pixels_only:
+            return terms
+        factors = {level.factor for level in self._levels} | ({recipe.content_scale} if self._content else set())
+        for factor in sorted(factors | ({1} if self._taught else set())):
+            content = self._content if factor == recipe.content_scale else ()
+            teacher = self._taught if factor == 1 and taught is not None else ()
+            level = next((level for level in self._levels if level.factor == factor), None)
+            layers = level.layers if level else ()
+            features = self.loss_network(_smaller(painted, factor), {*layers, *content, *teacher})
+            if level:
+                terms[level.name] = level.weight, style_loss(features, self.style_grams[factor])
+            with torch.no_grad():
+                wanted = self.loss_network(_smaller(source, factor), content)
+                guide = self.loss_network(taught, teacher) if taught is not None and teacher else {}
+            if content:
+                terms["content"] = recipe.content_weight, content_loss(features, wanted)
+            if teacher:
+                terms["teacher_features"] = recipe.teacher_feature_weight, content_loss(features, guide)
+        return terms
+
+
+def _smaller(frames: Tensor, factor: int) -> Tensor:
+    return functional.avg_pool2d(frames, factor) if factor > 1 else frames
+
+
+def _moved_back(
+    source: Tensor, output: Tensor, shifts: NDArray[Any], border: int, side: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The part that both halves of a shift batch have, moved to one place.
+
+    Args:
+        source: (2 B, 3, H, W).
+        output: (2 B, 3, H, W), of the network.
+        shifts: (B, 2), columns and rows.
+        border: px along each side of a crop that no loss sees.
+        side: of the part, px.
+
+    Returns:
+        The sources (B, 3, side, side), the mean of both outputs there, and the mean squared difference between them.
+    """
+    count = len(shifts)
+    parts = []
+    for index, (dx, dy) in enumerate((int(x), int(y)) for x, y in shifts):
+        # The second shows at (x, y) what the first shows at (x + dx, y + dy).
+        top, left = border + max(0, dy), border + max(0, dx)
+        first = (slice(top, top + side), slice(left, left + side))
+        second = (slice(top - dy, top - dy + side), slice(left - dx, left - dx + side))
+        parts.append((source[index, :, *first], output[index, :, *first], output[count + index, :, *second]))
+    seen, ours, theirs = (torch.stack(part) for part in zip(*parts, strict=True))
+    return seen, 0.5 * (ours + theirs), (ours - theirs).square().mean()
+
+
+def loss_offset(recipe: Recipe, step: int) -> tuple[int, int]:
+    """Rows and columns, 0 to ``recipe.slack`` each, by which the part of a crop that losses see is moved.
+
+    Where that part ends the loss network's padding begins, and a line painted along it would be cheap style.
+    """
+    down, right = np.random.default_rng((recipe.seed, step)).integers(recipe.slack + 1, size=2)
+    return int(down), int(right)
+
+
+def stacked(pairs: Sequence[Pair], recipe: Recipe) -> dict[str, NDArray[Any]]:
+    """Pairs of one kind as a batch for `Objective`; single frames for a recipe without temporal loss."""
+    batch: dict[str, NDArray[Any]] = {"first": np.stack([pair.first for pair in pairs])}
+    if recipe.temporal_weight <= 0:
+        return batch
+    batch["second"] = np.stack([pair.second for pair in pairs])
+    if pairs[0].shift is not None:
+        return {**batch, "shift": np.array([pair.shift for pair in pairs])}
+    return {
+        **batch,
+        "flow": np.stack([pair.motion.flow.transpose(2, 0, 1) for pair in pairs]),
+        "valid": np.stack([pair.motion.valid[None] for pair in pairs]).astype(np.float32),
+    }

@@ -1,0 +1,206 @@
+"""How much of a painting's style and colours, and of the source's content, is in a stylized frame.
+
+The style, content and stroke score and the colour distance of every table, and of every artifact's proof. Style and
+content are seen by VGG-19, strokes by VGG-16: their weights come from files.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from ...common.files import InputError, sha256_of
+from .network import LossNetwork, load_loss_network, named_loss_networks
+from .terms import colour_distance, colour_moments, gram, relative_distance
+
+Frame = NDArray[np.uint8]
+
+_STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_2")
+_DEEP_LAYER = "relu4_2"
+_STROKE_LAYERS = ("relu3_3", "relu4_3")
+STYLE_SIDE = 384
+"""Shorter side to which the style image is brought, in pixels; at another size it has finer or coarser ornament."""
+STROKE_SIDE = 512
+"""The same for the stroke score: strokes a third larger than the painting's at 384 px count as the painting's."""
+_NOTHING = 1e-9
+"""A distance below this is that of an image to itself, and nothing can be divided by it."""
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What was seen of one image; nothing from a network that is not there.
+
+    Attributes:
+        frame: the image.
+        grams: VGG-19's Gram matrices by layer, (1, C, C).
+        content: VGG-19's features at the content layer.
+        strokes: VGG-16's Gram matrices of the image at half its size.
+        colours: see `colour_moments`.
+    """
+
+    frame: Frame
+    grams: dict[str, Tensor]
+    content: Tensor | None
+    strokes: dict[str, Tensor]
+    colours: tuple[Tensor, Tensor]
+
+
+class StyleJudge:
+    """Gives the figures of frames that ask for a style image or a loss network.
+
+    Attributes:
+        loss_networks: by architecture (``VGG-19``, ``VGG-16``), the weights' file and its SHA-256.
+        style_layers: layers of the style score; none without VGG-19.
+        content_layer: layer of the content score.
+        stroke_layers: layers of the stroke score; none without VGG-16.
+    """
+
+    def __init__(
+        self,
+        loss_networks: Sequence[Path] | None,
+        styles: Mapping[str, Frame],
+        style_side: int = STYLE_SIDE,
+        own_sides: Mapping[str, int] | None = None,
+        stroke_side: int = STROKE_SIDE,
+    ) -> None:
+        """Load the loss networks.
+
+        Args:
+            loss_networks: weights of VGG-19, of VGG-16, or of both; their tensors tell which. None takes the files of
+                the environment variable STEADYSTYLE_LOSS_NETWORK.
+            styles: style image of each row that has one, (H, W, 3) uint8 RGB. Rows without one get a content score
+                only.
+            style_side: shorter side to which style images are brought; figures of one table share it.
+            own_sides: of rows whose network was trained for another.
+            stroke_side: shorter side to which style images are brought for the stroke score.
+
+        Raises:
+            InputError: no weights, two files of one network, or weights that end before relu3_2 (VGG-16: relu4_3).
+        """
+        files = named_loss_networks() if loss_networks is None else loss_networks
+        self._networks: dict[str, LossNetwork] = {}
+        self.loss_networks: dict[str, str] = {}
+        for path in files:
+            network = load_loss_network(path)
+            kind = network.architecture
+            if kind in self._networks:
+                raise InputError(f"two of the loss networks are {kind}: give one VGG-19 and one VGG-16 file")
+            needed, figure = (_STROKE_LAYERS, "stroke") if kind == "VGG-16" else (_STYLE_LAYERS, "style")
+            if needed[-1] not in network.names:
+                raise InputError(
+                    f"the loss network's file ends at {network.names[-1]}: the {figure} score needs {needed[-1]}"
+                )
+            self._networks[kind] = network
+            self.loss_networks[kind] = f"{path.name}, SHA-256 {sha256_of(path)}"
+        seen = self._networks.get("VGG-19")
+        deep = (_DEEP_LAYER,) if seen and _DEEP_LAYER in seen.names else ()
+        self.style_layers = (*_STYLE_LAYERS, *deep) if seen else ()
+        self.content_layer = self.style_layers[-1] if seen else ""
+        self.stroke_layers = _STROKE_LAYERS if "VGG-16" in self._networks else ()
+        # Rows that share a style image share what is seen of it.
+        looks: dict[tuple[int, int], _Look] = {}
+        self._styles: dict[str, _Look] = {}
+        self._own_grams: dict[str, dict[str, Tensor]] = {}
+        self._strokes: dict[str, dict[str, Tensor]] = {}
+        for row, image in styles.items():
+            own_side = (own_sides or {}).get(row, style_side)
+            for side in {style_side, own_side, stroke_side}:
+                if (id(image), side) not in looks:
+                    looks[id(image), side] = self._look(_at_size(image, side))
+            self._styles[row] = looks[id(image), style_side]
+            self._own_grams[row] = looks[id(image), own_side].grams
+            self._strokes[row] = looks[id(image), stroke_side].strokes
+        self._looks: list[_Look] = []
+
+    def _look(self, frame: Frame) -> _Look:
+        image = _to_tensor(frame)
+        seen = self._see("VGG-19", image, self.style_layers)
+        strokes = self._see("VGG-16", functional.avg_pool2d(image, 2), self.stroke_layers)
+        return _Look(
+            frame,
+            {layer: gram(features) for layer, features in seen.items()},
+            seen.get(self.content_layer),
+            {layer: gram(features) for layer, features in strokes.items()},
+            colour_moments(image),
+        )
+
+    def _see(self, architecture: str, image: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
+        """Features of an image, (1, 3, H, W); none where the network is not there."""
+        with torch.inference_mode():
+            return self._networks[architecture](image, layers) if architecture in self._networks else {}
+
+    def _look_once(self, frame: Frame) -> _Look:
+        # The same array comes again and again in the still control; looking is what takes the time here.
+        known = [look for look in self._looks if look.frame is frame]
+        if not known:
+            known = [self._look(frame)]
+            self._looks += known
+        return known[0]
+
+    def __call__(self, source: Frame, frames: Mapping[str, Frame]) -> dict[str, dict[str, float | None]]:
+        """Score each row's frame of one source frame.
+
+        The style score is the Gram distance to the style image over that of the source frame: a layer's distance is
+        the mean squared difference of the Gram matrices (over C·H·W) over the mean square of the style's, and the
+        layers are averaged. The stroke score is the same of the frame and the style image at half their size. The
+        content score is the mean squared feature distance to the source frame over that between the source frame and
+        its mirror image. The colour distance to the style image is `colour_distance`.
+
+        Args:
+            source: (H, W, 3) uint8 RGB.
+            frames: each row's frame by the row's name, same size.
+
+        Returns:
+            By row ``score``, ``own_score`` (to the style image at the row's own side), ``content``, ``stroke`` and
+            ``colour``; None without the style image or the loss network, or where the divisor is nothing.
+        """
+        looks = {row: self._look_once(frame) for row, frame in frames.items()}
+        original = self._look_once(source)
+        mirror = self._see("VGG-19", _to_tensor(source[:, ::-1]), (self.content_layer,)).get(self.content_layer)
+        mirror_distance = _mean_square(original.content, mirror)
+        scores = {}
+        for row, look in looks.items():
+            figures: dict[str, float | None] = dict.fromkeys(("score", "own_score", "stroke", "colour"))
+            figures["content"] = _share(_mean_square(look.content, original.content), mirror_distance)
+            if row in self._styles:
+                style, own, strokes = self._styles[row], self._own_grams[row], self._strokes[row]
+                figures |= {
+                    "score": _share(_distance(look.grams, style.grams), _distance(original.grams, style.grams)),
+                    "own_score": _share(_distance(look.grams, own), _distance(original.grams, own)),
+                    "stroke": _share(_distance(look.strokes, strokes), _distance(original.strokes, strokes)),
+                    "colour": float(colour_distance(look.colours, style.colours)),
+                }
+            scores[row] = figures
+        self._looks = list(looks.values())  # for the next call
+        return scores
+
+
+def _to_tensor(frame: Frame) -> Tensor:
+    """(1, 3, H, W) RGB in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None].float() / 255
+
+
+def _at_size(image: Frame, shorter_side: int) -> Frame:
+    height, width = image.shape[:2]
+    scale = shorter_side / min(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), np.uint8)
+
+
+def _distance(grams: Mapping[str, Tensor], style: Mapping[str, Tensor]) -> float:
+    """Mean over the layers, nothing without layers."""
+    return float(np.mean([float(relative_distance(grams[layer], style[layer])) for layer in style] or [0.0]))
+
+
+def _mean_square(a: Tensor | None, b: Tensor | None) -> float:
+    return 0.0 if a is None or b is None else float((a - b).square().mean())
+
+
+def _share(distance: float, whole: float) -> float | None:
+    return distance / whole if whole > _NOTHING else None

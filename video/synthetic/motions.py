@@ -1,0 +1,175 @@
+"""Scenes with one kind of motion each, exact flow, and a texture as rich as a photograph's.
+
+For a benchmark that needs nothing to be downloaded, and that tells what a method bears: a camera that pans, zooms or
+turns, parallax, something that passes in front, sensor noise, changing light, motion blur. Sizes and speeds are in
+units of which a frame is 360 high, whatever its size in pixels.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from .harbour import harbour
+from .scene import Layer, Matrix, Scene
+from .texture import Sheet, clouds, ramp, smooth_step
+
+_UNITS = 360
+_MARGIN = 90
+"""Of the backmost sheet beyond the frame on each side, in units: as far as a camera may move."""
+
+Motion = Callable[[float], Matrix]
+
+
+def _noise(sheet: Sheet, rng: np.random.Generator, sizes: tuple[float, ...]) -> np.ndarray:
+    height, width = sheet.picture.shape[:2]
+    return np.asarray(clouds(rng, height, width, [(size * sheet.unit, size * sheet.unit) for size in sizes]))
+
+
+def _tapestry(rng: np.random.Generator, height: float, width: float, unit: float) -> Sheet:
+    """A sheet full of shapes of all sizes and colours, with texture at every scale; sizes in units."""
+    sheet = Sheet(height, width, unit)
+    tones = [(position, tuple(rng.uniform(0.1, 0.9, 3))) for position in (0.0, 0.35, 0.65, 1.0)]
+    ground = ramp(0.5 + 0.25 * _noise(sheet, rng, (120, 60, 30, 15, 8, 4, 2)), tones)
+    sheet.put(np.ones(sheet.picture.shape[:2], np.float32), ground)
+    for _ in range(round(height * width / 4000)):
+        x, y = rng.uniform(0, width), rng.uniform(0, height)
+        size = float(np.exp(rng.uniform(math.log(5), math.log(50))))
+        paint = tuple(rng.uniform(0.05, 0.95, 3))
+        if rng.random() < 0.4:
+            turn = rng.uniform(0, 2 * math.pi) + np.linspace(0, 2 * math.pi, 40)
+            radius = size / 2
+            sheet.fill([(x + radius * math.cos(a), y + radius * math.sin(a)) for a in turn], paint)
+        else:
+            angles = np.sort(rng.uniform(0, 2 * math.pi, int(rng.integers(3, 7))))
+            sheet.fill([(x + size * math.cos(a), y + size * math.sin(a)) for a in angles], paint)
+    sheet.tint(np.asarray(1 + 0.12 * _noise(sheet, rng, (24, 12, 6, 3, 1.5)), np.float32))
+    return sheet
+
+
+def _background(rng: np.random.Generator, width: int, height: int, motion: Motion) -> Layer:
+    """A tapestry that covers the frame; ``motion`` takes a time to what is done to the frame, in pixels."""
+    unit = height / _UNITS
+    sheet = _tapestry(rng, _UNITS + 2 * _MARGIN, width / unit + 2 * _MARGIN, unit)
+    rest = np.array([[1, 0, -_MARGIN * unit], [0, 1, -_MARGIN * unit], [0, 0, 1]])
+    return Layer(sheet.texture(), lambda time_s: np.asarray((_square(motion(time_s)) @ rest)[:2]))
+
+
+def _square(matrix: Matrix) -> Matrix:
+    return np.vstack([matrix, [0, 0, 1]])
+
+
+def _shift(right: float, down: float) -> Matrix:
+    return np.array([[1, 0, right], [0, 1, down]])
+
+
+def _about(centre: tuple[float, float], scale: float, angle: float) -> Matrix:
+    """Scaled and turned about a point."""
+    (x, y), c, s = centre, scale * math.cos(angle), scale * math.sin(angle)
+    return np.array([[c, -s, x - c * x + s * y], [s, c, y - s * x - c * y]])
+
+
+def _sway(unit: float, reach: float = 70.0) -> Motion:
+    """A camera that goes back and forth, never faster than 2.2 units a frame at 25 frames a second."""
+    return lambda time_s: _shift(reach * unit * math.sin(time_s / 1.3), 0.3 * reach * unit * math.sin(time_s / 0.9))
+
+
+def _islands(rng: np.random.Generator, width: int, height: int, motion: Motion) -> Layer:
+    """A sheet with holes through which one sees what is behind."""
+    unit = height / _UNITS
+    sheet = _tapestry(rng, _UNITS + 2 * _MARGIN, width / unit + 2 * _MARGIN, unit)
+    shown = smooth_step(_noise(sheet, rng, (110, 50, 25)) * unit, 0.75 * unit, (0.75 + 0.05 / unit) * unit)
+    sheet.picture *= shown[..., None]
+    sheet.cover *= shown[..., None]
+    rest = np.array([[1, 0, -_MARGIN * unit], [0, 1, -_MARGIN * unit], [0, 0, 1]])
+    return Layer(sheet.texture(), lambda time_s: np.asarray((_square(motion(time_s)) @ rest)[:2]))
+
+
+def pan(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
+    """A camera that sways over a flat picture."""
+    rng, unit = np.random.default_rng(1), height / _UNITS
+    return Scene("pan", width, height, frames, frame_rate, [_background(rng, width, height, _sway(unit))], 0)
+
+
+def zoom(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
+    """A camera that zooms in and out by a quarter."""
+
+    def motion(time_s: float) -> Matrix:
+        return _about((width / 2, height / 2), 1.15 + 0.15 * math.sin(1.5 * time_s), 0.0)
+
+    layer = _background(np.random.default_rng(2), width, height, motion)
+    return Scene("zoom", width, height, frames, frame_rate, [layer], 0)
+
+
+def turn(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
+    """A camera that rolls by up to ten degrees."""
+
+    def motion(time_s: float) -> Matrix:
+        return _about((width / 2, height / 2), 1.1, math.radians(10) * math.sin(1.7 * time_s))
+
+    layer = _background(np.random.default_rng(3), width, height, motion)
+    return Scene("turn", width, height, frames, frame_rate, [layer], 0)
+
+
+def parallax(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
+    """A camera that moves past four layers, the nearer the faster."""
+    rng, unit = np.random.default_rng(4), height / _UNITS
+    layers = [_background(rng, width, height, _sway(unit, 15.0))]
+    layers += [_islands(rng, width, height, _sway(unit, reach)) for reach in (30.0, 50.0, 75.0)]
+    return Scene("parallax", width, height, frames, frame_rate, layers, 0)
+
+
+def occluder(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
+    """Something large that turns and passes back and forth before a picture that stands still."""
+    rng, unit = np.random.default_rng(5), height / _UNITS
+    sheet = _tapestry(rng, 150, 150, unit)
+    rows, columns = sheet.grid()
+    inside = smooth_step(70 - np.hypot(columns - 75, rows - 75), 0, 1 / unit)
+    sheet.picture *= inside[..., None]
+    sheet.cover *= inside[..., None]
+
+    def passing(time_s: float) -> Matrix:
+        middle = width / 2 + 0.35 * width * math.sin(0.9 * time_s)
+        return _shift(middle - 75 * unit, 105 * unit) @ _square(_about((75 * unit, 75 * unit), 1.0, 0.8 * time_s))
+
+    layers = [_background(rng, width, height, lambda time_s: _shift(0, 0)), Layer(sheet.texture(), passing)]
+    return Scene("occluder", width, height, frames, frame_rate, layers, 0)
+
+
+def still(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
+    """A camera on a tripod in poor light: nothing moves but the sensor's noise."""
+    layer = _background(np.random.default_rng(6), width, height, lambda time_s: _shift(0, 0))
+    return Scene("still", width, height, frames, frame_rate, [layer], 5 / 255)
+
+
+def light(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
+    """A slow pan while the light comes and goes by a fifth."""
+    rng, unit = np.random.default_rng(7), height / _UNITS
+    layer = _background(rng, width, height, _sway(unit, 25.0))
+    return Scene(
+        "light", width, height, frames, frame_rate, [layer], 0, light=lambda time_s: 0.85 + 0.15 * math.sin(3 * time_s)
+    )
+
+
+def blur(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
+    """A quick pan with the shutter open for half of the time."""
+    rng, unit = np.random.default_rng(8), height / _UNITS
+
+    def motion(time_s: float) -> Matrix:
+        return _shift(80 * unit * math.sin(1.8 * time_s), 0)
+
+    return Scene("blur", width, height, frames, frame_rate, [_background(rng, width, height, motion)], 0, shutter=0.5)
+
+
+SCENES: Mapping[str, Callable[..., Scene]] = {
+    "harbour": harbour,
+    "pan": pan,
+    "zoom": zoom,
+    "turn": turn,
+    "parallax": parallax,
+    "occluder": occluder,
+    "still": still,
+    "light": light,
+    "blur": blur,
+}
+"""Name of a scene -> what makes it, given width, height, frames and frame rate."""

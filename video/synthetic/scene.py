@@ -1,0 +1,235 @@
+"""Synthetic scenes whose optical flow is known exactly.
+
+A scene is a stack of painted layers from back to front. Each moves by an affine map and may be bent vertically, and
+both have exact inverses: so a pixel of a later frame can be followed through its layer's texture to its place in an
+earlier frame, and the order of the layers says whether it can be seen there.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..flow import FlowPair
+
+Matrix = NDArray[np.float64]
+Plane = NDArray[np.float32]
+
+_BLUR_STEPS = 9
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One painted sheet of a scene.
+
+    Attributes:
+        texture: (h, w, 4) uint8, RGB multiplied by alpha, and alpha.
+        place: takes a time in seconds to a (2, 3) matrix that takes (u, v) of the texture to (x, y) of the frame, in
+            pixels.
+        lift: takes texture columns u and a time to how far each column is moved down before `place`, in pixels of the
+            texture.
+        reach: the largest absolute lift, in pixels.
+        repeats: whether the texture goes on to the left and right for ever; then its last column equals its first,
+            and `place` neither rotates nor shears.
+    """
+
+    texture: NDArray[np.uint8]
+    place: Callable[[float], Matrix]
+    lift: Callable[[Plane, float], Plane] | None = None
+    reach: float = 0
+    repeats: bool = False
+
+    def window(self, time_s: float, width: int, height: int) -> tuple[slice, slice]:
+        """Rows and columns of a frame outside which the layer cannot be seen."""
+        rows, columns = self.texture.shape[:2]
+        corners = np.array([[u, v, 1] for u in (-1, columns) for v in (-1 - self.reach, rows + self.reach)])
+        x, y = self.place(time_s) @ corners.T
+        across = slice(0, width) if self.repeats else _clipped(x, width)
+        return _clipped(y, height), across
+
+    def texture_position(self, x: Plane, y: Plane, time_s: float) -> tuple[Plane, Plane]:
+        """Texture coordinates (u, v) of frame coordinates (x, y), broadcast against each other."""
+        (a, b, c), (d, e, f) = cv2.invertAffineTransform(self.place(time_s))
+        u = np.asarray(a * x + b * y + c, np.float32)
+        v = np.asarray(d * x + e * y + f, np.float32)
+        return u, v if self.lift is None else v - self.lift(u, time_s)
+
+    def frame_position(self, u: Plane, v: Plane, time_s: float) -> tuple[Plane, Plane]:
+        """Frame coordinates (x, y) of texture coordinates (u, v): the inverse of `texture_position`."""
+        (a, b, c), (d, e, f) = self.place(time_s)
+        v = v if self.lift is None else v + self.lift(u, time_s)
+        return np.asarray(a * u + b * v + c, np.float32), np.asarray(d * u + e * v + f, np.float32)
+
+    def sample(self, u: Plane, v: Plane) -> NDArray[np.uint8]:
+        """The texture at (u, v), bilinear, transparent beyond its border; (..., 4) uint8."""
+        texture = self.texture
+        if self.repeats:
+            u = np.mod(u, np.float32(texture.shape[1] - 1))
+        return np.asarray(cv2.remap(texture, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), np.uint8)
+
+
+def _clipped(positions: Matrix, size: int) -> slice:
+    start = min(size, max(0, math.floor(positions.min())))
+    return slice(start, max(start, min(size, math.ceil(positions.max()) + 1)))
+
+
+class Scene:
+    """A synthetic clip with exact flow; every frame can be made on its own, and is the same every time.
+
+    Attributes:
+        name: for tables.
+        width: in pixels.
+        height: in pixels.
+        frames: number of frames.
+        frame_rate: frames per second.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        width: int,
+        height: int,
+        frames: int,
+        frame_rate: float,
+        layers: list[Layer],
+        noise: float,
+        *,
+        light: Callable[[float], float] | None = None,
+        shutter: float = 0.0,
+    ) -> None:
+        """Put a scene together.
+
+        Args:
+            name: for tables.
+            width: in pixels.
+            height: in pixels.
+            frames: number of frames.
+            frame_rate: frames per second.
+            layers: from back to front; the first covers the whole frame at all times.
+            noise: standard deviation of the sensor's noise, of RGB in [0, 1].
+            light: takes a time in seconds to what all colours are multiplied with.
+            shutter: how long it is open for a frame, as a share of the time between two; motion within it is blurred.
+        """
+        self.name = name
+        self.width = width
+        self.height = height
+        self.frames = frames
+        self.frame_rate = frame_rate
+        self._layers = layers
+        self._noise = noise
+        self._light = light
+        self._shutter = shutter
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        """Give all frames in order."""
+        return (self.frame(t) for t in range(self.frames))
+
+    def frame(self, t: int) -> NDArray[np.uint8]:
+        """Paint one frame.
+
+        Args:
+            t: its index, from 0.
+
+        Returns:
+            (H, W, 3) uint8 RGB.
+
+        Raises:
+            IndexError: there is no such frame.
+        """
+        time_s = self._time(t)
+        canvas = self._painted(time_s)
+        if self._shutter > 0:
+            # Around the frame's own time, so that its flow is that of the middle of the blur.
+            open_s = self._shutter / self.frame_rate * np.linspace(-0.5, 0.5, _BLUR_STEPS)
+            total = sum(self._painted(time_s + float(offset)).astype(np.float32) for offset in open_s)
+            canvas = np.asarray(np.rint(np.asarray(total) / _BLUR_STEPS), np.uint8)
+        if self._light is not None:
+            canvas = np.asarray(cv2.convertScaleAbs(canvas, alpha=self._light(time_s)), np.uint8).reshape(canvas.shape)
+        if self._noise == 0:
+            return np.asarray(canvas, np.uint8)
+        grain = np.random.default_rng(t).standard_normal(canvas.shape, np.float32) * np.float32(255 * self._noise)
+        return np.asarray(cv2.add(canvas, grain, dtype=cv2.CV_8U), np.uint8)
+
+    def _painted(self, time_s: float) -> NDArray[np.uint8]:
+        """The layers at a time, without light, blur and noise."""
+        canvas = np.zeros((self.height, self.width, 3), np.uint8)
+        for layer in self._layers:
+            window = layer.window(time_s, self.width, self.height)
+            picture = self._seen(layer, window, time_s)
+            if picture.size == 0:
+                continue
+            cover = cv2.cvtColor(255 - picture[..., 3], cv2.COLOR_GRAY2RGB)
+            behind = cv2.multiply(canvas[window], cover, scale=1 / 255)
+            canvas[window] = cv2.add(behind, np.ascontiguousarray(picture[..., :3]))
+        return canvas
+
+    def pair(self, t: int, interval: int) -> FlowPair:
+        """The exact motion between frame t and frame t + interval.
+
+        Args:
+            t: index of the earlier frame.
+            interval: at least 1.
+
+        Returns:
+            The flow from the later to the earlier frame; valid where the earlier frame shows the same layer at all
+            four pixels that bilinear sampling mixes, and neither place is on the edge of a layer.
+
+        Raises:
+            IndexError: there is no such frame.
+        """
+        earlier_s, later_s = self._time(t), self._time(t + interval)
+        owner_earlier, owner = self._owners(earlier_s), self._owners(later_s)
+        flow = np.zeros((self.height, self.width, 2), np.float32)
+        for index, layer in enumerate(self._layers):
+            window = layer.window(later_s, self.width, self.height)
+            x, y = _grid(window)
+            x_earlier, y_earlier = layer.frame_position(*layer.texture_position(x, y, later_s), earlier_s)
+            mine = owner[window] == index
+            flow[window][mine] = np.stack([x_earlier - x, y_earlier - y], axis=2)[mine]
+        return FlowPair(flow, (owner >= 0) & self._shows(owner_earlier, owner, flow))
+
+    def _time(self, t: int) -> float:
+        if not 0 <= t < self.frames:
+            raise IndexError(f"frame {t} is not one of the {self.frames} frames of {self.name}")
+        return t / self.frame_rate
+
+    def _seen(self, layer: Layer, window: tuple[slice, slice], time_s: float) -> NDArray[np.uint8]:
+        x, y = _grid(window)
+        if x.size == 0 or y.size == 0:
+            return np.zeros((0, 0, 4), np.uint8)
+        return layer.sample(*layer.texture_position(x, y, time_s))
+
+    def _owners(self, time_s: float) -> NDArray[np.int8]:
+        # Index of the layer that alone makes up a pixel; -1 where two layers mix.
+        owner = np.full((self.height, self.width), -1, np.int8)
+        for index, layer in enumerate(self._layers):
+            window = layer.window(time_s, self.width, self.height)
+            alpha = self._seen(layer, window, time_s)[..., 3]
+            if alpha.size:
+                part = owner[window]
+                part[alpha > 0] = -1
+                part[alpha == 255] = index
+        return owner
+
+    def _shows(self, owners: NDArray[np.int8], wanted: NDArray[np.int8], flow: Plane) -> NDArray[np.bool_]:
+        x, y = _grid((slice(0, self.height), slice(0, self.width)))
+        x, y = x + flow[..., 0], y + flow[..., 1]
+        inside = (x >= 0) & (x <= self.width - 1) & (y >= 0) & (y <= self.height - 1)
+        left, top = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
+        right, bottom = np.ceil(x).astype(np.intp), np.ceil(y).astype(np.intp)
+        shown = inside
+        for column in (left, right):
+            for row in (top, bottom):
+                found = owners[row.clip(0, self.height - 1), column.clip(0, self.width - 1)]
+                shown = shown & (found == wanted)
+        return shown
+
+
+def _grid(window: tuple[slice, slice]) -> tuple[Plane, Plane]:
+    rows, columns = window
+    x = np.arange(columns.start, columns.stop, dtype=np.float32)[None, :]
+    y = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None]
+    return x, y
