@@ -102,18 +102,37 @@ def _git(root: Path, *arguments: str) -> str:
     ).stdout.strip()
 
 
+def memory_mib() -> float:
+    """Resident memory of this process now, in MiB.
+
+    Raises:
+        OSError: the system has no /proc.
+    """
+    figure = _memory_figure("VmRSS")
+    if figure is None:
+        raise OSError("resident memory is read from /proc/self/status, which this system does not have")
+    return figure
+
+
 def peak_memory_mib() -> float:
     """Largest resident memory that this process ever had, in MiB.
 
     Linux's `ru_maxrss` starts a new program at the size of the process that started it, so the kernel's own
     high-water mark is read there instead.
     """
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
+    figure = _memory_figure("VmHWM")
+    if figure is not None:
+        return figure
     import resource  # not on Windows
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if platform.system() == "Darwin" else peak / 1024
+
+
+def _memory_figure(name: str) -> float | None:
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text(encoding="utf-8").splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) / 1024
+    return None

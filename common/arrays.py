@@ -1,0 +1,37 @@
+"""The image type of the whole product, and its one way of resizing."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+"""(H, W, 3) uint8 RGB, or (H, W) uint8 where a function says so."""
+
+Size = tuple[int, int]
+"""(width, height) in pixels."""
+
+
+def resized(image: Image, size: Size, *, enlarge: int = cv2.INTER_CUBIC) -> Image:
+    """Resize an image: by averaging areas where it gets smaller, which aliases least, else by `enlarge`.
+
+    Args:
+        image: (H, W, 3) or (H, W) uint8. Returned as it is where it has the size already.
+        size: (width, height) in pixels.
+        enlarge: OpenCV's interpolation for a larger picture.
+    """
+    height, width = image.shape[:2]
+    if (width, height) == size:
+        return image
+    way = cv2.INTER_AREA if size[0] * size[1] < width * height else enlarge
+    return np.asarray(cv2.resize(image, size, interpolation=way), np.uint8)
+
+
+def size_at_height(size: Size, height: int) -> Size:
+    """The size with this height and the same aspect ratio, its width rounded to the nearest even number, at least 2."""
+    return (max(2, 2 * round(size[0] * height / size[1] / 2)), height) if size[1] != height else size
+
+
+def size_at_shorter_side(size: Size, side: int) -> Size:
+    """The size with this shorter side and the same aspect ratio, both sides rounded and at least 1."""
+    scale = side / min(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
