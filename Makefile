@@ -4,12 +4,13 @@ DEMO_VENV := .venv-demo
 VENV := .venv
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv web test check clean
+.PHONY: help demo venv web figures test check clean
 
 help:
 	@echo "make demo    light environment (no torch), then the bundled style on the bundled scene: under 3 minutes"
 	@echo "make venv    the environment with everything, in $(VENV)"
 	@echo "make web     the page of \`steadystyle demo web\`, by Node, into demo/web/dist"
+	@echo "make figures README's table, the model cards and docs/results.md, from results/"
 	@echo "make test    all tests"
 	@echo "make check   ruff and mypy"
 	@echo "make clean   remove both environments, caches and build leftovers (not your runs, exports or reports)"
@@ -23,6 +24,9 @@ venv: $(VENV)/.stamp
 web:
 	@command -v npm > /dev/null || { echo "make web needs Node 18 or later with npm: apt-get install nodejs npm"; exit 1; }
 	cd demo/web/page && npm ci --ignore-scripts && npm run build
+
+figures: venv
+	$(VENV)/bin/python -m studies.figures
 
 test: venv
 	$(VENV)/bin/python -m pytest

@@ -1,0 +1,341 @@
+r"""Which figures the README, the model cards and docs/results.md show: those of the reports in `results/`.
+
+    python -m studies.figures                      # write the pages anew: `make figures`
+    python -m studies.figures --add REPORT.json --id 2026-11-27-bundled --claim "..." --verdict "..."
+
+`--add` keeps a report of `steadystyle benchmark` as `results/ID/report.json`, without raw samples, and appends its
+entry to `results/index.toml`. That file also names the result that README and cards show. A test fails where a page
+differs from what this writes.
+"""
+
+import argparse
+import json
+import math
+import re
+import textwrap
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from steadystyle.benchmarks.record import Latency, Method, Report, Summary, load_report
+from steadystyle.benchmarks.report.tables import ABSENT, Table, figure, tables
+from steadystyle.common.files import InputError, atomic_path
+
+ROOT = Path(__file__).resolve().parents[1]
+RAW_SAMPLES = {"rounds_ms", "per_pair", "starts", "pictures"}
+"""Lists of a report that a kept result leaves empty."""
+_FOLDER = re.compile(r"(?<![\w./:-])(?:/[\w.-]+)+/")
+_BEGIN = "<!-- figures: written by `make figures` from results/ -->"
+_END = "<!-- end of figures -->"
+_NETWORKS = {
+    "huang2017": "Huang et al. 2017, instance normalization",
+    "edge": "`edge`: patches of 4×4 pixels in and out, most work at an eighth of the size",
+    "edge-lp": "`edge-lp`: as `edge`, low-passed on the way down, bilinear on the way up",
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One entry of `results/index.toml`; the report is `results/ID/report.json`."""
+
+    id: str
+    claim: str
+    command: str
+    machine: str
+    date: str
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Index:
+    """`results/index.toml`.
+
+    Attributes:
+        shown: id of the result that README and cards show.
+        rows: README's rows: name of the method in that report -> what the row is called.
+        results: every result, newest first.
+    """
+
+    shown: str
+    rows: Mapping[str, str]
+    results: Sequence[Result]
+
+
+def read_index(folder: Path) -> Index:
+    """Read `index.toml` of a folder of results.
+
+    Raises:
+        InputError: missing, not TOML, an entry with an unknown or a missing key, or `shown` is no result.
+    """
+    path = folder / "index.toml"
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        results = [Result(**entry) for entry in values.pop("result")]
+        index = Index(results=sorted(results, key=lambda result: result.date, reverse=True), **values)
+    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        raise InputError(f"'{path}' cannot be read ({error}): write it as CONTRIBUTING.md describes") from error
+    if index.shown not in {result.id for result in index.results}:
+        raise InputError(f"'{path}' shows '{index.shown}', which is no result: name one of its entries")
+    return index
+
+
+def without_samples(value: Any) -> Any:
+    """A report's plain JSON values without raw samples, and without the folders of its absolute paths."""
+    if isinstance(value, dict):
+        return {name: [] if name in RAW_SAMPLES else without_samples(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [without_samples(item) for item in value]
+    return _FOLDER.sub("", value) if isinstance(value, str) else value
+
+
+def add(report: Path, name: str, claim: str, verdict: str, folder: Path = ROOT / "results") -> None:
+    """Keep a report as a result.
+
+    Raises:
+        InputError: no report that can be read, or the id is taken.
+    """
+    found = load_report(report)
+    kept = folder / name / "report.json"
+    if kept.exists():
+        raise InputError(f"there is a result '{name}' already: choose another --id")
+    record = without_samples(json.loads(report.read_text(encoding="utf-8")))
+    with atomic_path(kept) as partial:
+        partial.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    words = f"{found.device.processor}, {found.device.cores} cores, {found.device.memory_gib:.0f} GiB"
+    entry = Result(name, claim, record["command"], words, found.date[:10], verdict)
+    lines = [f"{item.name} = {json.dumps(getattr(entry, item.name), ensure_ascii=False)}" for item in fields(entry)]
+    index = folder / "index.toml"
+    text = index.read_text(encoding="utf-8")
+    with atomic_path(index) as partial:
+        partial.write_text("\n".join([text.rstrip(), "", "[[result]]", *lines]) + "\n", encoding="utf-8")
+
+
+def pages(root: Path = ROOT) -> dict[Path, str]:
+    """Every page that shows figures, as it should be.
+
+    Raises:
+        InputError: the index or a report cannot be read, or the README asks for a method that the report lacks.
+    """
+    index = read_index(root / "results")
+    reports = {result.id: load_report(root / "results" / result.id / "report.json") for result in index.results}
+    shown = next(result for result in index.results if result.id == index.shown)
+    written = {root / "docs" / "results.md": results_page(index.results, reports)}
+    readme = root / "README.md"
+    table = readme_table(index.rows, shown, reports[shown.id])
+    written[readme] = between_markers(readme.read_text(encoding="utf-8"), table)
+    for path in sorted((root / "runtimes" / "models").glob("*.json")):
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts["figures"] = card_figures(facts["name"], shown, reports[shown.id])
+        written[path] = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
+        written[path.with_suffix(".md")] = card(facts, path.with_suffix(".safetensors"), shown, reports[shown.id])
+    return written
+
+
+def between_markers(page: str, text: str) -> str:
+    """The page with this text between its markers."""
+    before, begin, rest = page.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not (begin and end):
+        raise InputError(f"the page lacks '{_BEGIN}' or '{_END}': put both where the figures belong")
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
+
+
+def readme_table(rows: Mapping[str, str], shown: Result, report: Report) -> str:
+    """README's table: speed, steadiness and style of a few methods."""
+    summaries = {row.method: row for row in report.summary}
+    if missing := [name for name in rows if name not in summaries]:
+        raise InputError(f"README asks for '{missing[0]}', which result '{shown.id}' lacks: change `rows` of the index")
+    times = {row.method: row for row in reversed(report.latency)}
+    lines = ["| | ms a frame | excess e(1) | excess e(5) | style score | stroke score |", f"| --- |{' ---: |' * 5}"]
+    for name, label in rows.items():
+        own = summaries[name]
+        cells = [
+            figure(times[name].median_ms, 1) if name in times else ABSENT,
+            figure(own.excess_short, 4, sign=True),
+            figure(own.excess_long, 4, sign=True),
+            figure(own.score, 2),
+            figure(own.stroke, 2),
+        ]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
+    return "\n".join([*lines, "", _filled(f"{_conditions(shown, report)} Result `{shown.id}`.")])
+
+
+def results_page(results: Sequence[Result], reports: Mapping[str, Report]) -> str:
+    """`docs/results.md`: every result with its claim, command, verdict and tables."""
+    parts = [
+        "<!-- Written by `make figures` from results/: change those. -->\n# Results",
+        _filled(
+            "Each result is a report of `steadystyle benchmark` without its raw samples, in `results/ID/report.json`. "
+            "[Measuring](measure.md#figures) defines the figures. Compare within one table."
+        ),
+    ]
+    for result in results:
+        report = reports[result.id]
+        parts += [
+            f"## {result.id}",
+            _filled(f"**Claim.** {result.claim}"),
+            _filled(f"**Verdict.** {result.verdict}"),
+            _filled(f"{result.date}, {result.machine}, commit {(report.device.commit or 'unknown')[:12]}."),
+            textwrap.indent(result.command, "    "),
+            *(_filled(note) for note in [*report.notes, *report.holes]),
+            *(_markdown(table) for table in tables(report)),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def card_figures(model: str, shown: Result, report: Report) -> dict[str, Any]:
+    """What a result says of a bundled model and its artifacts, for the card that machines read."""
+    names = [method.name for method in report.methods if _made_from(method, model)]
+    return {
+        "result": shown.id,
+        "methods": {
+            name: {label: value for label, value, _ in _figures_of(name, report) if value is not None} for name in names
+        },
+    }
+
+
+def card(facts: Mapping[str, Any], checkpoint: Path, shown: Result, report: Report) -> str:
+    """A model card: what is known of the model, its figures, and how it was trained."""
+    header, parameters = read_checkpoint_header(checkpoint)
+    model, training = facts["name"], facts["training"]
+    about = {
+        "painting": facts["painting"],
+        "network": f"{_NETWORKS[header['architecture']]}; {parameters:,} parameters",
+        "files": f"`{checkpoint.name}` (checkpoint), `{model}-any-fp32.onnx` (any size, uint8 RGB in and out)",
+        "training": f"{header['steps']:,} steps, those of the networks it started from included",
+        "licence": facts["licence"],
+    }
+    stages = [
+        f"| {number} | {stage['steps']:,} | {stage['learning_rate']} | {_stage_note(stage)} |"
+        for number, stage in enumerate(training["stages"], start=1)
+    ]
+    data = "; ".join(f"{entry['what']} ({entry['licence']})" for entry in training["data"])
+    parts = [
+        f"<!-- Written by `make figures` from {model}.json, {checkpoint.name} and results/: change those. -->\n"
+        f"# {model}",
+        _filled(facts["introduction"]),
+        "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {words} |" for name, words in about.items())]),
+        "## Figures",
+        _card_table(model, shown, report),
+        *(_filled(remark) for remark in facts.get("remarks", [])),
+        "## Training",
+        _filled(training["summary"]),
+        "\n".join(["| stage | steps | learning rate | note |", "| --- | ---: | ---: | --- |", *stages]),
+        _filled(f"Data, none of it in this repository: {data}."),
+        "## Known failures",
+        "\n".join(_filled(f"- {failure}") for failure in facts["known_failures"]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def read_checkpoint_header(path: Path) -> tuple[dict[str, Any], int]:
+    """What a checkpoint says of itself, and the number of its parameters; without torch."""
+    content = path.read_bytes()
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    said: dict[str, Any] = json.loads(header.pop("__metadata__")["steadystyle"])
+    return said, sum(math.prod(tensor["shape"]) for tensor in header.values())
+
+
+def _card_table(model: str, shown: Result, report: Report) -> str:
+    """Figures in rows; in columns the source, the model's artifacts and the peers."""
+    own = [method.name for method in report.methods if _made_from(method, model)]
+    if not own:
+        return f"Result `{shown.id}` did not measure this model."
+    others = [method.name for method in report.methods if method.kind == "peer"]
+    names = ["identity", *own, *others]
+    columns = [_figures_of(name, report) for name in names]
+    lines = [f"| | {' | '.join(names)} |", f"| --- |{' ---: |' * len(names)}"]
+    for row in zip(*columns, strict=True):
+        if any(value is not None for _, value, _ in row):
+            cells = (figure(value, digits) for _, value, digits in row)
+            lines.append(f"| {row[0][0]} | {' | '.join(cells)} |")
+    where = f"[Result `{shown.id}`](../../docs/results.md#{shown.id}) has the figures of each clip."
+    return "\n".join([*lines, "", _filled(f"{_conditions(shown, report)} {where}")])
+
+
+def _figures_of(name: str, report: Report) -> list[tuple[str, float | None, int]]:
+    """A method's figures: what each is called, its value, and its digits."""
+    row: Summary = next(row for row in report.summary if row.method == name)
+    time: Latency | None = next((row for row in report.latency if row.method == name), None)
+    reference = report.latency[0].reference if report.latency else ""
+    shifts = row.shift or [None] * 4
+    return [
+        ("latency, ms a frame", time and time.median_ms, 1),
+        ("99th percentile, ms", time and time.p99_ms, 1),
+        (f"latency ratio to {reference}", time and time.ratio, 3),
+        ("peak memory, MiB", time and time.peak_memory_mib, 0),
+        ("temporal error e(1)", row.short, 4),
+        ("temporal error e(5)", row.long, 4),
+        ("excess e(1)", row.excess_short, 4),
+        ("excess e(5)", row.excess_long, 4),
+        ("drift", row.drift, 5),
+        *((f"shift error, {shift} px", error, 4) for shift, error in enumerate(shifts, start=1)),
+        ("style score", row.score, 3),
+        ("style score at the trained size", row.own_score, 3),
+        ("stroke score", row.stroke, 3),
+        ("colour distance", row.colour, 3),
+        ("content score", row.content, 2),
+    ]
+
+
+def _made_from(method: Method, model: str) -> bool:
+    return method.kind == "artifact" and (method.metadata or {}).get("name") == model
+
+
+def _stage_note(stage: Mapping[str, Any]) -> str:
+    """A stage's settings that have fields of their own, then its note."""
+    settings = [
+        f"{stage['batch']} × {stage['crop']} px" if "crop" in stage else "",
+        f"content {stage['content_weight']}" if "content_weight" in stage else "",
+        f"style {stage['style_weight']} + {stage['style_half_weight']}" if "style_weight" in stage else "",
+        f"λ {stage['temporal_weight']:,}" if "temporal_weight" in stage else "",
+    ]
+    return "; ".join(filter(None, [", ".join(filter(None, settings)), stage["note"]]))
+
+
+def _conditions(shown: Result, report: Report) -> str:
+    """What the figures were taken on, in one or two sentences."""
+    clips, count = report.clips, len(report.clips)
+    frames = sum(clip.frames for clip in clips)
+    flows = " and ".join(sorted({clip.flow_source for clip in clips}))
+    words = f"Means over {count} clip{'s' if count > 1 else ''}, {frames} frames, flow: {flows}."
+    if report.latency:
+        first = report.latency[0]
+        words += f" Latency at {first.width}×{first.height}, {first.threads} threads, {shown.machine}."
+    return words
+
+
+def _markdown(table: Table) -> str:
+    lines = [table.columns, ["---", *["---:"] * (len(table.columns) - 1)]]
+    lines += [[f"*{cells[0]}*" if control else cells[0], *cells[1:]] for control, cells in table.rows]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"### {table.title}\n\n{text}\n\n{_filled(table.caption)}"
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, 120, subsequent_indent="  " if text.startswith("- ") else "", break_on_hyphens=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Add a report if one is given, then write every page anew."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--add", type=Path, metavar="REPORT.json", help="report of `steadystyle benchmark` to keep")
+    parser.add_argument("--id", help="of the new result: its date and a name")
+    parser.add_argument("--claim", help="what the result shows, one or two sentences")
+    parser.add_argument("--verdict", help="whether the claim holds, and what follows")
+    options = parser.parse_args(arguments)
+    if options.add:
+        if not (options.id and options.claim and options.verdict):
+            parser.error("--add needs --id, --claim and --verdict")
+        add(options.add, options.id, options.claim, options.verdict)
+    for path, text in pages().items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            with atomic_path(path) as partial:
+                partial.write_text(text, encoding="utf-8")
+            print(f"wrote {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
