@@ -260,12 +260,12 @@ def _figures_of(name: str, report: Report) -> list[tuple[str, float | None, int]
     row: Summary = next(row for row in report.summary if row.method == name)
     time: Latency | None = next((row for row in report.latency if row.method == name), None)
     reference = report.latency[0].reference if report.latency else ""
-    shifts = row.shift or [None] * 4
+    shifts: Sequence[float | None] = row.shift or [None] * 4
     return [
-        ("latency, ms a frame", time and time.median_ms, 1),
-        ("99th percentile, ms", time and time.p99_ms, 1),
-        (f"latency ratio to {reference}", time and time.ratio, 3),
-        ("peak memory, MiB", time and time.peak_memory_mib, 0),
+        ("latency, ms a frame", time.median_ms if time else None, 1),
+        ("99th percentile, ms", time.p99_ms if time else None, 1),
+        (f"latency ratio to {reference}", time.ratio if time else None, 3),
+        ("peak memory, MiB", time.peak_memory_mib if time else None, 0),
         ("temporal error e(1)", row.short, 4),
         ("temporal error e(5)", row.long, 4),
         ("excess e(1)", row.excess_short, 4),
