@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from steadystyle.benchmarks.record import Latency, Method, Report, Summary, load_report
-from steadystyle.benchmarks.report.tables import ABSENT, Table, figure, tables
+from steadystyle.benchmarks.report.tables import tables
 from steadystyle.common.files import InputError, atomic_path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -103,7 +103,8 @@ def add(report: Path, name: str, claim: str, verdict: str, folder: Path = ROOT /
     record = without_samples(json.loads(report.read_text(encoding="utf-8")))
     with atomic_path(kept) as partial:
         partial.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    words = f"{found.device.processor}, {found.device.cores} cores, {found.device.memory_gib:.0f} GiB"
+    memory = found.device.memory_gib
+    words = f"{found.device.processor}, {found.device.cores} cores" + (f", {memory:.0f} GiB" if memory else "")
     entry = Result(name, claim, record["command"], words, found.date[:10], verdict)
     lines = [f"{item.name} = {json.dumps(getattr(entry, item.name), ensure_ascii=False)}" for item in fields(entry)]
     index = folder / "index.toml"
@@ -152,11 +153,11 @@ def readme_table(rows: Mapping[str, str], shown: Result, report: Report) -> str:
     for name, label in rows.items():
         own = summaries[name]
         cells = [
-            figure(times[name].median_ms, 1) if name in times else ABSENT,
-            figure(own.excess_short, 4, sign=True),
-            figure(own.excess_long, 4, sign=True),
-            figure(own.score, 2),
-            figure(own.stroke, 2),
+            _cell(times[name].median_ms if name in times else None, 1),
+            _cell(own.excess_short, 4, "+"),
+            _cell(own.excess_long, 4, "+"),
+            _cell(own.score, 2),
+            _cell(own.stroke, 2),
         ]
         lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", _filled(f"{_conditions(shown, report)} Result `{shown.id}`.")])
@@ -168,7 +169,7 @@ def results_page(results: Sequence[Result], reports: Mapping[str, Report]) -> st
         "<!-- Written by `make figures` from results/: change those. -->\n# Results",
         _filled(
             "Each result is a report of `steadystyle benchmark` without its raw samples, in `results/ID/report.json`. "
-            "[Measuring](measure.md#figures) defines the figures. Compare within one table."
+            "[CONTRIBUTING](../CONTRIBUTING.md#figures) defines the figures. Compare within one table."
         ),
     ]
     for result in results:
@@ -180,7 +181,7 @@ def results_page(results: Sequence[Result], reports: Mapping[str, Report]) -> st
             _filled(f"{result.date}, {result.machine}, commit {(report.device.commit or 'unknown')[:12]}."),
             textwrap.indent(result.command, "    "),
             *(_filled(note) for note in [*report.notes, *report.holes]),
-            *(_markdown(table) for table in tables(report)),
+            *(_markdown(table.to_markdown()) for table in tables(report)),
         ]
     return "\n\n".join(parts) + "\n"
 
@@ -249,7 +250,7 @@ def _card_table(model: str, shown: Result, report: Report) -> str:
     lines = [f"| | {' | '.join(names)} |", f"| --- |{' ---: |' * len(names)}"]
     for row in zip(*columns, strict=True):
         if any(value is not None for _, value, _ in row):
-            cells = (figure(value, digits) for _, value, digits in row)
+            cells = (_cell(value, digits) for _, value, digits in row)
             lines.append(f"| {row[0][0]} | {' | '.join(cells)} |")
     where = f"[Result `{shown.id}`](../../docs/results.md#{shown.id}) has the figures of each clip."
     return "\n".join([*lines, "", _filled(f"{_conditions(shown, report)} {where}")])
@@ -307,11 +308,14 @@ def _conditions(shown: Result, report: Report) -> str:
     return words
 
 
-def _markdown(table: Table) -> str:
-    lines = [table.columns, ["---", *["---:"] * (len(table.columns) - 1)]]
-    lines += [[f"*{cells[0]}*" if control else cells[0], *cells[1:]] for control, cells in table.rows]
-    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"### {table.title}\n\n{text}\n\n{_filled(table.caption)}"
+def _markdown(table: str) -> str:
+    """A table of the report one heading lower, its caption filled."""
+    rows, _, caption = f"#{table}".strip().rpartition("\n\n")
+    return f"{rows}\n\n{_filled(caption)}"
+
+
+def _cell(value: float | None, digits: int, sign: str = "") -> str:
+    return "—" if value is None else f"{value:{sign}.{digits}f}"
 
 
 def _filled(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The guides for apps say what is true: their Python runs, their commands and names exist."""
+"""README and guides say what is true: their Python runs, their commands, names and links exist."""
 
 import re
 import shlex
@@ -17,8 +17,21 @@ from steadystyle.runtimes import coreml
 from steadystyle.video.frames import read_frames, write_video
 from steadystyle.video.synthetic.harbour import harbour
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+NOT_RUN = ("android.md", "ios.md", "jetson.md", "raspberry-pi.md")
+"""Guides for hardware that was not at hand."""
+WRITTEN = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted(DOCS.rglob("*.md")),
+    *sorted((ROOT / "runtimes" / "models").glob("*.md")),
+]
+WITH_COMMANDS = [ROOT / "README.md", *(page for page in sorted(DOCS.glob("*.md")) if page.name != "results.md")]
 FRAMES = 5
+
+
+def named(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -80,9 +93,9 @@ def test_swift_uses_the_names_of_the_exported_model() -> None:
     assert f'featureValue(for: "{coreml.OUTPUT}")' in code
 
 
-@pytest.mark.parametrize("page", sorted(path.name for path in DOCS.glob("*.md")))
-def test_every_command_has_the_options_it_is_given(page: str) -> None:
-    text = (DOCS / page).read_text(encoding="utf-8").replace("\\\n", " ")
+@pytest.mark.parametrize("page", WITH_COMMANDS, ids=named)
+def test_every_command_has_the_options_it_is_given(page: Path) -> None:
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
     lines = [line.strip() for line in text.splitlines() if line.startswith("    steadystyle ")]
     lines += re.findall(r"`(steadystyle [a-z][^`]*)`", text)
     assert lines
@@ -91,11 +104,47 @@ def test_every_command_has_the_options_it_is_given(page: str) -> None:
         words = shlex.split(line, comments=True)[1:]
         while words and words[0] in getattr(command, "commands", {}):
             command = command.commands[words.pop(0)]
-        assert not hasattr(command, "commands"), line
+        assert not hasattr(command, "commands") or command.invoke_without_command, line
         known = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in words if word.startswith("-")} <= known, line
 
 
 def test_what_was_not_run_on_hardware_says_so_first() -> None:
-    for page in DOCS.glob("*.md"):
-        assert "**Not run on a" in "".join(page.read_text(encoding="utf-8").splitlines(keepends=True)[:3]), page.name
+    for page in NOT_RUN:
+        assert "**Not run on a" in "".join((DOCS / page).read_text(encoding="utf-8").splitlines(keepends=True)[:3]), (
+            page
+        )
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=named)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not target.startswith("https://"):
+            path, _, heading = target.partition("#")
+            found = (page.parent / path).resolve() if path else page
+            assert found.exists(), target
+            assert not heading or heading in headings(found), target
+
+
+def headings(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    lines = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in lines}
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=named)
+def test_lines_fit_into_120_columns_but_for_tables_and_commands(page: Path) -> None:
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if len(line) > 120 and not line.startswith(("|", "    steadystyle"))] == []
+
+
+def test_readme_has_at_most_100_lines_and_a_decision_is_a_page() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 100
+    decisions = sorted((DOCS / "decisions").glob("*.md"))
+    assert len(decisions) <= 15
+    assert [page.name[:3] for page in decisions] == [f"{number:03}" for number in range(1, len(decisions) + 1)]
+    for page in decisions:
+        text = page.read_text(encoding="utf-8")
+        assert len(text.splitlines()) <= 60, page.name
+        assert all(part in text for part in ("**Question.**", "**Tried", "**Verdict.**")), page.name
