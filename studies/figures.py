@@ -205,14 +205,14 @@ def card(facts: Mapping[str, Any], checkpoint: Path, shown: Result, report: Repo
         "painting": facts["painting"],
         "network": f"{_NETWORKS[header['architecture']]}; {parameters:,} parameters",
         "files": f"`{checkpoint.name}` (checkpoint), `{model}-any-fp32.onnx` (any size, uint8 RGB in and out)",
-        "training": f"{header['steps']:,} steps, those of the networks it started from included",
+        "training": f"{header['steps']:,} steps, with those of the networks it started from",
         "licence": facts["licence"],
     }
     stages = [
         f"| {number} | {stage['steps']:,} | {stage['learning_rate']} | {_stage_note(stage)} |"
         for number, stage in enumerate(training["stages"], start=1)
     ]
-    data = "; ".join(f"{entry['what']} ({entry['licence']})" for entry in training["data"])
+    data = "\n".join(_filled(f"- {entry['what']}: {entry['licence']}") for entry in training["data"])
     parts = [
         f"<!-- Written by `make figures` from {model}.json, {checkpoint.name} and results/: change those. -->\n"
         f"# {model}",
@@ -224,7 +224,8 @@ def card(facts: Mapping[str, Any], checkpoint: Path, shown: Result, report: Repo
         "## Training",
         _filled(training["summary"]),
         "\n".join(["| stage | steps | learning rate | note |", "| --- | ---: | ---: | --- |", *stages]),
-        _filled(f"Data, none of it in this repository: {data}."),
+        "Style a + b + c: weights at full, half and quarter size. λ: weight of the temporal loss. Data, not in this repository:",
+        data,
         "## Known failures",
         "\n".join(_filled(f"- {failure}") for failure in facts["known_failures"]),
     ]
