@@ -224,8 +224,8 @@ def card(facts: Mapping[str, Any], checkpoint: Path, shown: Result, report: Repo
         "## Training",
         _filled(training["summary"]),
         "\n".join(["| stage | steps | learning rate | note |", "| --- | ---: | ---: | --- |", *stages]),
-        "Style a + b + c: weights at full, half and quarter size. λ: weight of the temporal loss. Data, not in this repository:",
-        data,
+        "Style a + b + c: weights at full, half and quarter size. λ: weight of the temporal loss.",
+        f"Data, not in this repository:\n\n{data}",
         "## Known failures",
         "\n".join(_filled(f"- {failure}") for failure in facts["known_failures"]),
     ]
