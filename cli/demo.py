@@ -145,7 +145,7 @@ def demo_jetson(
     """
     from fractions import Fraction
 
-    from ..demo.jetson.live import run_live
+    from ..demo.jetson.run import run_live
 
     if headless and sink is not None and sink.startswith("display"):
         raise InputError("--headless and --sink display exclude each other: leave one out")
@@ -166,8 +166,8 @@ def demo_jetson(
             provider=provider,
             threads=threads,
             engine_cache=engine_cache,
-            say=note,
-            progress=lambda done, total: update("live", done, total),
+            notify=note,
+            progress=update,
         )
     for sentence in report.notes:
         note(sentence)
@@ -221,7 +221,7 @@ def demo_camera(
     The latency shown is that of the model alone, as in `steadystyle benchmark`.
     """
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # its greeting goes to stdout, where our JSON goes
-    from ..demo.camera import run_camera
+    from ..demo.camera.session import run_camera
 
     result = run_camera(
         source,

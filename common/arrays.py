@@ -35,3 +35,9 @@ def size_at_shorter_side(size: Size, side: int) -> Size:
     """The size with this shorter side and the same aspect ratio, both sides rounded and at least 1."""
     scale = side / min(size)
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def size_within_height(size: Size, height: int) -> Size:
+    """The size at most this high with the same aspect ratio, both sides rounded to even numbers, at least 2."""
+    scale = min(1, height / size[1])
+    return max(2, 2 * round(size[0] * scale / 2)), max(2, 2 * round(size[1] * scale / 2))

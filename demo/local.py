@@ -17,18 +17,16 @@ from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..common.arrays import Image, resized, size_within_height
 from ..common.files import check_not_input, check_writable, made_folder
+from ..common.progress import Progress, no_progress
 from ..runtimes.pipeline import run
 from ..runtimes.registry import open_stylizer
 from ..video.flow import FlowPair, flow_pair
 from ..video.frames import Frame, open_sink, open_source, write_image, write_video
 from ..video.synthetic.harbour import Scene, harbour
 from ..video.temporal import box_blur, error_map, flow_pairs, temporal_error
-
-Image = NDArray[np.uint8]
-Progress = Callable[[str, int, int | None], None]
 
 INTERVALS = (1, 5)
 EVERY = 2  # temporal error: every second frame starts a pair; the figure changes in the third digit, the time halves
@@ -95,7 +93,7 @@ def run_demo(
     height: int = 360,
     threads: int | None = None,
     provider: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> DemoResult:
     """Stylize a scene, a file or a camera, write the videos and pictures, and measure speed and steadiness.
 
@@ -113,7 +111,6 @@ def run_demo(
         InputError: the source or model cannot be read, or nothing can be written to `out_dir`, or
             one of the files to write is the source itself.
     """
-    report = progress or (lambda step, done, total: None)
     names = ("source.mp4", "stylized.mp4", "side-by-side.mp4", "contact-sheet.png")
     for name in names:
         check_not_input(out_dir / name, source, model)
@@ -134,22 +131,24 @@ def run_demo(
 
         scene = harbour(width=2 * round(height * 8 / 9), height=height, frames=frames) if source is None else None
         if scene is not None:
-            painted = _counted(map(scene.frame, range(frames)), "paint the scene", frames, report)
+            painted = _counted(map(scene.frame, range(frames)), "paint the scene", frames, progress)
             write_video(source_video, painted, scene.frame_rate)
             notes = []
         else:
-            notes = _keep_clip(source or "", source_video, frames, height, report)
+            notes = _keep_clip(source or "", source_video, frames, height, progress)
         with open_source(source_video) as clip, open_sink(stylized_video, clip) as sink:
             rate = clip.info.frame_rate or Fraction(25)
-            stages = run(clip, stylizer, sink, on_frame=keep, progress=lambda done, _: report("stylize", done, frames))
+            stages = run(
+                clip, stylizer, sink, on_frame=keep, progress=lambda done, _: progress("stylize", done, frames)
+            )
         fps_alone = _fps_alone(stylizer, before)
 
         pairs = {interval: _pairs(scene, before, interval) for interval in INTERVALS}
         pairs = {interval: found for interval, found in pairs.items() if found}
         both = (np.hstack([b, a]) for b, a in zip(before, after, strict=True))
-        write_video(side_by_side, _counted(both, "side by side", len(before), report), rate)
+        write_video(side_by_side, _counted(both, "side by side", len(before), progress), rate)
         write_image(contact_sheet, _contact_sheet(scene, before, after, stylizer.metadata.name))
-        rows = _steadiness(before, after, pairs, report)
+        rows = _steadiness(before, after, pairs, progress)
         for name in names:
             (scratch / name).replace(out_dir / name)
     return DemoResult(
@@ -169,24 +168,19 @@ def run_demo(
     )
 
 
-def _counted(images: Iterable[Image], step: str, total: int, report: Progress) -> Iterator[Image]:
+def _counted(images: Iterable[Image], step: str, total: int, progress: Progress) -> Iterator[Image]:
     for done, image in enumerate(images):
-        report(step, done, total)
+        progress(step, done, total)
         yield image
 
 
-def _keep_clip(spec: str, target: Path, frames: int, height: int, report: Progress) -> list[str]:
+def _keep_clip(spec: str, target: Path, frames: int, height: int, progress: Progress) -> list[str]:
     """Write the first frames of a file or camera as a small video; the notes say what was changed."""
     with open_source(spec) as clip:
         info = clip.info
-        scale = min(1, height / info.height)
-        size = (max(2, 2 * round(info.width * scale / 2)), max(2, 2 * round(info.height * scale / 2)))
-
-        small = (
-            np.asarray(cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA), np.uint8)
-            for frame in islice(clip, frames)
-        )
-        write_video(target, _counted(small, "read", frames, report), info.frame_rate or Fraction(25))
+        size = size_within_height((info.width, info.height), height)
+        small = (resized(frame.image, size, enlarge=cv2.INTER_AREA) for frame in islice(clip, frames))
+        write_video(target, _counted(small, "read", frames, progress), info.frame_rate or Fraction(25))
         notes = [clip.note] if clip.note else []
     if size != (info.width, info.height):
         notes.append(f"the source is {info.width}x{info.height}: the demo made it {size[0]}x{size[1]}")
@@ -216,7 +210,7 @@ def _pairs(scene: Scene | None, frames: Sequence[Image], interval: int) -> dict[
 
 
 def _steadiness(
-    before: Sequence[Image], after: Sequence[Image], pairs: Mapping[int, dict[int, FlowPair]], report: Progress
+    before: Sequence[Image], after: Sequence[Image], pairs: Mapping[int, dict[int, FlowPair]], progress: Progress
 ) -> list[SteadinessRow]:
     """Temporal error of the stylized video and of the three controls that show what the figure is worth."""
     videos = {
@@ -227,7 +221,7 @@ def _steadiness(
     }
     rows = []
     for done, (name, video) in enumerate(videos.items()):
-        report("measure", done, len(videos))
+        progress("measure", done, len(videos))
         rows.append(SteadinessRow(name, {i: temporal_error(video, found, i).value for i, found in pairs.items()}))
     return rows
 
@@ -259,7 +253,7 @@ def _contact_sheet(scene: Scene | None, before: Sequence[Image], after: Sequence
 
 def _cell(image: Image) -> Image:
     height = max(1, round(image.shape[0] * CELL_WIDTH / image.shape[1]))
-    return np.asarray(cv2.resize(image, (CELL_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
+    return resized(image, (CELL_WIDTH, height), enlarge=cv2.INTER_AREA)
 
 
 def _labelled(label: str, row: Image) -> Image:

@@ -13,6 +13,9 @@ from .stylizer import Stylizer
 
 MODELS = Path(__file__).parent / "models"
 
+DEFAULT_MODEL = "udnie"
+"""What commands, demos and pages start with: the fast network of the best-looking style."""
+
 RENAMED: Mapping[str, str] = {"great-wave-edge": "great-wave"}
 """Names that bundled models had once, which still open, with a warning -> their names now."""
 

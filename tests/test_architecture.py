@@ -66,7 +66,7 @@ OWNERS: dict[str, list[str]] = {
     "safetensors": ["train/*.py"],
     "yaml": ["train/recipes.py"],
     "matplotlib": ["benchmarks/report/plots.py"],
-    "pygame": ["demo/window.py"],
+    "pygame": ["demo/camera/window.py"],
     "starlette": ["demo/web/*.py"],
     "uvicorn": ["demo/web/server.py"],
     "segno": ["demo/web/server.py"],

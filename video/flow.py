@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..common.arrays import Image
 from ..common.files import InputError, atomic_path
 
 Pixel = TypeVar("Pixel", np.uint8, np.float32)
@@ -24,7 +25,7 @@ _FLO_MAGIC = 202021.25
 _FLO_UNKNOWN = 1e9
 
 
-def _require_frame(name: str, frame: NDArray[np.uint8]) -> None:
+def _require_frame(name: str, frame: Image) -> None:
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
         raise ValueError(f"{name} must be (H, W, 3) uint8, but is {frame.shape} {frame.dtype}")
 
@@ -34,7 +35,7 @@ def _require_flow(name: str, flow: NDArray[np.float32], shape: tuple[int, ...]) 
         raise ValueError(f"{name} must be {(*shape[:2], 2)}, but is {flow.shape}")
 
 
-def estimate_flow(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> NDArray[np.float32]:
+def estimate_flow(source: Image, target: Image) -> NDArray[np.float32]:
     """Estimate where each pixel of `source` is found in `target`.
 
     OpenCV's dense inverse search (Kroeger et al., ECCV 2016), medium preset, on luma.
@@ -140,7 +141,7 @@ class FlowPair:
     valid: NDArray[np.bool_]
 
 
-def flow_pair(earlier: NDArray[np.uint8], later: NDArray[np.uint8]) -> FlowPair:
+def flow_pair(earlier: Image, later: Image) -> FlowPair:
     """Estimate the motion between two frames and mask what cannot be trusted.
 
     Not valid is what fails the forward-backward check, lies on a motion boundary, or leaves the frame.

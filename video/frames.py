@@ -11,9 +11,8 @@ from fractions import Fraction
 from pathlib import Path
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
+from ..common.arrays import Image, resized, size_at_height
 from ..common.files import InputError
 from .images import IMAGE_SUFFIXES, read_image, write_image
 from .sinks import VIDEO_SUFFIXES, FrameSink, open_sink
@@ -38,7 +37,7 @@ __all__ = [
 
 def read_frames(
     spec: str | Path, *, height: int | None = None, max_frames: int | None = None, start: int = 0
-) -> list[NDArray[np.uint8]]:
+) -> list[Image]:
     """Read a whole small clip into memory.
 
     Args:
@@ -60,17 +59,13 @@ def read_frames(
         return [image if height is None else resize_to_height(image, height) for image in images]
 
 
-def resize_to_height(image: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
+def resize_to_height(image: Image, height: int) -> Image:
     """Resize (H, W, 3) uint8 by averaging areas; the width keeps the aspect ratio, rounded to the nearest even."""
-    if image.shape[0] == height:
-        return image
-    width = max(2, 2 * round(image.shape[1] * height / image.shape[0] / 2))
-    return np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    size = size_at_height((image.shape[1], image.shape[0]), height)
+    return resized(image, size, enlarge=cv2.INTER_AREA)
 
 
-def write_video(
-    target: Path, frames: Iterable[NDArray[np.uint8]], frame_rate: Fraction | float = 25, crf: int = 18
-) -> None:
+def write_video(target: Path, frames: Iterable[Image], frame_rate: Fraction | float = 25, crf: int = 18) -> None:
     """Write a video with a constant frame rate and no sound.
 
     Args:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..common.arrays import Image
 from ..common.files import InputError, atomic_path
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
@@ -14,7 +14,7 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".
 _FULL_SCALE = {"uint8": 255, "uint16": 65535, "float32": 1}
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path) -> Image:
     """Read an image file as a frame.
 
     Grayscale is spread to three channels, alpha is composited on white, 16-bit values are scaled to 8 bits, and the
@@ -54,7 +54,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     return np.rint(np.clip(colour, 0, 1) * 255).astype(np.uint8)
 
 
-def write_image(path: Path, image: NDArray[np.uint8]) -> None:
+def write_image(path: Path, image: Image) -> None:
     """Write a frame as an image file, under a temporary name that is renamed when the file is whole.
 
     Args:

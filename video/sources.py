@@ -23,6 +23,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from ..common.arrays import Image, resized
 from ..common.files import InputError
 from .images import IMAGE_SUFFIXES, read_image
 
@@ -44,7 +45,7 @@ class Frame:
         time_s: presentation time in seconds from the start of the source.
     """
 
-    image: NDArray[np.uint8]
+    image: Image
     time_s: float
 
 
@@ -226,12 +227,12 @@ class _VideoSource(FrameSource):
         elif self._damaged:
             self.note = f"the file is damaged in places: {count} of about {max(count, expected)} frames were decoded"
 
-    def _to_rgb(self, picture: VideoFrame) -> NDArray[np.uint8]:
+    def _to_rgb(self, picture: VideoFrame) -> Image:
         if picture.colorspace == _UNSPECIFIED and not picture.format.is_rgb:
             picture.colorspace = _BT709 if min(picture.width, picture.height) >= 720 else _BT601
         image = _turn(np.asarray(picture.to_ndarray(format="rgb24"), np.uint8), self._matrix)
         if (image.shape[1], image.shape[0]) != self._size:  # a stream may change its size on the way
-            image = np.asarray(cv2.resize(image, self._size, interpolation=cv2.INTER_AREA), np.uint8)
+            image = resized(image, self._size, enlarge=cv2.INTER_AREA)
         return np.ascontiguousarray(image)
 
     def close(self) -> None:

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..common.arrays import Image, resized
 from ..common.files import InputError
 from .flow import FlowPair, flow_pair, warp
 
-Frame = NDArray[np.uint8]
 FlowSource = Literal["ground truth", "DIS medium"]
 
 SHIFTS = (1, 2, 3, 4)
@@ -48,14 +48,14 @@ class TemporalError:
     flow_source: FlowSource
 
 
-def _warped_difference(earlier: Frame, later: Frame, pair: FlowPair) -> NDArray[np.float32]:
+def _warped_difference(earlier: Image, later: Image, pair: FlowPair) -> NDArray[np.float32]:
     if earlier.shape != later.shape or earlier.shape[:2] != pair.valid.shape:
         raise ValueError(f"frames {earlier.shape} and {later.shape} do not fit a flow pair of {pair.valid.shape}")
     warped, _ = warp(earlier.astype(np.float32), pair.flow)
     return (warped - later) / np.float32(255)
 
 
-def pair_error(earlier_stylized: Frame, later_stylized: Frame, pair: FlowPair) -> float:
+def pair_error(earlier_stylized: Image, later_stylized: Image, pair: FlowPair) -> float:
     """Masked mean squared difference between the warped earlier frame and the later one, before the square root.
 
     Args:
@@ -73,7 +73,7 @@ def pair_error(earlier_stylized: Frame, later_stylized: Frame, pair: FlowPair) -
     return float(squared[pair.valid].mean(dtype=np.float64))
 
 
-def error_map(earlier_stylized: Frame, later_stylized: Frame, pair: FlowPair) -> NDArray[np.uint8]:
+def error_map(earlier_stylized: Image, later_stylized: Image, pair: FlowPair) -> Image:
     """Picture of the temporal error of one pair: white where it is large.
 
     Args:
@@ -91,7 +91,7 @@ def error_map(earlier_stylized: Frame, later_stylized: Frame, pair: FlowPair) ->
 
 
 def temporal_error(
-    stylized: Sequence[Frame],
+    stylized: Sequence[Image],
     pairs: Mapping[int, FlowPair],
     interval: int,
     flow_source: FlowSource = "DIS medium",
@@ -124,7 +124,7 @@ def temporal_error(
     )
 
 
-def is_cut(a: Frame, b: Frame) -> bool:
+def is_cut(a: Image, b: Image) -> bool:
     """Whether a scene cut lies between two consecutive frames.
 
     At a cut both the layout and the colours of the picture change, under fast motion mostly the layout, in a flash
@@ -141,7 +141,7 @@ def is_cut(a: Frame, b: Frame) -> bool:
     """
     if a.shape != b.shape:
         raise ValueError(f"the frames must be of one size, but are {a.shape} and {b.shape}")
-    thumbnails = [cv2.resize(frame, (64, 36), interpolation=cv2.INTER_AREA) for frame in (a, b)]
+    thumbnails = [resized(frame, (64, 36), enlarge=cv2.INTER_AREA) for frame in (a, b)]
     luma = [cv2.cvtColor(thumbnail, cv2.COLOR_RGB2GRAY).astype(np.float64) for thumbnail in thumbnails]
     covariance = float(((luma[0] - luma[0].mean()) * (luma[1] - luma[1].mean())).mean())
     # The constant is five grey levels squared: plain frames, where correlation would be that of their noise, count as
@@ -152,7 +152,7 @@ def is_cut(a: Frame, b: Frame) -> bool:
     return correlation - moved < 0.05
 
 
-def flow_pairs(source: Sequence[Frame], interval: int, every: int = 1) -> dict[int, FlowPair]:
+def flow_pairs(source: Sequence[Image], interval: int, every: int = 1) -> dict[int, FlowPair]:
     """Estimate the motion between the frames of a clip that lie `interval` apart, but not across scene cuts.
 
     Args:
@@ -173,7 +173,7 @@ def flow_pairs(source: Sequence[Frame], interval: int, every: int = 1) -> dict[i
     return {t: flow_pair(source[t], source[t + interval]) for t in starts if not any(cuts[t : t + interval])}
 
 
-def drift(stylized: Sequence[Frame]) -> float:
+def drift(stylized: Sequence[Image]) -> float:
     """How far the colour of a stylized clip wanders whose source stands still.
 
     Args:
@@ -193,7 +193,7 @@ def drift(stylized: Sequence[Frame]) -> float:
 
 
 def shift_errors(
-    stylize: Callable[[Frame], Frame], picture: Frame, shifts: Sequence[int], size: tuple[int, int]
+    stylize: Callable[[Image], Image], picture: Image, shifts: Sequence[int], size: tuple[int, int]
 ) -> list[float]:
     """How well a stylizer follows its input when that is moved by whole pixels, right and down.
 
@@ -213,7 +213,7 @@ def shift_errors(
     width, height = size
     border = min(_BORDER, min(size) // 8)
 
-    def inside(painted: Frame) -> Frame:
+    def inside(painted: Image) -> Image:
         rows, columns = painted.shape[:2]
         return painted[border : rows - border, border : columns - border]
 
@@ -226,12 +226,12 @@ def shift_errors(
     return errors
 
 
-def extended(frame: Frame) -> Frame:
+def extended(frame: Image) -> Image:
     """A frame with 8 px of its reflection on the right and below, for `shift_errors`: (H + 8, W + 8, 3)."""
     return np.asarray(cv2.copyMakeBorder(frame, 0, _MARGIN, 0, _MARGIN, cv2.BORDER_REFLECT_101), np.uint8)
 
 
-def box_blur(frame: Frame) -> Frame:
+def box_blur(frame: Image) -> Image:
     """The *blur* control: a stylized frame after a 5x5 box blur.
 
     Args:

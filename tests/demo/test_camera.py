@@ -18,10 +18,13 @@ from numpy.typing import NDArray
 from steadystyle import cli
 from steadystyle.benchmarks.measure.latency import MOST_SPREAD, MethodProcess, Subject, spread_of
 from steadystyle.common.files import InputError
-from steadystyle.demo.camera import Meter, Styles, compose, model_names, run_camera
-from steadystyle.demo.capture import Capture
-from steadystyle.demo.recorder import Recorder
-from steadystyle.runtimes.registry import bundled_models, open_stylizer
+from steadystyle.demo.camera.recorder import Recorder
+from steadystyle.demo.camera.report import Meter
+from steadystyle.demo.camera.session import run_camera
+from steadystyle.demo.camera.source import Capture
+from steadystyle.demo.camera.styles import Styles, model_names
+from steadystyle.demo.camera.view import compose
+from steadystyle.runtimes.registry import DEFAULT_MODEL, bundled_models, open_stylizer
 from steadystyle.runtimes.stylizer import Stylizer
 from steadystyle.video.frames import open_source, read_frames, read_image, write_video
 
@@ -166,7 +169,8 @@ def test_the_views() -> None:
 
 def test_the_models_asked_for_come_first() -> None:
     bundled = [model.name for model in bundled_models()]
-    assert model_names([]) == bundled
+    assert model_names([])[0] == DEFAULT_MODEL
+    assert sorted(model_names([])) == sorted(bundled)
     assert model_names(["udnie", "mine.onnx"])[:2] == ["udnie", "mine.onnx"]
     assert sorted(model_names(["udnie"])) == sorted(bundled)
 

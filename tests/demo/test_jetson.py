@@ -19,9 +19,10 @@ import numpy as np
 import pytest
 
 from steadystyle.common.files import InputError
-from steadystyle.demo.jetson import live
+from steadystyle.common.progress import Progress
+from steadystyle.demo.jetson import source as gst
 from steadystyle.demo.jetson.launch import board_of, elements_in, load_profiles, sink_words, source_end, source_words
-from steadystyle.demo.jetson.live import open_best, run_live
+from steadystyle.demo.jetson.run import open_best, run_live
 from steadystyle.video.frames import open_source, read_frames, write_video
 from steadystyle.video.synthetic.harbour import harbour
 
@@ -30,7 +31,7 @@ needs_gstreamer = pytest.mark.skipif(
     shutil.which("gst-launch-1.0") is None,
     reason=f"there is no gst-launch-1.0: apt-get install {' '.join(PACKAGES)}",
 )
-FOLDER = Path(live.__file__).parent
+FOLDER = Path(gst.__file__).parent
 MODEL = "the-scream"
 SIZE = (64, 48)
 
@@ -55,10 +56,10 @@ def child_with(text: str, parent: int) -> int | None:
     return None
 
 
-def at(frame: int, act: Callable[[int], None]) -> Callable[[int, int | None], None]:
+def at(frame: int, act: Callable[[int], None]) -> Progress:
     """Do something to the source's process when so many frames are done, once."""
 
-    def progress(done: int, total: int | None) -> None:
+    def progress(step: str, done: int, total: int | None) -> None:
         if done == frame and (source := child_with("videotestsrc", os.getpid())) is not None:
             act(source)
 
@@ -83,7 +84,7 @@ def test_two_thousand_frames_in_flat_memory_and_again_with_the_source_killed_in_
         board="software",
         size=SIZE,
         frames=2000,
-        say=said.append,
+        notify=said.append,
         progress=at(1000, lambda source: os.kill(source, signal.SIGKILL)),
     )
     assert (report.frames_in, report.frames_out, report.restarts) == (2000, 2000, 1)
@@ -103,7 +104,7 @@ def test_two_thousand_frames_in_flat_memory_and_again_with_the_source_killed_in_
 def test_a_live_source_drops_frames_and_its_recording_keeps_the_pace(tmp_path: Path) -> None:
     report = run_live(
         "live-test", f"file:{tmp_path / 'out.mp4'}", MODEL, board="software", size=SIZE, fps=Fraction(20), frames=60,
-        progress=lambda done, total: time.sleep(0.12),
+        progress=lambda step, done, total: time.sleep(0.12),
     )  # fmt: skip
     assert report.frames_in == 60
     assert report.dropped > 10
@@ -115,7 +116,7 @@ def test_a_live_source_drops_frames_and_its_recording_keeps_the_pace(tmp_path: P
 
 @needs_gstreamer
 def test_a_camera_that_hangs_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "STALL_S", 2.0)
+    monkeypatch.setattr(gst, "STALL_S", 2.0)
     report = run_live(
         "live-test",
         "null",
@@ -133,7 +134,7 @@ def test_a_source_that_does_not_come_back_ends_the_run_and_the_file_is_whole(tmp
     flag = tmp_path / "camera"
     flag.touch()
 
-    def unplug(done: int, total: int | None) -> None:
+    def unplug(step: str, done: int, total: int | None) -> None:
         if done == 5:
             flag.unlink()
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...common.arrays import Image
 from ..flow import FlowPair
 
 Matrix = NDArray[np.float64]
@@ -123,11 +124,11 @@ class Scene:
         self._light = light
         self._shutter = shutter
 
-    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+    def __iter__(self) -> Iterator[Image]:
         """Give all frames in order."""
         return (self.frame(t) for t in range(self.frames))
 
-    def frame(self, t: int) -> NDArray[np.uint8]:
+    def frame(self, t: int) -> Image:
         """Paint one frame.
 
         Args:
@@ -153,7 +154,7 @@ class Scene:
         grain = np.random.default_rng(t).standard_normal(canvas.shape, np.float32) * np.float32(255 * self._noise)
         return np.asarray(cv2.add(canvas, grain, dtype=cv2.CV_8U), np.uint8)
 
-    def _painted(self, time_s: float) -> NDArray[np.uint8]:
+    def _painted(self, time_s: float) -> Image:
         """The layers at a time, without light, blur and noise."""
         canvas = np.zeros((self.height, self.width, 3), np.uint8)
         for layer in self._layers:

@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...common.arrays import resized
+
 Plane = NDArray[np.floating[Any]]
 Colour = tuple[float, float, float]
 
@@ -111,7 +113,7 @@ class Sheet:
         fine = np.zeros(((bottom - top) * _FINE, (right - left) * _FINE), np.uint8)
         fixed_point = np.rint((corners - [left, top]) * (_FINE * 16)).astype(np.int32)
         cv2.fillPoly(fine, [fixed_point], 255, lineType=cv2.LINE_8, shift=4)
-        mask = cv2.resize(fine, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
+        mask = resized(fine, (right - left, bottom - top))
         window = slice(top, bottom), slice(left, right)
         colours = np.asarray(paint, np.float32)
         colours = colours[window] if colours.ndim == 3 else colours

@@ -4,13 +4,9 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..common.files import InputError
-from ..video.frames import Frame, FrameSink, open_sink, write_image
-
-Image = NDArray[np.uint8]
+from ...common.arrays import Image
+from ...common.files import InputError
+from ...video.frames import Frame, FrameSink, open_sink, write_image
 
 
 class Recorder:

@@ -13,9 +13,9 @@ from typing import Self
 import cv2
 import numpy as np
 import pygame
-from numpy.typing import NDArray
 
-from ..common.files import InputError
+from ...common.arrays import Image, resized
+from ...common.files import InputError
 
 KEYS = {
     pygame.K_q: "quit",
@@ -133,7 +133,7 @@ class Window:
             ):
                 yield Command("divider", min(1.0, max(0.0, (event.pos[0] - self._area.left) / self._area.width)))
 
-    def draw(self, picture: NDArray[np.uint8] | None, panel: Panel, state: str) -> None:
+    def draw(self, picture: Image | None, panel: Panel, state: str) -> None:
         """Show a picture and what is to be read with it.
 
         Args:
@@ -147,8 +147,7 @@ class Window:
         if picture is not None:
             scale = min(width / picture.shape[1], height / picture.shape[0])
             size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
-            way = cv2.INTER_LINEAR if scale > 1 else cv2.INTER_AREA
-            fitting = np.ascontiguousarray(cv2.resize(picture, size, interpolation=way))
+            fitting = np.ascontiguousarray(resized(picture, size, enlarge=cv2.INTER_LINEAR))
             self._area = pygame.Rect((width - size[0]) // 2, (height - size[1]) // 2, *size)
             self._screen.blit(pygame.image.frombuffer(fitting.data, size, "RGB"), self._area)
         self._draw_panel(panel)

@@ -1,0 +1,248 @@
+"""A source that is started again when it dies, a stylizer, and a sink that goes on: three processes and two pipes.
+
+Two ``gst-launch-1.0`` stand on both sides of this process. A source that crashes is a process that ends: it is started
+again, after a pause that grows, while the sink waits. The pipes carry raw frames of one size, and nothing else; a frame
+that breaks off with its source is thrown away. Where this process dies itself, its sink sees the end of the pipe and
+finishes the file.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from ...common.arrays import Image, Size
+from ...common.files import InputError, check_not_input
+from ...common.machine import memory_mib, peak_memory_mib
+from ...common.progress import Notify, Progress, no_notify, no_progress
+from ...common.signals import stop_on_signal
+from ...runtimes.pipeline import run
+from ...runtimes.registry import open_stylizer, resolve
+from ...runtimes.stylizer import Stylizer
+from ...video.frames import Frame, open_source
+from .launch import board_of, check_elements, load_profiles, own_source, sink_words, source_end, source_words
+from .sink import GstSink
+from .source import GstSource
+
+MEMORY_MARKS = (500, 2000)
+PROVIDERS = ("tensorrt", "cuda", "cpu")
+"""The order in which ONNX Runtime's are tried where none is asked for."""
+
+
+@dataclass
+class LiveReport:
+    """What a run did.
+
+    Attributes:
+        board: name of the profile.
+        source: what the frames came from.
+        sink: where they went.
+        model: name of the model.
+        engine: engine, its version, provider and threads.
+        width: of the frames, in pixels.
+        height: of the frames, in pixels.
+        warm_up_s: time to open the model and stylize one empty frame; TensorRT builds its engine in it.
+        frames_in: whole frames that came out of the source.
+        dropped: of these, those that a newer one overtook (live sources only).
+        frames_out: stylized frames that went to the sink.
+        repeated: frames that the sink got once more, so that a live recording keeps its pace (live sources only).
+        restarts: how often the source was started again.
+        seconds: from the start of the source to the end of the sink.
+        fps: stylized frames a second over that time.
+        latency_ms: median and p99 of the time from a whole frame here to its stylized frame in the sink's hands.
+        stylize_ms: median and p99 of the stylizer alone.
+        peak_memory_mib: largest resident memory of this process; GStreamer's two are not in it.
+        memory_mib: resident memory after so many frames.
+        complete: whether the run came to its own end; not when it was interrupted, or the source did not come back.
+        interrupted: whether it was by Ctrl-C or SIGTERM.
+        notes: sentences that a person should read.
+    """
+
+    board: str
+    source: str
+    sink: str
+    model: str
+    engine: str
+    width: int
+    height: int
+    warm_up_s: float = 0.0
+    frames_in: int = 0
+    dropped: int = 0
+    frames_out: int = 0
+    repeated: int = 0
+    restarts: int = 0
+    seconds: float = 0.0
+    fps: float = 0.0
+    latency_ms: dict[str, float] = field(default_factory=dict)
+    stylize_ms: dict[str, float] = field(default_factory=dict)
+    peak_memory_mib: float = 0.0
+    memory_mib: dict[int, float] = field(default_factory=dict)
+    complete: bool = True
+    interrupted: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+def run_live(
+    source: str | None,
+    sink: str,
+    model: str,
+    *,
+    board: str | None = None,
+    config: Path | None = None,
+    source_elements: str | None = None,
+    sink_elements: str | None = None,
+    live: bool = False,
+    size: Size | None = None,
+    fps: Fraction | None = None,
+    frames: int | None = None,
+    patience: int = 20,
+    provider: str | None = None,
+    threads: int | None = None,
+    engine_cache: Path | None = None,
+    notify: Notify = no_notify,
+    progress: Progress = no_progress,
+) -> LiveReport:
+    """Stylize a source into a sink until the source ends, so many frames are done, or Ctrl-C or SIGTERM comes.
+
+    Args:
+        source: as for `source_end`; None is the board's usual one.
+        sink: as for `sink_words`.
+        model: name of a bundled model, or an artifact file.
+        board: name of a profile; None is what this machine is.
+        config: a file of profiles over those of the package.
+        source_elements: a user's own source, in place of the board's.
+        sink_elements: a user's own sink, in place of the board's.
+        live: whether `source_elements` is live.
+        size: width and height of the frames in pixels; None is a file's own, or 640 x 360.
+        fps: frames a second; None is a file's own, or 30.
+        frames: stop after so many frames of the source.
+        patience: give up after so many consecutive restarts of the source without a frame.
+        provider: of ONNX Runtime; None is the best that there is.
+        threads: of the engine.
+        engine_cache: folder for TensorRT's engines.
+        notify: told in one sentence what happens on the way.
+        progress: called with "live", the number of frames done, and of all.
+
+    Returns:
+        What was done, how fast, and how late.
+
+    Raises:
+        InputError: any of these does not fit, GStreamer or an element is missing, the source gives no picture at all,
+            or the sink fails.
+    """
+    profiles = load_profiles(config)
+    profile = board_of(profiles, board)
+    kind, address = ("elements", "") if source_elements is not None else source_end(profile, source)
+    is_file = kind == "file" and source_elements is None
+    if sink.startswith("file:") and sink_elements is None:
+        check_not_input(Path(sink.removeprefix("file:")), address if is_file else None, model)
+    size, own_rate, note = frame_size(size, Path(address) if is_file else None)
+    rate = (fps or own_rate or Fraction(30)).limit_denominator(1001)
+    if source_elements is not None:
+        start = own_source(profiles, source_elements, size, rate, live=live)
+    else:
+        start = source_words(profiles, profile, kind, address, size, rate)
+
+    def words_to(target: str) -> list[str]:
+        return sink_words(profiles, profile, f"file:{target}", size, rate, sink_elements).words
+
+    end = sink_words(profiles, profile, sink, size, rate, sink_elements)
+    check_elements([*start.words, "!", *end.words], profiles["packages"])
+    began = time.monotonic()
+    with open_best(model, provider=provider, threads=threads, engine_cache=engine_cache) as stylizer:
+        stylizer(np.zeros((size[1], size[0], 3), np.uint8))
+        report = LiveReport(
+            profile["name"], start.name, end.name, stylizer.metadata.name, stylizer.engine, *size, notes=[note]
+        )
+        report.warm_up_s = time.monotonic() - began
+        taps = GstSource(start, size, rate, frames, patience, notify)
+        drain = GstSink(end, words_to, taps.now, rate if start.live else None)
+        with taps, drain, stop_on_signal(taps.stop) as interrupted:
+
+            def on_frame(frame: Frame, image: Image) -> None:
+                report.frames_out += 1
+                if report.frames_out in MEMORY_MARKS:
+                    report.memory_mib[report.frames_out] = memory_mib()
+
+            before = taps.now()
+            done = run(
+                taps,
+                stylizer,
+                drain,
+                on_frame=on_frame,
+                progress=lambda count, total: progress("live", count, total),
+                queue_size=1 if start.live else 4,
+            )
+        report.seconds = taps.now() - before
+    report.frames_in, report.dropped, report.restarts = taps.received, taps.dropped + drain.skipped, taps.starts - 1
+    report.frames_out -= drain.skipped
+    report.repeated = drain.repeated
+    report.fps = report.frames_out / report.seconds
+    report.latency_ms, report.stylize_ms = _percentiles(drain.latencies_ms), _percentiles(done.stylize_ms)
+    report.peak_memory_mib = peak_memory_mib()
+    report.interrupted = interrupted.is_set()
+    report.complete = not taps.lost and not (report.interrupted and not start.live)
+    report.notes = [text for text in (*report.notes, *done.notes) if text]
+    return report
+
+
+def _percentiles(milliseconds: Sequence[float]) -> dict[str, float]:
+    ordered = np.asarray(milliseconds, np.float64)
+    return {"median": float(np.median(ordered)), "p99": float(np.percentile(ordered, 99))} if ordered.size else {}
+
+
+def frame_size(asked: Size | None, path: Path | None) -> tuple[Size, Fraction | None, str]:
+    """Size of the frames on the pipes, the frame rate of a file, and what a person should know of it.
+
+    GStreamer pads rows of RGB to four bytes, so that only widths that divide by four have none; H.264 wants even
+    heights.
+
+    Args:
+        asked: width and height in pixels; None is that of the file, or 640 x 360.
+        path: of the file, where the source is one.
+
+    Raises:
+        InputError: the size that was asked for does not do, or the file cannot be read.
+    """
+    rate, own, note = None, (640, 360), ""
+    if path is not None:
+        with open_source(path) as clip:
+            info = clip.info
+        rate, own = info.frame_rate, (max(4, round(info.width / 4) * 4), max(2, round(info.height / 2) * 2))
+        if asked is None and own != (info.width, info.height):
+            note = f"the source is {info.width}x{info.height}: its frames are made {own[0]}x{own[1]}"
+    size = asked or own
+    if size[0] % 4 or size[1] % 2 or min(size) < 2:
+        near = f"{max(4, round(size[0] / 4) * 4)}x{max(2, round(size[1] / 2) * 2)}"
+        raise InputError(f"a size of {size[0]}x{size[1]} does not do (width by 4, height by 2): give --size {near}")
+    return size, rate, note
+
+
+def open_best(
+    model: str, *, provider: str | None = None, threads: int | None = None, engine_cache: Path | None = None
+) -> Stylizer:
+    """Open a model on the best that the machine has: TensorRT, else CUDA, else the CPU.
+
+    Args:
+        model: as for `open_stylizer`.
+        provider: takes this one and no other.
+        threads: of the engine.
+        engine_cache: folder for TensorRT's engines.
+
+    Raises:
+        InputError: as `open_stylizer`.
+    """
+    path, own_provider = resolve(model)
+    if path.suffix.lower() != ".onnx" or (provider or own_provider) not in (None, *PROVIDERS):
+        return open_stylizer(model, threads=threads, provider=provider)
+    wanted = provider or own_provider
+    for name in (wanted,) if wanted else PROVIDERS:
+        try:
+            return open_stylizer(path, threads=threads, provider=name, engine_cache=engine_cache)
+        except InputError:
+            if name in (wanted, PROVIDERS[-1]):
+                raise
+    raise AssertionError("the last provider opens or raises")
