@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +12,7 @@ from torch import nn
 
 from ..common.arrays import Image, Size, resized
 from ..train.loss.style_score import StyleJudge
+from ..train.tensors import frame_to_tensor, to_frame
 from ..video.flow import FlowPair
 from ..video.frames import read_frames
 from ..video.synthetic.harbour import harbour
@@ -124,9 +124,7 @@ def reference(network: nn.Module, frame: Image) -> Image:
         (H, W, 3) uint8 RGB, rounded to the nearest.
     """
     with torch.inference_mode():
-        x = torch.from_numpy(frame).permute(2, 0, 1).unsqueeze(0).float() / 255.0
-        result: Any = network(x)[0].permute(1, 2, 0)
-        return np.asarray((result * 255.0).round().clamp(0.0, 255.0).to(torch.uint8).numpy(), np.uint8)
+        return to_frame(network(frame_to_tensor(frame).float() / 255.0)[0])
 
 
 def shortfalls(figures: Mapping[str, float | str], precision: str) -> list[str]:

@@ -18,7 +18,7 @@ from steadystyle.export.quantization import Quantization
 from steadystyle.export.tflite import TfliteWriter
 from steadystyle.export.verify import FLOORS_DB, load_test_frames, reference, verify
 from steadystyle.runtimes.artifact import ArtifactMetadata
-from steadystyle.runtimes.tflite import METADATA_FILE, TfliteStylizer, content_sha256, read_metadata
+from steadystyle.runtimes.tflite import METADATA_FILE, TfliteStylizer, flatbuffer_of, read_metadata, sealed
 from steadystyle.train.checkpoint import Checkpoint, load_checkpoint
 
 SIZE = (64, 48)
@@ -199,7 +199,8 @@ def test_metadata_replaces_what_was_there(artifacts: dict[str, Path], tmp_path: 
     assert path.read_bytes().count(METADATA_FILE.encode()) == 2  # in the entry and in the archive's directory
     assert read_metadata(path) == embedded
     assert embedded.producer == "another"
-    assert read_metadata(path).content_sha256 == content_sha256(path) != content_sha256(artifacts["fp32"])
+    assert embedded.content_sha256 == sealed(flatbuffer_of(path.read_bytes()), embedded)
+    assert embedded.content_sha256 != read_metadata(artifacts["fp32"]).content_sha256
     WRITER.embed(path, metadata(SIZE, "fp32"))
     assert path.read_bytes() == artifacts["fp32"].read_bytes()
 
