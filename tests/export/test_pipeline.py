@@ -2,8 +2,10 @@
 
 import dataclasses
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -12,9 +14,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+import steadystyle.export.onnx
+import steadystyle.export.tflite
 from steadystyle.common.arrays import Size
 from steadystyle.common.files import InputError
-from steadystyle.export import pipeline
+from steadystyle.export import pipeline, quantization
 from steadystyle.export.calibration import load_calibration
 from steadystyle.export.graphs.encoder_decoder import EncoderDecoderGraph
 from steadystyle.export.onnx import OnnxWriter
@@ -116,6 +120,36 @@ def test_the_change_of_the_style_is_measured_where_there_is_a_style(
         proof=Proof(style=style, loss_network=random_loss_network),
     )
     assert result.metadata.verification["style_change"] == pytest.approx(1, abs=0.01)
+
+
+def test_all_artifacts_of_a_model_share_what_is_loaded(
+    tmp_path: Path, tiny_checkpoint: Path, random_loss_network: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: Counter[str] = Counter()
+
+    def count(module: ModuleType, name: str) -> None:
+        whole = getattr(module, name)
+
+        def counted(*arguments: object, **options: object) -> object:
+            counts[name] += 1
+            return whole(*arguments, **options)
+
+        monkeypatch.setattr(module, name, counted)
+
+    for name in ("load_checkpoint", "StyleJudge", "load_test_frames", "load_calibration", "plan_quantization"):
+        count(pipeline, name)
+    for module in (steadystyle.export.onnx, steadystyle.export.tflite, quantization):
+        count(module, "deployable_graph")
+    count(quantization, "equalize")
+    style = tmp_path / "style.png"
+    write_image(style, np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8))
+    proof = Proof(style=style, loss_network=random_loss_network, allow_degraded=True)
+    results = export(tiny_checkpoint, "all", "all", (64, 48), tmp_path / "exports", proof=proof)
+    assert len(results) == 9
+    assert all("style_change" in result.metadata.verification for result in results)
+    once = dict.fromkeys(("load_checkpoint", "StyleJudge", "load_test_frames", "load_calibration", "equalize"), 1)
+    # A graph for each file in float of ONNX and TensorFlow Lite, and for each plan, which the 8-bit file is written of.
+    assert counts == {**once, "plan_quantization": 2, "deployable_graph": 4 + 2}
 
 
 def test_the_change_of_the_style_is_not_left_out_for_want_of_vgg_19(tmp_path: Path) -> None:
