@@ -139,6 +139,10 @@ def _merge_slices(model: Any) -> None:
             second.input[1 + i] = name
         second.input[0] = first.input[0]
         graph.node.remove(first)
+    _drop_unused_weights(graph)
+
+
+def _drop_unused_weights(graph: Any) -> None:
     used = {name for node in graph.node for name in node.input}
     kept = [entry for entry in graph.initializer if entry.name in used]
     del graph.initializer[:]
@@ -274,10 +278,7 @@ def _on_bytes(model: Any) -> None:
     kept = [node for node in graph.node if node.name not in dead]
     del graph.node[:]
     graph.node.extend(kept)
-    used = {name for node in kept for name in node.input}
-    weights = [entry for entry in graph.initializer if entry.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(weights)
+    _drop_unused_weights(graph)
 
 
 def _strip(model: Any) -> None:

@@ -226,8 +226,8 @@ def plan_quantization(
     if results:
         equalize(graph, calibration.frames)
     seen = _observed(graph, calibration.frames)
-    counting = graph.counting_ranges(seen.outputs)
-    seen.outputs.update(counting)
+    clipped = graph.clipped_ranges(seen.outputs)
+    seen.outputs.update(clipped)
     for name in graph.rectified():
         seen.outputs[name] = (0.0, seen.outputs[name][1])
     layers = graph.layers()
@@ -263,7 +263,7 @@ def plan_quantization(
     for name in sorted(set(layers) - quantized, key=harm):
         if bears(quantized | {name}):
             quantized |= {name}
-    return Quantization(calibration, graph, counting, frozenset(layers) - quantized, table)
+    return Quantization(calibration, graph, clipped, frozenset(layers) - quantized, table)
 
 
 def _compare(ours: Sequence[Image], wanted: Sequence[Image], pairs: Mapping[int, FlowPair]) -> tuple[float, float]:

@@ -70,8 +70,8 @@ class DeployableGraph(Protocol):
         """Layers that write a tensor and layers that read it, where any positive gain of a channel may pass between."""
         ...
 
-    def counting_ranges(self, results: Mapping[str, Range]) -> dict[str, Range]:
-        """Ranges of layers' results, by the layer's name, where less of them counts than there is.
+    def clipped_ranges(self, results: Mapping[str, Range]) -> dict[str, Range]:
+        """Ranges of those layers' results, by the layer's name, that a ReLU cuts farther on, without what it cuts.
 
         Args:
             results: the observed range of each layer's results.

@@ -75,7 +75,7 @@ class PatchGraph(nn.Module):
             *(([first], [second]) for first, second in [*inner, *pairwise(last)]),
         ]
 
-    def counting_ranges(self, results: Mapping[str, Range]) -> dict[str, Range]:
+    def clipped_ranges(self, results: Mapping[str, Range]) -> dict[str, Range]:
         """As `base.DeployableGraph`.
 
         What the enlarging layer gives is added to what is not below zero, and what is below zero then is cut: less than
@@ -99,14 +99,7 @@ class PatchGraph(nn.Module):
         return self
 
     def forward(self, frame: Tensor) -> Tensor:
-        """Stylize one frame.
-
-        Args:
-            frame: (H, W, 3) uint8 RGB; any H, W of at least 1.
-
-        Returns:
-            (H, W, 3) uint8 RGB.
-        """
+        """Stylize one frame, (H, W, 3) uint8 RGB to the same; any H, W of at least 1."""
         height, width, crop = frame.shape[0], frame.shape[1], self.crop
         x = _in_patches(frame, self.before, self.after)
         x = x.permute(0, 3, 1, 2).float()  # (1, 48, h, w) in 0..255

@@ -95,19 +95,12 @@ class EncoderDecoderGraph(nn.Module):
         """None: normalizations take out any gain."""
         return []
 
-    def counting_ranges(self, results: Mapping[str, Range]) -> dict[str, Range]:
-        """None: all of each range counts."""
+    def clipped_ranges(self, results: Mapping[str, Range]) -> dict[str, Range]:
+        """None: normalizations lie between."""
         return {}
 
     def forward(self, frame: Tensor) -> Tensor:
-        """Stylize one frame.
-
-        Args:
-            frame: (H, W, 3) uint8 RGB; any H, W of at least 1.
-
-        Returns:
-            (H, W, 3) uint8 RGB.
-        """
+        """Stylize one frame, (H, W, 3) uint8 RGB to the same; any H, W of at least 1."""
         height, width, margin = frame.shape[0], frame.shape[1], self.margin
         x = frame.permute(2, 0, 1).unsqueeze(0).float()  # (1, 3, H, W) in 0..255
         x = functional.pad(x, (self.padding,) * 4, mode="replicate")
