@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.util
 import json
-import math
 import shutil
 import subprocess
 import tempfile
@@ -42,7 +41,9 @@ def info(
     debug: Debug = False,
 ) -> None:
     """Show what an artifact or a checkpoint says of itself."""
-    facts = _checkpoint_facts(Path(file)) if file.endswith(".safetensors") else _artifact_facts(file)
+    from ..runtimes.checkpoint import read_checkpoint_facts
+
+    facts = read_checkpoint_facts(Path(file)) if file.endswith(".safetensors") else _artifact_facts(file)
     if as_json:
         return print_json(facts)
     print_table(["", Path(file).name], [[key, _cell(value)] for key, value in facts.items()])
@@ -57,23 +58,6 @@ def _artifact_facts(file: str) -> dict[str, Any]:
             return {**facts, "opens with": stylizer.engine}
     except InputError as error:  # an artifact for another machine, or an engine that is not installed
         return {**facts, "does not open here": str(error)}
-
-
-def _checkpoint_facts(path: Path) -> dict[str, Any]:
-    """The header of a .safetensors file, read without torch: eight bytes of length, then JSON."""
-    if not path.is_file():
-        raise InputError(f"there is no file {path}: check the path")
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= path.stat().st_size - 8:
-                raise ValueError("its header does not fit into the file")
-            tensors = json.loads(file.read(length))
-        own = json.loads(tensors.pop("__metadata__", {})["steadystyle"])
-        parameters = sum(math.prod(tensor["shape"]) for tensor in tensors.values())
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is not a steadystyle checkpoint: give one that `train` wrote") from error
-    return {**own, "tensors": len(tensors), "parameters": parameters}
 
 
 def _cell(value: object) -> str:

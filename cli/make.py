@@ -173,7 +173,7 @@ def export(
             calibration_clips=calibrate or [],
             proof=proof,
             progress=update,
-            note=note,
+            notify=note,
         )
     if as_json:
         print_json(results)

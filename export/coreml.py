@@ -1,7 +1,7 @@
 """Writes Core ML's ``.mlpackage``.
 
 The pictures of a package are 8-bit RGB; inside, they are floats. How Core ML turns the floats of the output into 8
-bits, rounded or truncated, is nowhere written: the graph rounds (see `graph.ImageGraph`), so that both give the same.
+bits, rounded or truncated, is nowhere written: the graph rounds, so that both give the same.
 
 ``int8`` means 8-bit weights, one scale for each output channel, in a float16 program. 8-bit activations need
 predictions, which coremltools makes on a Mac only, or through private interfaces.
@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..common.arrays import Size
 from ..common.files import InputError
 from ..runtimes.artifact import METADATA_KEY, NO_HASH, ArtifactMetadata
 from ..runtimes.coreml import INPUT, OUTPUT, CoremlStylizer, model_file, package_sha256, quiet
 from ..runtimes.stylizer import Stylizer
-from .graphs import image_graph
+from .graphs.registry import image_graph
 from .mil import MilStylizer
-from .pipeline import Size
 from .quantization import Quantization
 
 with quiet():
@@ -39,7 +39,7 @@ _DATE = "com.github.apple.coremltools.conversion_date"
 
 
 class CoremlWriter:
-    """The target ``coreml``; see `pipeline.Writer`. Its artifacts run from iOS 16 and macOS 13 on."""
+    """The target ``coreml``; see `target.Writer`. Its artifacts run from iOS 16 and macOS 13 on."""
 
     ending = ".mlpackage"
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8")

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from ..common.arrays import Image
 from ..common.files import InputError
 from ..runtimes.coreml import model_file, quiet, read_metadata
 from ..runtimes.stylizer import Stylizer
+from ..train.tensors import frame_to_tensor
 
 with quiet():
     import coremltools
@@ -49,9 +50,8 @@ class MilStylizer(Stylizer):
         rounding = "float16 rounding" if self._program.half else "float32"
         self.engine = f"MIL interpreted by steadystyle (coremltools {coremltools.__version__}), {rounding}"
 
-    def _stylize(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        image = torch.from_numpy(frame).permute(2, 0, 1).unsqueeze(0).float()  # (1, 3, H, W) in 0..255
-        result = self._program(image)[0].permute(1, 2, 0).clamp(0.0, 255.0)
+    def _stylize(self, frame: Image) -> Image:
+        result = self._program(frame_to_tensor(frame).float())[0].permute(1, 2, 0).clamp(0.0, 255.0)
         # Whether Core ML rounds or truncates here is nowhere written. Truncated, a graph that does not round by itself
         # shows.
         return np.ascontiguousarray(result.to(torch.uint8).numpy())

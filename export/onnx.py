@@ -1,11 +1,9 @@
 """Writes ONNX. The only file that imports onnx."""
 
 import io
-import logging
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +12,6 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from onnxruntime.quantization import (
     CalibrationMethod,
     QuantFormat,
@@ -23,15 +20,13 @@ from onnxruntime.quantization import (
 )
 from torch import nn
 
-from ..common.files import InputError
+from ..common.arrays import Image, Size
 from ..runtimes.artifact import METADATA_KEY, NO_HASH, ArtifactMetadata, content_sha256
 from ..runtimes.registry import open_stylizer
 from ..runtimes.stylizer import Stylizer
-from .graph import DeployableGraph
-from .graphs import deployable_graph
-from .patch_graph import PatchGraph
-from .pipeline import Size, check_offer, export_one
-from .quantization import OUTLIERS, Quantization, counting_ranges, equalized
+from .graphs.registry import deployable_graph
+from .quantization import Quantization
+from .target import quiet
 
 OPSET = 18
 
@@ -45,7 +40,7 @@ the byte, which is why small frames stay as they are.
 
 
 class OnnxWriter:
-    """The target ``onnx``; see `pipeline.Writer`."""
+    """The target ``onnx``; see `target.Writer`."""
 
     ending = ".onnx"
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
@@ -59,21 +54,17 @@ class OnnxWriter:
     ) -> str:
         """Write a graph with input ``frame`` and output ``stylized``, each (height, width, 3) uint8.
 
-        fp16 computes the convolutions in half precision (see `DeployableGraph.in_half_precision`). int8 is
+        fp16 computes the convolutions in half precision (see `graphs.base.DeployableGraph`). int8 is
         quantize-dequantize (QDQ) form around the convolutions: unsigned 8-bit activations, signed 8-bit weights with a
         scale for each output channel.
         """
-        graph = deployable_graph(network)
-        if quantization is not None:
-            equalized(graph, quantization.frames)
+        graph = quantization.graph if quantization else deployable_graph(network)
         if precision == "fp16":
             graph.in_half_precision()
         model = _graph_model(graph, size)
         if quantization is not None:
-            bytes_inside = isinstance(graph, PatchGraph)
-            ranges = counting_ranges(graph, quantization.frames)
-            model = _in_eight_bits(model, graph.layers(), quantization, ranges, sums=bytes_inside)
-            if bytes_inside:
+            model = _in_eight_bits(model, quantization)
+            if graph.on_bytes:
                 _on_bytes(model)
         _strip(model)
         onnx.checker.check_model(model, full_check=True)
@@ -94,12 +85,12 @@ class OnnxWriter:
         return open_stylizer(path)
 
 
-def _graph_model(graph: DeployableGraph | PatchGraph, size: Size | None) -> Any:
+def _graph_model(graph: Any, size: Size | None) -> Any:
     """The graph as an ONNX model in float32."""
     width, height = size or (64, 48)
     example = torch.zeros((height, width, 3), dtype=torch.uint8)
     sides = None if size else {"frame": {0: torch.export.Dim("height"), 1: torch.export.Dim("width")}}
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             graph,
             (example,),
@@ -148,6 +139,10 @@ def _merge_slices(model: Any) -> None:
             second.input[1 + i] = name
         second.input[0] = first.input[0]
         graph.node.remove(first)
+    _drop_unused_weights(graph)
+
+
+def _drop_unused_weights(graph: Any) -> None:
     used = {name for node in graph.node for name in node.input}
     kept = [entry for entry in graph.initializer if entry.name in used]
     del graph.initializer[:]
@@ -157,7 +152,7 @@ def _merge_slices(model: Any) -> None:
 class _Frames:
     """Calibration frames as ONNX Runtime's quantizer asks for them (a `CalibrationDataReader`, which has no types)."""
 
-    def __init__(self, frames: Sequence[NDArray[np.uint8]]) -> None:
+    def __init__(self, frames: Sequence[Image]) -> None:
         self._all = frames
         self._frames = iter(frames)
 
@@ -169,32 +164,24 @@ class _Frames:
         """Give the frames from one index up to another next."""
         self._frames = iter(self._all[start_index:end_index])
 
-    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+    def get_next(self) -> dict[str, Image] | None:
         """Give the next frame as an input of the graph, or nothing."""
         frame = next(self._frames, None)
         return None if frame is None else {"frame": frame}
 
 
-def _in_eight_bits(
-    model: Any,
-    layers: Sequence[str],
-    quantization: Quantization,
-    ranges: Mapping[str, tuple[float, float]],
-    *,
-    sums: bool,
-) -> Any:
-    """The model with its layers quantized, but for those that shall stay in float, and with ``sums`` the sums, too.
-
-    ``ranges`` are those of the results of some layers, by the layer's name, in place of what is observed.
-    """
+def _in_eight_bits(model: Any, quantization: Quantization) -> Any:
+    """The model with its layers quantized, but for those that shall stay in float, and on bytes the sums, too."""
+    graph, frames = quantization.graph, quantization.calibration.frames
+    layers = graph.layers()
     weights = {entry.name for entry in model.graph.initializer}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     # Those of the layers hold weights; the one without normalizes, with factors that depend on the frame.
     own = [node.name for node in convolutions if node.input[1] in weights]
     given = {}
     for name, layer in zip(own, layers, strict=False):
-        if layer in ranges:  # of a layer in float, too: the sum that it goes into is in eight bits
-            low, high = (np.float32(end) for end in ranges[layer])
+        if layer in quantization.ranges:  # of a layer in float, too: the sum that it goes into is in eight bits
+            low, high = (np.float32(end) for end in quantization.ranges[layer])
             for tensor in _laid_out(model, next(node.output[0] for node in convolutions if node.name == name)):
                 given[tensor] = [{"rmin": low, "rmax": high}]
     if len(own) != len(layers):
@@ -205,25 +192,25 @@ def _in_eight_bits(
     normalized = {name for node in model.graph.node if node.op_type == "InstanceNormalization" for name in node.output}
     in_float |= {node.name for node in model.graph.node if node.op_type == "Relu" and node.input[0] in normalized}
     options: dict[str, Any] = {"TensorQuantOverrides": given}
-    if sums:
-        options["CalibPercentile"] = 100 * (1 - OUTLIERS)
-        if quantization.frames[0].size > _LARGE_FRAME:
+    if graph.on_bytes:
+        options["CalibPercentile"] = 100 * (1 - graph.outliers)
+        if frames[0].size > _LARGE_FRAME:
             options["CalibStridedMinMax"] = 1  # in spite of its name: so many frames at a time
-    with TemporaryDirectory() as folder, _quiet(), redirect_stdout(io.StringIO()):
+    with TemporaryDirectory() as folder, quiet(), redirect_stdout(io.StringIO()):
         written = Path(folder, "int8.onnx")
         quantize_static(
             model,
             written,
-            _Frames(quantization.frames),
+            _Frames(frames),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "Relu", "Add", "Slice", "Pad", "Resize"] if sums else ["Conv"],
+            op_types_to_quantize=["Conv", "Relu", "Add", "Slice", "Pad", "Resize"] if graph.on_bytes else ["Conv"],
             nodes_to_exclude=sorted(in_float),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             # Outliers would leave all others fewer steps: without them the edge network flickers 1.03 times as much as
             # in float, with them 1.05 times. With a normalization it makes no difference.
-            calibrate_method=CalibrationMethod.Percentile if sums else CalibrationMethod.MinMax,
+            calibrate_method=CalibrationMethod.Percentile if graph.on_bytes else CalibrationMethod.MinMax,
             extra_options=options,
         )
         return onnx.load_model(written)
@@ -291,41 +278,7 @@ def _on_bytes(model: Any) -> None:
     kept = [node for node in graph.node if node.name not in dead]
     del graph.node[:]
     graph.node.extend(kept)
-    used = {name for node in kept for name in node.input}
-    weights = [entry for entry in graph.initializer if entry.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(weights)
-
-
-def export_onnx(checkpoint: Path, target: Path, *, size: Size | None, precision: str = "fp32") -> ArtifactMetadata:
-    """Write one ONNX artifact, proven on the bundled scene.
-
-    Args:
-        checkpoint: a ``.safetensors`` file.
-        target: the file to write, ending in ``.onnx``.
-        size: width and height of the frames; None for any.
-        precision: ``fp32``.
-
-    Returns:
-        The metadata as embedded, with the verification figures.
-
-    Raises:
-        InputError: a damaged checkpoint, no place to write to, or an artifact that differs too much from its
-            checkpoint.
-    """
-    writer = OnnxWriter()
-    check_offer("onnx", writer, precision, size)
-    if target.suffix != writer.ending:
-        raise InputError(f"'{target}' cannot hold an ONNX artifact: end its name in {writer.ending}")
-    result = export_one(
-        checkpoint, target.parent, writer, target="onnx", size=size, precision=precision, file_name=target.name
-    )
-    if result.verdict == "degraded":
-        raise InputError(
-            f"the artifact differs too much from '{checkpoint}' ({', '.join(result.shortfalls)}): "
-            "nothing was kept, report this"
-        )
-    return result.metadata
+    _drop_unused_weights(graph)
 
 
 def _strip(model: Any) -> None:
@@ -336,16 +289,3 @@ def _strip(model: Any) -> None:
     for entry in (*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output):
         del entry.metadata_props[:]
         entry.doc_string = ""
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's advice to developers off stderr."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -1,6 +1,6 @@
 """The stages of an export, in order: load, rewrite, write, run the written file, embed the figures, rename.
 
-Each target has one file beside this one that writes its format (see `Writer`); nothing here knows a converter.
+Each target has one file beside this one that writes its format (see `target.Writer`); nothing here knows a converter.
 """
 
 import statistics
@@ -8,64 +8,26 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
 from .. import __version__
+from ..common.arrays import Image, Size
 from ..common.files import InputError, atomic_path, sha256_of, size_on_disk
+from ..common.progress import Notify, Progress, no_notify, no_progress
 from ..runtimes.artifact import ArtifactMetadata
 from ..runtimes.registry import find_checkpoint
 from ..runtimes.stylizer import Stylizer
-from ..train.checkpoint import load_checkpoint
+from ..train.checkpoint import CheckpointHeader, load_checkpoint
 from ..train.loss.style_score import StyleJudge
 from ..video.images import read_image
-from .quantization import Quantization, load_calibration, plan_quantization
-from .verify import load_test_frames, shortfalls, verify
+from .calibration import load_calibration
+from .quantization import Quantization, plan_quantization
+from .target import Writer, check_offer
+from .verify import TestFrames, load_test_frames, reference, shortfalls, verify
 
-Size = tuple[int, int]
-"""Width and height in pixels."""
-
-MAX_SIDE = 8192
-LEAST_CALIBRATED_SIDE = 32
 _WARM_UP, _TIMED = 3, 15
-PRECISIONS = ("fp32", "fp16", "int8")
-
-
-class Writer(Protocol):
-    """What a target's file provides.
-
-    Attributes:
-        ending: of its files, with the dot; the runtime is found by it.
-        precisions: what it can write.
-        default_precision: what it writes when nothing is asked for.
-        any_size: whether it can write artifacts for frames of any size.
-        calibrated: the precisions that need a `Quantization`.
-        rounds_results: whether these round what a convolution gives, too, or only what it takes.
-    """
-
-    ending: str
-    precisions: tuple[str, ...]
-    default_precision: str
-    any_size: bool
-    calibrated: frozenset[str]
-    rounds_results: bool
-
-    def write(
-        self, network: nn.Module, path: Path, size: Size | None, precision: str, quantization: Quantization | None
-    ) -> str:
-        """Write the network to a new file, and return what wrote it, with versions."""
-        ...
-
-    def embed(self, path: Path, metadata: ArtifactMetadata) -> ArtifactMetadata:
-        """Put the metadata into a written file, in place of what it had; return it with the hash of the content."""
-        ...
-
-    def run(self, path: Path) -> Stylizer:
-        """Open a written file, metadata in it, with what proves it best on this machine."""
-        ...
 
 
 def _onnx() -> Writer:
@@ -159,8 +121,8 @@ def export(
     *,
     calibration_clips: Sequence[str] = (),
     proof: Proof | None = None,
-    progress: Callable[[str, int, int], None] | None = None,
-    note: Callable[[str], None] | None = None,
+    progress: Progress = no_progress,
+    notify: Notify = no_notify,
 ) -> list[ExportResult]:
     """Turn a checkpoint into artifacts, each proven by running it.
 
@@ -174,7 +136,7 @@ def export(
         calibration_clips: videos that 8-bit artifacts are calibrated on; none for the bundled scene.
         proof: what they are proven on; None for the bundled scene.
         progress: called with what is being made, how many are done, and how many there are.
-        note: called with a sentence when something worth saying happens.
+        notify: called with a sentence when something worth saying happens.
 
     Returns:
         A result for each artifact, in the order of targets and precisions.
@@ -183,34 +145,20 @@ def export(
         InputError: unknown model, target, precision or size, a damaged checkpoint or clip, or no place to write to.
     """
     wanted = _plan(target, precision, size)
-    checkpoint = find_checkpoint(model)
-    loaded = load_checkpoint(checkpoint)
+    source = _load(find_checkpoint(model), size, proof or Proof())
     calibration = None
     if size is not None and any(chosen in writer.calibrated for _, writer, chosen in wanted):
         calibration = load_calibration(calibration_clips, size)
-        if calibration.note and note is not None:
-            note(calibration.note)
+        if calibration.note:
+            notify(calibration.note)
     results = []
     for done, (name, writer, chosen) in enumerate(wanted):
         quantization = None
         if size is not None and calibration is not None and chosen in writer.calibrated:
-            if progress is not None:
-                progress(f"{name} {chosen}: how each layer bears it", done, len(wanted))
-            quantization = plan_quantization(loaded.network, calibration, size, results=writer.rounds_results)
-        if progress is not None:
-            progress(f"{name} {chosen}", done, len(wanted))
-        results.append(
-            export_one(
-                checkpoint,
-                out_dir,
-                writer,
-                target=name,
-                size=size,
-                precision=chosen,
-                quantization=quantization,
-                proof=proof,
-            )
-        )
+            progress(f"{name} {chosen}: how each layer bears it", done, len(wanted))
+            quantization = plan_quantization(source.network, calibration, size, results=writer.rounds_results)
+        progress(f"{name} {chosen}", done, len(wanted))
+        results.append(_export_one(source, out_dir, name, writer, chosen, quantization))
     return results
 
 
@@ -229,67 +177,58 @@ def _plan(target: str, precision: str | None, size: Size | None) -> list[tuple[s
     return plan
 
 
-def check_offer(target: str, writer: Writer, precision: str, size: Size | None) -> None:
-    """Check that a target can write what is asked for.
+@dataclass(frozen=True)
+class _Source:
+    """What all artifacts of one model share: loaded and computed once.
 
-    Raises:
-        InputError: it cannot; the sentence says what it can.
+    Attributes:
+        network: as the checkpoint holds it.
+        header: the checkpoint's.
+        sha256: of the checkpoint's file.
+        size: width and height of the artifacts; None for any.
+        test: frames to prove them on.
+        wanted: what the network makes of these.
+        judge: gives style scores.
+        allow_degraded: keep artifacts that stay under their floors.
     """
-    if precision not in writer.precisions:
-        what = "has no precision" if precision in PRECISIONS else "knows no precision"
-        raise InputError(f"the target {target} {what} '{precision}': choose {' or '.join(writer.precisions)}")
-    if size is None and (not writer.any_size or precision in writer.calibrated):
-        what = f"{target} in {precision}" if writer.any_size else target
-        raise InputError(f"the target {what} needs a fixed size: give WIDTHxHEIGHT, for example 640x360")
-    if size is not None and not all(1 <= side <= MAX_SIDE for side in size):
-        raise InputError(f"size {size[0]}x{size[1]} cannot be exported: both sides must be from 1 to {MAX_SIDE} pixels")
-    if size is not None and precision in writer.calibrated and min(size) < LEAST_CALIBRATED_SIDE:
-        raise InputError(
-            f"size {size[0]}x{size[1]} is too small for {precision}: "
-            f"both sides must be at least {LEAST_CALIBRATED_SIDE} pixels"
-        )
+
+    network: nn.Module
+    header: CheckpointHeader
+    sha256: str
+    size: Size | None
+    test: TestFrames
+    wanted: Sequence[Image]
+    judge: StyleJudge | None
+    allow_degraded: bool
 
 
-def export_one(
-    checkpoint: Path,
-    folder: Path,
-    writer: Writer,
-    *,
-    target: str,
-    size: Size | None,
-    precision: str,
-    file_name: str | None = None,
-    quantization: Quantization | None = None,
-    proof: Proof | None = None,
+def _load(path: Path, size: Size | None, proof: Proof) -> _Source:
+    checkpoint = load_checkpoint(path)
+    judge, test = proof.judge(), load_test_frames(proof.clip, size)
+    wanted = [reference(checkpoint.network, frame) for frame in test.frames]
+    return _Source(
+        checkpoint.network, checkpoint.header, sha256_of(path), size, test, wanted, judge, proof.allow_degraded
+    )
+
+
+def _export_one(
+    source: _Source, folder: Path, target: str, writer: Writer, precision: str, quantization: Quantization | None
 ) -> ExportResult:
     """Make and prove one artifact.
 
-    Args:
-        checkpoint: a ``.safetensors`` file.
-        folder: for the file.
-        writer: of the target.
-        target: its name.
-        size: width and height; None for any.
-        precision: one of the writer's.
-        file_name: of the artifact; None for its own name (see `ArtifactMetadata.file_name`).
-        quantization: for a precision that needs one.
-        proof: what it is proven on; None for the bundled scene.
-
     Raises:
-        InputError: a damaged checkpoint or clip, or no place to write to.
+        InputError: no place to write to.
     """
-    proof = proof or Proof()
-    loaded = load_checkpoint(checkpoint)
-    header = loaded.header
+    header, test = source.header, source.test
     metadata = ArtifactMetadata(
         name=header.name,
         style=header.style,
         architecture=header.architecture,
         sizes=dict(header.sizes),
         precision=precision,
-        width=size[0] if size else None,
-        height=size[1] if size else None,
-        checkpoint_sha256=sha256_of(checkpoint),
+        width=source.size[0] if source.size else None,
+        height=source.size[1] if source.size else None,
+        checkpoint_sha256=source.sha256,
         calibration_sha256=quantization.calibration.sha256 if quantization else None,
         steps=header.steps,
         style_size=header.style_size,
@@ -297,23 +236,22 @@ def export_one(
         float_layers=sorted(quantization.float_layers) if quantization else [],
         sensitivity=_rounded_table(quantization.sensitivity) if quantization else {},
     )
-    path = folder / (file_name or metadata.file_name(writer.ending))
-    test, judge = load_test_frames(proof.clip, size), proof.judge()
+    path = folder / metadata.file_name(writer.ending)
     try:
         with atomic_path(path) as partial:
-            versions = writer.write(loaded.network, partial, size, precision, quantization)
+            versions = writer.write(source.network, partial, source.size, precision, quantization)
             metadata = replace(metadata, producer=f"{metadata.producer}, {versions}")
             # A runtime takes nothing without metadata, so that it goes in twice: bare, then with the figures.
             writer.embed(partial, metadata)
             with writer.run(partial) as stylizer:
-                figures = verify(stylizer, loaded, test.frames, test.pairs, judge)
+                figures = verify(stylizer, source.wanted, test.frames, test.pairs, source.judge)
                 figures |= {"source": test.source, "flow_source": test.flow_source, "engine": stylizer.engine}
                 median_ms = _median_ms(stylizer, test.frames) if stylizer.real_time else None
             if quantization:
                 figures["calibration_source"] = quantization.calibration.source
             metadata = replace(metadata, verification=figures)
             found = shortfalls(figures, precision)
-            if found and not proof.allow_degraded:
+            if found and not source.allow_degraded:
                 raise _DegradedError
             metadata = writer.embed(partial, metadata)
             size_bytes = size_on_disk(partial)
@@ -326,7 +264,7 @@ def _rounded_table(sensitivity: Mapping[str, Mapping[str, float]]) -> dict[str, 
     return {layer: {key: round(value, 4) for key, value in row.items()} for layer, row in sensitivity.items()}
 
 
-def _median_ms(stylizer: Stylizer, frames: Sequence[NDArray[np.uint8]]) -> float:
+def _median_ms(stylizer: Stylizer, frames: Sequence[Image]) -> float:
     times = []
     for number in range(_WARM_UP + _TIMED):
         began = time.perf_counter()

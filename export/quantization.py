@@ -11,73 +11,26 @@ flicker, since the rounding is different in each frame). Two things help, both i
   multiplications stay in float, until all others together keep to a limit of flicker and of difference.
 """
 
-import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from ..common.files import InputError
+from ..common.arrays import Image, Size
 from ..video.flow import FlowPair
-from ..video.frames import open_source
 from ..video.synthetic.harbour import harbour
-from ..video.temporal import temporal_error
-from .graph import DeployableGraph
-from .graphs import deployable_graph
-from .patch_graph import PatchGraph, SmoothPatchGraph
+from .calibration import SCENE_FRAMES, Calibration
+from .graphs.base import DeployableGraph, Range
+from .graphs.registry import deployable_graph
+from .verify import flicker_ratio, psnr_db
 
-Image = NDArray[np.uint8]
-
-CALIBRATION_FRAMES = 10
-PLAIN_SHARES = (0.5, 0.65)
-"""How much of the bundled scene is painted over, in half as many frames more for each. It is full of detail, and where
-a scene has little, normalization makes that little large: on filmed clips the edge network's activations went one and a
-half times to four times as far as on the scene, were cut there, and took contrast with them."""
-MOST_FLICKER = 1.08
-"""Most that 8 bits may multiply the temporal error with, in the simulation, whose three frames say more than an
-artifact shows to `verify` (1.051 and 1.023 for one, whose floor is 1.05)."""
-MOST_FLICKER_ENLARGED = 1.035
-"""The same for a network with a bilinear enlargement, whose rounding after it is not simulated (1.044 and 1.052)."""
 LEAST_PSNR_DB = 33.0
 """Least PSNR of the simulation against float; over the floor of `verify`, for margin."""
-OUTLIERS = 2e-4
-"""Share of values at either end for which the edge network's ranges leave no room."""
-CHANNEL_OUTLIERS = 1e-3
-"""Share of a channel's values, of each frame, that do not count for how far it goes, in the edge network."""
 _MOST_GAIN = 64.0
-_SCENE_FRAMES = 400
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Frames to observe the range of each activation on.
-
-    Attributes:
-        frames: each (H, W, 3) uint8 RGB of the artifact's size.
-        source: where they are from, for the record.
-        note: one sentence where they are poor for it, or nothing.
-    """
-
-    frames: Sequence[Image]
-    source: str
-    note: str = ""
-
-    @property
-    def sha256(self) -> str:
-        """Of the frames as they are shown to the network."""
-        digest = hashlib.sha256()
-        for frame in self.frames:
-            digest.update(repr(frame.shape).encode())
-            digest.update(np.ascontiguousarray(frame).tobytes())
-        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -86,74 +39,25 @@ class Quantization:
 
     Attributes:
         calibration: frames to observe ranges on.
-        float_layers: names of layers (see `graph.DeployableGraph.layers`) that stay in float.
+        graph: the one to write, not to be changed; where the engine rounds what a convolution gives, with the channels
+            of each tensor brought to one range.
+        ranges: of layers' results, by the layer's name, in place of what is observed.
+        float_layers: names of layers that stay in float.
         sensitivity: layer name -> the whole network's ``psnr_db`` and ``flicker`` (temporal error over that in float)
             with this layer alone in 8 bits, and ``share`` of the multiplications that it does.
     """
 
     calibration: Calibration
+    graph: DeployableGraph
+    ranges: Mapping[str, Range] = field(default_factory=dict)
     float_layers: frozenset[str] = frozenset()
     sensitivity: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-
-    @property
-    def frames(self) -> Sequence[Image]:
-        """The calibration's."""
-        return self.calibration.frames
-
-
-def load_calibration(clips: Sequence[str], size: tuple[int, int]) -> Calibration:
-    """Frames spread evenly over clips, or over the bundled scene.
-
-    Args:
-        clips: anything that `video.frames.open_source` takes; none for the bundled scene.
-        size: width and height of the artifact.
-
-    Raises:
-        InputError: a clip cannot be read or has no frame.
-    """
-    if not clips:
-        scene = harbour(*size, _SCENE_FRAMES)
-        times = np.linspace(_SCENE_FRAMES // 10, _SCENE_FRAMES - 1, CALIBRATION_FRAMES).round()
-        frames = [scene.frame(int(t)) for t in times]
-        covered = [
-            _partly_plain(frame, share, index)
-            for step, share in enumerate(PLAIN_SHARES)
-            for index, frame in enumerate(frames[step :: len(PLAIN_SHARES)])
-        ]
-        return Calibration(frames + covered, f"{scene.name}, also in part plain")
-    each = max(1, math.ceil(CALIBRATION_FRAMES / len(clips)))
-    chosen: list[Image] = []
-    for clip in clips:
-        with open_source(clip) as source:
-            count = sum(1 for _ in source)
-        if count == 0:
-            raise InputError(f"the calibration clip '{clip}' has no frame: choose another")
-        wanted = {int(t) for t in np.linspace(0, count - 1, each).round()}
-        with open_source(clip) as source:
-            chosen += [_fitted(frame.image, size) for t, frame in enumerate(source) if t in wanted]
-    still = all(np.array_equal(chosen[0], frame) for frame in chosen[1:])
-    note = "calibrated on a single picture: give a clip that moves, or several" if still else ""
-    # The names alone, because they end in the artifact: where the clips lie is nobody's business.
-    return Calibration(chosen, ", ".join(clip.replace("\\", "/").rsplit("/", 1)[-1] for clip in clips), note)
-
-
-def _partly_plain(image: Image, share: float, index: int) -> Image:
-    """A share of a picture painted over, from the left or from above, in one of five colours."""
-    colours = ((235, 235, 235), (128, 128, 128), (40, 40, 40), (190, 200, 215), (90, 80, 60))
-    image = image.copy()
-    part = image[:, : round(image.shape[1] * share)] if index % 2 else image[: round(image.shape[0] * share)]
-    part[...] = colours[index % len(colours)]
-    return image
-
-
-def _fitted(image: Image, size: tuple[int, int]) -> Image:
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 class _Convolutions(TorchFunctionMode):
     """Sees every convolution of a `DeployableGraph` by its layer's name; subclasses change what it does."""
 
-    def __init__(self, graph: DeployableGraph | PatchGraph) -> None:
+    def __init__(self, graph: DeployableGraph) -> None:
         super().__init__()
         self.graph, self._names, self._next = graph, graph.layers(), 0
 
@@ -180,7 +84,7 @@ class _Convolutions(TorchFunctionMode):
 class _Ranges(_Convolutions):
     """Observes each layer's input and output."""
 
-    def __init__(self, graph: DeployableGraph | PatchGraph) -> None:
+    def __init__(self, graph: DeployableGraph) -> None:
         super().__init__(graph)
         self.inputs: dict[str, tuple[float, float]] = {}
         self.outputs: dict[str, tuple[float, float]] = {}
@@ -203,26 +107,27 @@ class _Ranges(_Convolutions):
         self.products[name] = y.shape[2] * y.shape[3] * weight.numel()
         return y
 
-    def _ends(self, values: Tensor) -> tuple[float, float]:
-        """The range of a tensor; without its outliers where these are left out in calibration (see `onnx.py`)."""
-        if not isinstance(self.graph, PatchGraph):
+    def _ends(self, values: Tensor) -> Range:
+        """The range of a tensor without the graph's outliers."""
+        if not self.graph.outliers:
             return float(values.min()), float(values.max())
         flat = values.flatten()
-        beyond = max(1, round(flat.numel() * OUTLIERS))
+        beyond = max(1, round(flat.numel() * self.graph.outliers))
         return float(flat.kthvalue(beyond).values), float(flat.kthvalue(flat.numel() + 1 - beyond).values)
 
     def _peaks(self, values: Tensor) -> Tensor:
-        """(channels,) largest magnitude of each channel; in the edge network without its few largest."""
+        """(channels,) largest magnitude of each channel without the graph's outliers."""
         magnitudes = values.abs().transpose(0, 1).flatten(1)
-        if not isinstance(self.graph, PatchGraph):
+        if not self.graph.channel_outliers:
             return magnitudes.amax(1)
-        return magnitudes.kthvalue(max(1, round(magnitudes.shape[1] * (1 - CHANNEL_OUTLIERS))), dim=1).values
+        kept = max(1, round(magnitudes.shape[1] * (1 - self.graph.channel_outliers)))
+        return magnitudes.kthvalue(kept, dim=1).values
 
 
 class _EightBits(_Convolutions):
     """Rounds input, weights and, where asked for, output of chosen layers to 8 bits, as engines do."""
 
-    def __init__(self, graph: DeployableGraph | PatchGraph, ranges: _Ranges, *, results: bool) -> None:
+    def __init__(self, graph: DeployableGraph, ranges: _Ranges, *, results: bool) -> None:
         super().__init__(graph)
         self.ranges, self.results = ranges, results
         self.layers: frozenset[str] = frozenset()
@@ -242,106 +147,68 @@ def _rounded(x: Tensor, low: float, high: float) -> Tensor:
     return ((x / scale).round() + zero).clamp(0, 255).sub(zero) * scale
 
 
-def _observed(graph: DeployableGraph | PatchGraph, frames: Sequence[Image]) -> _Ranges:
+def _observed(graph: DeployableGraph, frames: Sequence[Image]) -> _Ranges:
     seen = _Ranges(graph)
     for frame in frames:
         seen.run(frame)
     return seen
 
 
-def equal_channels(graph: DeployableGraph | PatchGraph, frames: Sequence[Image]) -> None:
-    """Scale the output channels of each normalized convolution to one range; the network computes the same.
-
-    The normalization's epsilon is the only thing that does not scale along: its effect is put into the gain, for the
-    variance that the channel has on average.
+def equalize(graph: DeployableGraph, frames: Sequence[Image]) -> None:
+    """Bring the ranges of channels that share a tensor together; the graph computes the same.
 
     Args:
         graph: changed in place.
         frames: to observe the channels on, each (H, W, 3) uint8 RGB.
     """
-    seen = _observed(graph, frames)
-    for name in graph.normalized():
-        weight, norm_weight, epsilon = _normalized(graph, name)
-        channels = norm_weight.shape[0]  # the enlarging layers compute each in four places
-        peaks = seen.peaks[name].reshape(-1, channels).amax(0)
-        variance = torch.stack(seen.variances[name]).mean(0).reshape(-1, channels).mean(0)
-        gain = (peaks.max() / peaks.clamp(min=1e-12)).clamp(1.0, _MOST_GAIN)
-        with torch.no_grad():
-            weight.mul_(gain.repeat(weight.shape[0] // channels)[:, None, None, None])
-            norm_weight.mul_(torch.sqrt((variance + epsilon / gain.square()) / (variance + epsilon)))
+    if graph.shared_tensors():
+        _equalize_shared_tensors(graph, _observed(graph, frames))
+    _equalize_normalized_layers(graph, _observed(graph, frames))
 
 
-def counting_ranges(graph: DeployableGraph | PatchGraph, frames: Sequence[Image]) -> dict[str, tuple[float, float]]:
-    """Ranges of layers' results, by the layer's name, where less of them counts than there is.
-
-    What an edge network's enlarging layer gives is added to what is not below zero, and what is below zero then is
-    cut: less than the negative of the largest of those is as good as that. A trained network is free to give a hundred
-    times less, which would leave all that counts a few steps. Where a bilinear enlargement lies between, less than that
-    would pull its neighbours down; that harms less than wider steps do (docs/decisions/001-bilinear-in-8-bits.md).
-
-    Args:
-        graph: as it will be quantized.
-        frames: to observe on, each (H, W, 3) uint8 RGB.
-    """
-    if not isinstance(graph, PatchGraph):
-        return {}
-    seen = _observed(graph, frames)
-    low, high = seen.outputs["up"]
-    return {"up": (max(low, -seen.outputs["stem"][1]), high)}
-
-
-def equalized(graph: DeployableGraph | PatchGraph, frames: Sequence[Image]) -> None:
-    """Bring the ranges of channels that share a tensor together, in place, by what the kind of graph allows."""
-    if isinstance(graph, PatchGraph):
-        equal_patch_channels(graph, frames)
-    equal_channels(graph, frames)
-
-
-def equal_patch_channels(graph: PatchGraph, frames: Sequence[Image]) -> None:
-    """Scale the channels that the edge network's layers share to one range; the network computes the same.
+def _equalize_shared_tensors(graph: DeployableGraph, seen: _Ranges) -> None:
+    """Scale the channels that layers share to one range.
 
     ReLU and sums let any positive gain of a channel pass, so that what goes into a tensor may be multiplied and what
     reads it divided (Nagel et al. 2019, "Data-free quantization through weight equalization and bias correction",
     section 4.1). The readers' weights spread as much as the tensors' ranges come together, and that costs nothing: it
     is tensors, rounded differently in each frame, that make a still scene flicker (docs/decisions/010).
-
-    Args:
-        graph: changed in place.
-        frames: to observe the channels on, each (H, W, 3) uint8 RGB.
     """
-    seen = _observed(graph, frames)
-    inner = [(f"blocks.{i}.first", f"blocks.{i}.second") for i in range(len(graph.blocks))]
-    last = [*(f"strokes.{i}" for i in range(len(graph.strokes))), "head"]
-    # What writes a tensor, and what reads it: at a quarter, at an eighth, inside each block, and at a quarter again.
-    tensors = [(["stem", "up"], ["down", last[0]])]
-    tensors += [(["down", *(second for _, second in inner)], [*(first for first, _ in inner), "up"])]
-    tensors += [([first], [second]) for first, second in [*inner, *pairwise(last)]]
-    for writers, readers in tensors:
+    for writers, readers in graph.shared_tensors():
         peaks = torch.stack([seen.input_peaks[name] for name in readers]).amax(0)
         gain = (peaks.max() / peaks.clamp(min=1e-12)).clamp(1.0, _MOST_GAIN)
         with torch.no_grad():
             for name in writers:
-                place = f"{name}.norm" if name in graph.normalized() else name
-                weight, bias = (graph.get_parameter(f"{place}.{part}") for part in ("weight", "bias"))
-                each = gain.repeat(len(weight) // len(gain))  # `up` may write each channel in four places
-                weight.mul_(each.reshape(-1, *[1] * (weight.dim() - 1)))
-                bias.mul_(each)
+                weight, bias, norm = graph.layer(name)
+                for values in norm[:2] if norm else (weight, bias):
+                    if values is not None:
+                        each = gain.repeat(len(values) // len(gain))  # an enlarging layer may write each in four places
+                        values.mul_(each.reshape(-1, *[1] * (values.dim() - 1)))
             for name in readers:
-                place = f"{name}.conv" if name in graph.normalized() else name
-                graph.get_parameter(f"{place}.weight").div_(gain[None, :, None, None])
+                graph.layer(name).weight.div_(gain[None, :, None, None])
 
 
-def _normalized(graph: DeployableGraph | PatchGraph, name: str) -> tuple[Tensor, Tensor, float]:
-    """Weights of a layer's convolution, the gain of the normalization after it, and that one's epsilon."""
-    if name == "tail.up" and isinstance(graph, DeployableGraph):
-        return graph.tail.up_weight, graph.tail.norm_weight, graph.tail.epsilon
-    layer: Any = graph.get_submodule(name)
-    weight = layer.weight if name.startswith("up.") else layer.conv.weight
-    return weight, layer.norm.weight, float(layer.norm.eps)
+def _equalize_normalized_layers(graph: DeployableGraph, seen: _Ranges) -> None:
+    """Scale the output channels of each normalized convolution to one range.
+
+    The normalization's epsilon is the only thing that does not scale along: its effect is put into the gain, for the
+    variance that the channel has on average.
+    """
+    for name in graph.layers():
+        weight, _, norm = graph.layer(name)
+        if norm is None:
+            continue
+        channels = norm.weight.shape[0]  # the enlarging layers compute each in four places
+        peaks = seen.peaks[name].reshape(-1, channels).amax(0)
+        variance = torch.stack(seen.variances[name]).mean(0).reshape(-1, channels).mean(0)
+        gain = (peaks.max() / peaks.clamp(min=1e-12)).clamp(1.0, _MOST_GAIN)
+        with torch.no_grad():
+            weight.mul_(gain.repeat(weight.shape[0] // channels)[:, None, None, None])
+            norm.weight.mul_(torch.sqrt((variance + norm.epsilon / gain.square()) / (variance + norm.epsilon)))
 
 
 def plan_quantization(
-    network: nn.Module, calibration: Calibration, size: tuple[int, int], *, results: bool = True
+    network: nn.Module, calibration: Calibration, size: Size, *, results: bool = True
 ) -> Quantization:
     """Measure how each layer bears 8 bits, and choose the layers that stay in float.
 
@@ -357,26 +224,27 @@ def plan_quantization(
     """
     graph = deployable_graph(network)
     if results:
-        equalized(graph, calibration.frames)
-    ranges = _observed(graph, calibration.frames)
-    ranges.outputs.update(counting_ranges(graph, calibration.frames))
-    if isinstance(graph, PatchGraph):
-        for name in graph.rectified():
-            ranges.outputs[name] = (0.0, ranges.outputs[name][1])
-        ranges.inputs["stem"] = ranges.outputs["head"] = (0.0, 255.0)  # the bytes of the frames themselves
-    scene = harbour(*size, _SCENE_FRAMES)
-    start = _SCENE_FRAMES // 20
+        equalize(graph, calibration.frames)
+    seen = _observed(graph, calibration.frames)
+    clipped = graph.clipped_ranges(seen.outputs)
+    seen.outputs.update(clipped)
+    for name in graph.rectified():
+        seen.outputs[name] = (0.0, seen.outputs[name][1])
+    layers = graph.layers()
+    if graph.on_bytes:
+        seen.inputs[layers[0]] = seen.outputs[layers[-1]] = (0.0, 255.0)
+    scene = harbour(*size, SCENE_FRAMES)
+    start = SCENE_FRAMES // 20
     frames = [scene.frame(start + t) for t in range(3)]
     pairs = {t: scene.pair(start + t, 1) for t in range(2)}
-    simulation = _EightBits(graph, ranges, results=results)
+    simulation = _EightBits(graph, seen, results=results)
     in_float = [simulation.run(frame) for frame in frames]
-    layers = graph.layers()
-    products = sum(ranges.products.values())
+    products = sum(seen.products.values())
     table = {}
     for name in layers:
         simulation.layers = frozenset({name})
         psnr, flicker = _compare([simulation.run(frame) for frame in frames], in_float, pairs)
-        table[name] = {"psnr_db": psnr, "flicker": flicker, "share": ranges.products[name] / products}
+        table[name] = {"psnr_db": psnr, "flicker": flicker, "share": seen.products[name] / products}
 
     def harm(name: str) -> float:
         return max(table[name]["flicker"] ** 2 - 1, 0.0) / table[name]["share"] + 10 ** (-table[name]["psnr_db"] / 10)
@@ -384,9 +252,8 @@ def plan_quantization(
     def bears(in_eight_bits: frozenset[str]) -> bool:
         simulation.layers = in_eight_bits
         psnr, flicker = _compare([simulation.run(frame) for frame in frames], in_float, pairs)
-        return psnr >= LEAST_PSNR_DB and flicker <= limit
+        return psnr >= LEAST_PSNR_DB and flicker <= graph.most_flicker
 
-    limit = MOST_FLICKER_ENLARGED if isinstance(graph, SmoothPatchGraph) else MOST_FLICKER
     quantized = frozenset(layers)
     for name in sorted(layers, key=harm, reverse=True):
         if bears(quantized):
@@ -396,13 +263,10 @@ def plan_quantization(
     for name in sorted(set(layers) - quantized, key=harm):
         if bears(quantized | {name}):
             quantized |= {name}
-    return Quantization(calibration, frozenset(layers) - quantized, table)
+    return Quantization(calibration, graph, clipped, frozenset(layers) - quantized, table)
 
 
 def _compare(ours: Sequence[Image], wanted: Sequence[Image], pairs: Mapping[int, FlowPair]) -> tuple[float, float]:
     """PSNR in dB (99 where nothing differs), and temporal error over that of the wanted frames."""
-    mean_squared = float(np.square(np.stack(ours).astype(np.float64) - np.stack(wanted)).mean())
-    psnr = 10 * math.log10(255.0**2 / mean_squared) if mean_squared > 0 else 99.0
-    measurable = {t: pair for t, pair in pairs.items() if pair.valid.any()}
-    before = temporal_error(wanted, measurable, 1).value if measurable else 0.0
-    return psnr, temporal_error(ours, measurable, 1).value / before if before > 0 else 1.0
+    ratio = flicker_ratio(ours, wanted, pairs)
+    return psnr_db(ours, wanted), 1.0 if ratio is None else ratio

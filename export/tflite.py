@@ -18,7 +18,6 @@ measure which layers bear it.
 """
 
 import io
-import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -32,15 +31,16 @@ from ai_edge_quantizer import algorithm_manager, qtyping, quantizer
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..common.arrays import Size
 from ..runtimes.artifact import ArtifactMetadata
 from ..runtimes.stylizer import Stylizer
 from ..runtimes.tflite import TfliteStylizer, flatbuffer_of, quiet_engine, sealed, with_metadata
 from ..train.networks import TANH_GAIN
-from .graph import DeployableGraph
-from .graphs import deployable_graph
-from .patch_graph import PatchGraph, SmoothPatchGraph
-from .pipeline import Size
+from .graphs.base import DeployableGraph
+from .graphs.edge import PatchGraph, SmoothPatchGraph
+from .graphs.registry import deployable_graph
 from .quantization import Quantization
+from .target import quiet
 
 with quiet_engine():
     import tensorflow as tf
@@ -49,7 +49,7 @@ _SIGNATURE = "serving_default"
 
 
 class TfliteWriter:
-    """The target ``tflite``; see `pipeline.Writer`."""
+    """The target ``tflite``; see `target.Writer`."""
 
     ending = ".tflite"
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
@@ -72,7 +72,7 @@ class TfliteWriter:
         """
         if size is None:
             raise ValueError("a TensorFlow Lite model has a fixed size")
-        graph = deployable_graph(network)
+        graph = quantization.graph if quantization else deployable_graph(network)
         in_float = quantization.float_layers if quantization else frozenset()
         with _quiet():
             model = _converted(graph, size)
@@ -96,7 +96,7 @@ class TfliteWriter:
         return TfliteStylizer(path, provider="litert")
 
 
-def _converted(graph: DeployableGraph | PatchGraph, size: Size) -> bytes:
+def _converted(graph: DeployableGraph, size: Size) -> bytes:
     """The graph in float32 as a flatbuffer."""
     width, height = size
     module = tf.Module()
@@ -110,15 +110,15 @@ def _converted(graph: DeployableGraph | PatchGraph, size: Size) -> bytes:
 
 
 def _stylized(graph: Any, frame: Any) -> Any:
-    """`DeployableGraph.forward` in TensorFlow: (H, W, 3) uint8 RGB to the same."""
+    """`EncoderDecoderGraph.forward` in TensorFlow: (H, W, 3) uint8 RGB to the same."""
     height, width, margin = frame.shape[0], frame.shape[1], graph.margin
     x = tf.expand_dims(_framed(frame, graph.padding, 0), 0)
     x = tf.cast(x, tf.float32)  # (1, H + 2 padding, W + 2 padding, 3) in 0..255
     for i, layer in enumerate(graph.down):
         x = _convolution_and_norm(x, layer, _scope(f"down.{i}"))
     for i, block in enumerate(graph.blocks):
-        y = _convolution_and_norm(x, block.first, _scope(f"blocks.{i}.first"), replicate=True)
-        x = x + _convolution_and_norm(y, block.second, _scope(f"blocks.{i}.second"), replicate=True)
+        y = _convolution_and_norm(x, block.first, _scope(f"blocks.{i}.first"))
+        x = x + _convolution_and_norm(y, block.second, _scope(f"blocks.{i}.second"))
     for i, layer in enumerate(graph.up):
         grid = _grid(x, layer.weight, _scope(f"up.{i}"))
         x = tf.nn.depth_to_space(grid, 2)[:, 1:-1, 1:-1]
@@ -139,20 +139,20 @@ def _patches_stylized(graph: Any, frame: Any) -> Any:
     rows, columns = x.shape[0] // 4, x.shape[1] // 4
     x = tf.transpose(tf.reshape(x, [rows, 4, 3 * columns, 4]), [0, 2, 1, 3])
     x = tf.cast(tf.reshape(x, [1, rows, columns, 48]), tf.float32)  # in 0..255
-    quarter = tf.nn.relu(_own_convolution(x, graph.stem, "stem"))
-    eighth = _own_convolution_and_norm(quarter, graph.down, "down")
+    quarter = tf.nn.relu(_convolution(x, graph.stem, "stem"))
+    eighth = _convolution_and_norm(quarter, graph.down, "down")
     for i, block in enumerate(graph.blocks):
-        y = _own_convolution_and_norm(eighth, block.first, _scope(f"blocks.{i}.first"))
-        eighth = eighth + _own_convolution(y, block.second, _scope(f"blocks.{i}.second"))
-    x = _own_convolution(eighth, graph.up, "up")
+        y = _convolution_and_norm(eighth, block.first, _scope(f"blocks.{i}.first"))
+        eighth = eighth + _convolution(y, block.second, _scope(f"blocks.{i}.second"))
+    x = _convolution(eighth, graph.up, "up")
     if isinstance(graph, SmoothPatchGraph):
         x = quarter[:, 1:-1, 1:-1] + tf.image.resize(x, [2 * x.shape[1], 2 * x.shape[2]])  # from the pixels' centres
     else:
         x = quarter[:, 1:, 1:] + tf.nn.depth_to_space(x, 2)
     x = tf.nn.relu(x)
     for i, stroke in enumerate(graph.strokes):
-        x = tf.nn.relu(_own_convolution(x, stroke, _scope(f"strokes.{i}")))
-    x = _own_convolution(x, graph.head, "head")
+        x = tf.nn.relu(_convolution(x, stroke, _scope(f"strokes.{i}")))
+    x = _convolution(x, graph.head, "head")
     # Whole and within 0..255, so that no engine's rounding or wrapping at the cast shows.
     x = tf.cast(tf.round(tf.minimum(tf.nn.relu(x), 255.0)), tf.uint8)
     rows, columns = x.shape[1], x.shape[2]
@@ -160,7 +160,7 @@ def _patches_stylized(graph: Any, frame: Any) -> Any:
     return tf.reshape(x, [4 * rows, 4 * columns, 3])[crop : crop + height, crop : crop + width]
 
 
-def _own_convolution(x: Any, layer: Any, name: str) -> Any:
+def _convolution(x: Any, layer: Any, name: str) -> Any:
     """A convolution, padded as the layer says."""
     border = layer.padding[0]
     with tf.name_scope(name):
@@ -170,9 +170,9 @@ def _own_convolution(x: Any, layer: Any, name: str) -> Any:
         return x if layer.bias is None else x + layer.bias.numpy()
 
 
-def _own_convolution_and_norm(x: Any, layer: Any, name: str) -> Any:
+def _convolution_and_norm(x: Any, layer: Any, name: str) -> Any:
     """A `ConvNorm`, padded as it says."""
-    x = _own_convolution(x, layer.conv, name)
+    x = _convolution(x, layer.conv, name)
     return _normalized(x, _moments(x), layer.norm.weight, layer.norm.bias, layer.norm.eps, relu=layer.relu)
 
 
@@ -188,15 +188,6 @@ def _replicated(x: Any, before: int, after: int, axis: int) -> Any:
     ahead = (slice(None),) * axis
     first, last = x[(*ahead, slice(0, 1))], x[(*ahead, slice(-1, None))]
     return tf.concat([first] * before + [x] + [last] * after, axis)
-
-
-def _convolution_and_norm(x: Any, layer: Any, name: str, *, replicate: bool = False) -> Any:
-    """A `ConvNorm` that pads nothing, or replicates."""
-    with tf.name_scope(name):
-        if replicate:
-            x = _framed(x, layer.conv.kernel_size[0] // 2, 1)
-        x = tf.nn.conv2d(x, _kernel(layer.conv.weight), layer.conv.stride[0], "VALID")
-    return _normalized(x, _moments(x), layer.norm.weight, layer.norm.bias, layer.norm.eps, relu=layer.relu)
 
 
 def _grid(x: Any, weight: Tensor, name: str) -> Any:
@@ -298,12 +289,7 @@ def _scope(layer: str) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what converter and quantizer say to developers off the terminal; errors come as exceptions."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    """Keep what converter and quantizer say to developers off the terminal, their C++ code included."""
     nowhere = io.StringIO()
-    try:
-        with redirect_stdout(nowhere), redirect_stderr(nowhere), quiet_engine():
-            yield
-    finally:
-        logging.disable(before)
+    with quiet(), redirect_stdout(nowhere), redirect_stderr(nowhere), quiet_engine():
+        yield

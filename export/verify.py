@@ -4,22 +4,19 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from ..train.checkpoint import Checkpoint
+from ..common.arrays import Image, Size, resized
 from ..train.loss.style_score import StyleJudge
+from ..train.tensors import frame_to_tensor, to_frame
 from ..video.flow import FlowPair
 from ..video.frames import read_frames
 from ..video.synthetic.harbour import harbour
 from ..video.temporal import FlowSource, flow_pairs, temporal_error
-
-Image = NDArray[np.uint8]
 
 FLOORS_DB: Mapping[str, float] = {"fp32": 60.0, "fp16": 45.0, "int8": 30.0}
 """Precision -> least PSNR against the checkpoint, in dB. An artifact below is *degraded*."""
@@ -51,7 +48,7 @@ class TestFrames:
     flow_source: FlowSource
 
 
-def load_test_frames(clip: str | None, size: tuple[int, int] | None) -> TestFrames:
+def load_test_frames(clip: str | None, size: Size | None) -> TestFrames:
     """The first frames of a clip, or of the bundled scene.
 
     Args:
@@ -68,14 +65,14 @@ def load_test_frames(clip: str | None, size: tuple[int, int] | None) -> TestFram
         return TestFrames(scene.name, [scene.frame(t) for t in range(FRAMES)], pairs, "ground truth")
     frames = read_frames(clip, max_frames=FRAMES)
     if size is not None:
-        frames = [np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8) for frame in frames]
+        frames = [resized(frame, size, enlarge=cv2.INTER_AREA) for frame in frames]
     # The name alone, because it ends in the artifact: where the clip lies is nobody's business.
     return TestFrames(Path(clip).name, frames, flow_pairs(frames, 1), "DIS medium")
 
 
 def verify(
     stylizer: Callable[[Image], Image],
-    checkpoint: Checkpoint,
+    wanted: Sequence[Image],
     frames: Sequence[Image],
     pairs: Mapping[int, FlowPair] | None = None,
     judge: StyleJudge | None = None,
@@ -84,7 +81,7 @@ def verify(
 
     Args:
         stylizer: the opened artifact.
-        checkpoint: what it was made from.
+        wanted: what the checkpoint makes of each frame (see `reference`).
         frames: consecutive frames of one size, each (H, W, 3) uint8 RGB.
         pairs: motion between frame t and t + 1 of the source by t; without it there is no flicker delta.
         judge: knows the style image under the row ``artifact`` and under ``checkpoint``; without it there is no
@@ -97,20 +94,17 @@ def verify(
         divided by that of the checkpoint's; ``frames`` and their ``size``.
     """
     ours = [stylizer(frame) for frame in frames]
-    wanted = [reference(checkpoint.network, frame) for frame in frames]
     difference = np.stack(ours).astype(np.float64) - np.stack(wanted)
     figures: dict[str, float | str] = {
         "max_abs": float(np.abs(difference).max()),
         "mean_abs": float(np.abs(difference).mean()),
-        "psnr_db": _psnr(float(np.square(difference).mean())),
+        "psnr_db": min(IDENTICAL_DB, psnr_db(ours, wanted)),
         "frames": len(frames),
         "size": f"{frames[0].shape[1]}x{frames[0].shape[0]}",
     }
-    measurable = {t: pair for t, pair in (pairs or {}).items() if pair.valid.any()}
-    if measurable:
-        error = temporal_error(wanted, measurable, 1).value
-        if error > 0:
-            figures["flicker_delta"] = temporal_error(ours, measurable, 1).value / error
+    ratio = flicker_ratio(ours, wanted, pairs or {})
+    if ratio is not None:
+        figures["flicker_delta"] = ratio
     if judge is not None:
         scores = judge(frames[0], {"artifact": ours[0], "checkpoint": wanted[0]})
         ours_style, wanted_style = scores["artifact"]["score"], scores["checkpoint"]["score"]
@@ -130,9 +124,7 @@ def reference(network: nn.Module, frame: Image) -> Image:
         (H, W, 3) uint8 RGB, rounded to the nearest.
     """
     with torch.inference_mode():
-        x = torch.from_numpy(frame).permute(2, 0, 1).unsqueeze(0).float() / 255.0
-        result: Any = network(x)[0].permute(1, 2, 0)
-        return np.asarray((result * 255.0).round().clamp(0.0, 255.0).to(torch.uint8).numpy(), np.uint8)
+        return to_frame(network(frame_to_tensor(frame).float() / 255.0)[0])
 
 
 def shortfalls(figures: Mapping[str, float | str], precision: str) -> list[str]:
@@ -152,7 +144,14 @@ def shortfalls(figures: Mapping[str, float | str], precision: str) -> list[str]:
     return found
 
 
-def _psnr(mean_squared: float) -> float:
-    if mean_squared == 0:
-        return IDENTICAL_DB
-    return min(IDENTICAL_DB, 10 * math.log10(255.0**2 / mean_squared))
+def psnr_db(ours: Sequence[Image], wanted: Sequence[Image]) -> float:
+    """10 log10(255² / mean squared difference), in dB; `IDENTICAL_DB` where nothing differs."""
+    mean_squared = float(np.square(np.stack(ours).astype(np.float64) - np.stack(wanted)).mean())
+    return 10 * math.log10(255.0**2 / mean_squared) if mean_squared > 0 else IDENTICAL_DB
+
+
+def flicker_ratio(ours: Sequence[Image], wanted: Sequence[Image], pairs: Mapping[int, FlowPair]) -> float | None:
+    """e_temporal(1) of our frames over that of the wanted ones; None where there is no motion to measure it on."""
+    measurable = {t: pair for t, pair in pairs.items() if pair.valid.any()}
+    error = temporal_error(wanted, measurable, 1).value if measurable else 0.0
+    return temporal_error(ours, measurable, 1).value / error if error > 0 else None

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,38 @@ def check_content(path: Path, text: str) -> ArtifactMetadata:
     if metadata.content_sha256 != content_sha256(path.read_bytes(), metadata.content_sha256):
         raise InputError(f"'{path}' is damaged or was edited (its hash does not fit): copy or export it again")
     return metadata
+
+
+ArrayType = tuple[tuple[int | None, ...], str]
+"""Shape (None for a side of any length) and number type of a model's input or output."""
+
+
+def check_ends(
+    path: Path, metadata: ArtifactMetadata, inputs: Sequence[ArrayType], outputs: Sequence[ArrayType], kind: str
+) -> None:
+    """Check that a model takes one frame and gives one, both of the size that its metadata says.
+
+    Args:
+        path: the artifact.
+        metadata: the artifact's.
+        inputs: of the model.
+        outputs: of the model.
+        kind: what the engine calls uint8.
+
+    Raises:
+        InputError: it does not.
+    """
+    wanted = ((metadata.height, metadata.width, 3), kind)
+    for what, ends in (("takes", inputs), ("gives", outputs)):
+        if list(ends) != [wanted]:
+            raise InputError(
+                f"'{path}' cannot be used because its model {what} {', '.join(map(_end_text, ends)) or 'nothing'} "
+                f"where its metadata says {_end_text(wanted)}: export it again"
+            )
+
+
+def _end_text(end: ArrayType) -> str:
+    return f"{'x'.join('any' if side is None else str(side) for side in end[0])} {end[1]}"
 
 
 _KINDS: dict[str, tuple[type[Any], ...]] = {

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..common.arrays import Image
 from ..common.files import InputError
 from .artifact import METADATA_KEY, NO_HASH, ArtifactMetadata
 from .stylizer import Stylizer
@@ -84,7 +84,7 @@ class CoremlStylizer(Stylizer):
         try:
             with quiet():
                 import coremltools
-            from PIL import Image
+            from PIL import Image as Pillow
         except ModuleNotFoundError as error:
             if error.name not in ("coremltools", "PIL"):
                 raise
@@ -99,10 +99,10 @@ class CoremlStylizer(Stylizer):
             )
         except Exception as error:  # coremltools hands on whatever the framework says, with no class of its own
             raise InputError(f"Core ML does not open '{path}': export it again ({error})") from error
-        self._from_array: Any = Image.fromarray
+        self._from_array: Any = Pillow.fromarray
         self.engine = f"Core ML, macOS {platform.mac_ver()[0]}, {units}, coremltools {coremltools.__version__}"
 
-    def _stylize(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _stylize(self, frame: Image) -> Image:
         image = self._model.predict({INPUT: self._from_array(frame)})[OUTPUT]
         return np.array(image.convert("RGB"), np.uint8)
 

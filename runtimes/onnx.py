@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
 
+from ..common.arrays import Image
 from ..common.files import InputError, sha256_of
-from .artifact import METADATA_KEY, ArtifactMetadata, check_content
+from .artifact import METADATA_KEY, ArtifactMetadata, check_content, check_ends
 from .stylizer import Stylizer
 
 PROVIDERS = {
@@ -69,19 +69,15 @@ class OnnxStylizer(Stylizer):
         if text is None:
             raise InputError(f"'{path}' has no steadystyle metadata: give an artifact that `steadystyle export` wrote")
         metadata = check_content(path, text)
-        wanted = (metadata.height, metadata.width, 3)
-        for what, ends in (("takes", self._session.get_inputs()), ("gives", self._session.get_outputs())):
-            # A side that may have any length is a name, or nothing.
-            found = [tuple(side if isinstance(side, int) else None for side in end.shape) for end in ends]
-            if found != [wanted] or ends[0].type != "tensor(uint8)":
-                raise InputError(
-                    f"'{path}' cannot be used because its graph {what} "
-                    f"{', '.join(f'{_shape_text(s)} {e.type}' for s, e in zip(found, ends, strict=True))} "
-                    f"where its metadata says {_shape_text(wanted)} tensor(uint8): export it again"
-                )
+        # A side that may have any length is a name, or nothing.
+        inputs, outputs = (
+            [(tuple(side if isinstance(side, int) else None for side in end.shape), end.type) for end in ends]
+            for ends in (self._session.get_inputs(), self._session.get_outputs())
+        )
+        check_ends(path, metadata, inputs, outputs, "tensor(uint8)")
         return metadata
 
-    def _stylize(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _stylize(self, frame: Image) -> Image:
         # Bound, so that the engine reads the frame where it is and writes into the array that the caller gets.
         stylized = np.empty_like(frame)
         binding = self._session.io_binding()
@@ -191,7 +187,3 @@ def _provider(short: str | None) -> str:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0]
-
-
-def _shape_text(shape: tuple[int | None, ...]) -> str:
-    return "x".join("any" if side is None else str(side) for side in shape)

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import openvino
-from numpy.typing import NDArray
 
+from ..common.arrays import Image
 from ..common.files import InputError
-from .artifact import METADATA_KEY, ArtifactMetadata, check_content
+from .artifact import METADATA_KEY, ArtifactMetadata, check_content, check_ends
 from .stylizer import Stylizer
 
 
@@ -53,17 +53,20 @@ class OpenVinoStylizer(Stylizer):
                 f"'{path}' has no steadystyle metadata: give an artifact that `steadystyle export` wrote"
             ) from error
         metadata = check_content(path, text)
-        wanted = (metadata.height, metadata.width, 3)
-        for what, ends in (("takes", model.inputs), ("gives", model.outputs)):
-            sides = [tuple(side.get_length() if side.is_static else None for side in end.partial_shape) for end in ends]
-            if sides != [wanted] or ends[0].element_type != openvino.Type.u8:
-                raise InputError(
-                    f"'{path}' cannot be used because its graph {what} something else than its metadata says: "
-                    "export it again"
+        inputs, outputs = (
+            [
+                (
+                    tuple(side.get_length() if side.is_static else None for side in end.partial_shape),
+                    end.element_type.get_type_name(),
                 )
+                for end in ends
+            ]
+            for ends in (model.inputs, model.outputs)
+        )
+        check_ends(path, metadata, inputs, outputs, "u8")
         return metadata
 
-    def _stylize(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _stylize(self, frame: Image) -> Image:
         # Shared, so that the engine reads the frame where it is; the result is its own memory and is copied once.
         results = self._request.infer([frame], share_inputs=True, share_outputs=True)
         return np.array(results[0], np.uint8)

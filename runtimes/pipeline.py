@@ -11,13 +11,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from queue import Empty, Full, Queue
 
-import numpy as np
-from numpy.typing import NDArray
-
+from ..common.arrays import Image
 from ..video.frames import Frame, FrameSink, FrameSource
 from .stylizer import Stylizer
-
-Image = NDArray[np.uint8]
 
 _LOOK_UP_S = 0.1
 """How often a waiting stage looks whether the run was stopped; it wakes at once when there is a frame to work on."""

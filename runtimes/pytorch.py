@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from ..common.arrays import Image
 from ..common.files import InputError, sha256_of
 from ..train.checkpoint import load_checkpoint
+from ..train.tensors import frame_to_tensor
 from .artifact import ArtifactMetadata
 from .stylizer import Stylizer
 
@@ -65,7 +66,7 @@ class PytorchStylizer(Stylizer):
         what = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
         self.engine = f"torch {torch.__version__} {what}"
 
-    def _stylize(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _stylize(self, frame: Image) -> Image:
         with torch.inference_mode():
             if self._device.type == "cpu":
                 return np.asarray(self._compute(torch.from_numpy(frame)).numpy(), np.uint8)
@@ -77,7 +78,7 @@ class PytorchStylizer(Stylizer):
             return np.asarray(given.cpu().numpy(), np.uint8)
 
     def _compute(self, frame: Tensor) -> Tensor:
-        x = frame.permute(2, 0, 1)[None].to(self._type) / 255.0
+        x = frame_to_tensor(frame).to(self._type) / 255.0
         if self._device.type == "cuda":
             x = x.contiguous(memory_format=torch.channels_last)
         y: Tensor = self._network(x)[0].permute(1, 2, 0).float()

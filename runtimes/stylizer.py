@@ -6,8 +6,8 @@ from typing import Self
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ..common.arrays import Image, resized
 from .artifact import ArtifactMetadata
 
 
@@ -27,14 +27,14 @@ class Stylizer(ABC):
     real_time: bool = True
 
     @abstractmethod
-    def _stylize(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _stylize(self, frame: Image) -> Image:
         """Stylize a C-contiguous frame of a size that the artifact takes, into a new array."""
 
     def close(self) -> None:
         """Let go of the engine; the stylizer cannot be called any more."""
         return
 
-    def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def __call__(self, frame: Image) -> Image:
         """Stylize one frame.
 
         Args:
@@ -50,9 +50,9 @@ class Stylizer(ABC):
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
             raise ValueError(f"a frame must be (H, W, 3) uint8 with H, W >= 1, but is {frame.shape} {frame.dtype}")
         height, width = frame.shape[:2]
-        own_width, own_height = self.metadata.width or width, self.metadata.height or height
-        fitting = _resized(frame, own_width, own_height)
-        return _resized(self._stylize(np.ascontiguousarray(fitting)), width, height)
+        own_size = (self.metadata.width or width, self.metadata.height or height)
+        fitting = resized(frame, own_size, enlarge=cv2.INTER_LINEAR)
+        return resized(self._stylize(np.ascontiguousarray(fitting)), (width, height), enlarge=cv2.INTER_LINEAR)
 
     def note(self, width: int, height: int) -> str:
         """What a person should know of frames of this size: one sentence, or nothing.
@@ -78,12 +78,3 @@ class Stylizer(ABC):
     ) -> None:
         """Close."""
         self.close()
-
-
-def _resized(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    if image.shape[:2] == (height, width):
-        return image
-    # Averaging areas keeps a smaller picture free of aliasing, which would flicker; it does nothing good for a larger.
-    smaller = width * height < image.shape[0] * image.shape[1]
-    way = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (width, height), interpolation=way), np.uint8)

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ..common.arrays import Image
 from ..common.files import InputError
-from .artifact import METADATA_KEY, ArtifactMetadata
+from .artifact import METADATA_KEY, ArtifactMetadata, check_ends
 from .stylizer import Stylizer
 
 METADATA_FILE = f"{METADATA_KEY}.json"
@@ -91,27 +91,17 @@ class TfliteStylizer(Stylizer):
                     f"'{path}' cannot be opened by {engine}: update the engine or choose another "
                     f"({str(error).strip().splitlines()[0]})"
                 ) from error
-        self._check_ends(path)
-        self._input = self._interpreter.get_input_details()[0]["index"]
-        self._output = self._interpreter.get_output_details()[0]["index"]
+        given, taken = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        inputs, outputs = (
+            [(tuple(int(side) for side in end["shape"]), np.dtype(end["dtype"]).name) for end in ends]
+            for ends in (given, taken)
+        )
+        check_ends(path, self.metadata, inputs, outputs, "uint8")
+        self._input, self._output = given[0]["index"], taken[0]["index"]
         delegate = " XNNPACK" if _is_delegated(self._interpreter) else ""
         self.engine = f"{engine}{delegate}, {count} thread{'s' if count != 1 else ''}"
 
-    def _check_ends(self, path: Path) -> None:
-        wanted = (self.metadata.height, self.metadata.width, 3)
-        for what, ends in (
-            ("takes", self._interpreter.get_input_details()),
-            ("gives", self._interpreter.get_output_details()),
-        ):
-            found = [(tuple(int(side) for side in end["shape"]), np.dtype(end["dtype"]).name) for end in ends]
-            if found != [(wanted, "uint8")]:
-                listed = ", ".join(f"{_shape_text(shape)} {kind}" for shape, kind in found)
-                raise InputError(
-                    f"'{path}' cannot be used because its model {what} {listed} where its metadata says "
-                    f"{_shape_text(wanted)} uint8: export it again"
-                )
-
-    def _stylize(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _stylize(self, frame: Image) -> Image:
         # One copy in and one out: the interpreter's tensors are its own, and the caller owns what it gets.
         self._interpreter.set_tensor(self._input, frame)
         self._interpreter.invoke()
@@ -180,21 +170,8 @@ def read_metadata(path: Path) -> ArtifactMetadata:
     return _checked_metadata(path, path.read_bytes())
 
 
-def content_sha256(path: Path) -> str:
-    """SHA-256 of an artifact: of the flatbuffer, and of the metadata with this very value left out.
-
-    Args:
-        path: a ``.tflite`` file with metadata.
-
-    Raises:
-        InputError: no metadata of ours.
-    """
-    data = path.read_bytes()
-    return sealed(flatbuffer_of(data), _metadata_in(path, data))
-
-
 def sealed(model: bytes, metadata: ArtifactMetadata) -> str:
-    """The value for the metadata's ``content_sha256``.
+    """SHA-256 of the flatbuffer, and of the metadata with this very value, its ``content_sha256``, left out.
 
     Args:
         model: the flatbuffer.
@@ -262,7 +239,3 @@ def _checked_metadata(path: Path, data: bytes) -> ArtifactMetadata:
 
 def _edited(path: Path) -> InputError:
     return InputError(f"'{path}' is damaged or was edited (its hash does not fit): copy or export it again")
-
-
-def _shape_text(shape: tuple[int | None, ...]) -> str:
-    return "x".join("any" if side is None else str(side) for side in shape)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 
-from steadystyle.export.onnx import export_onnx
+from steadystyle.export.pipeline import export
 from steadystyle.train.checkpoint import CheckpointHeader, save_checkpoint
 from steadystyle.train.networks import build_network, resolve_sizes
 from steadystyle.video.frames import write_video
@@ -42,17 +42,15 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def any_size_artifact(tiny_checkpoint: Path) -> Path:
     """The tiny network as ONNX for frames of any size."""
-    path = tiny_checkpoint.with_name("tiny-any-fp32.onnx")
-    export_onnx(tiny_checkpoint, path, size=None)
-    return path
+    (result,) = export(tiny_checkpoint, size=None, out_dir=tiny_checkpoint.parent)
+    return result.path
 
 
 @pytest.fixture(scope="session")
 def fixed_size_artifact(tiny_checkpoint: Path) -> Path:
     """The tiny network as ONNX for frames of 64 x 48."""
-    path = tiny_checkpoint.with_name("tiny-64x48-fp32.onnx")
-    export_onnx(tiny_checkpoint, path, size=FIXED_SIZE)
-    return path
+    (result,) = export(tiny_checkpoint, size=FIXED_SIZE, out_dir=tiny_checkpoint.parent)
+    return result.path
 
 
 @pytest.fixture(scope="session")

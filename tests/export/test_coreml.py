@@ -14,9 +14,9 @@ from torch import nn
 
 from steadystyle.common.files import InputError, sha256_of
 from steadystyle.export.coreml import CoremlWriter
-from steadystyle.export.graph import ImageGraph
+from steadystyle.export.graphs.encoder_decoder import EncoderDecoderImageGraph
 from steadystyle.export.mil import MilStylizer
-from steadystyle.export.pipeline import export_one
+from steadystyle.export.pipeline import export
 from steadystyle.export.verify import FLOORS_DB, load_test_frames, reference, verify
 from steadystyle.runtimes.artifact import ArtifactMetadata
 from steadystyle.runtimes.coreml import model_file, quiet, read_metadata
@@ -77,7 +77,7 @@ def operations(spec: Any) -> list[Any]:
 
 def psnr(package: Path, tiny: Checkpoint, frames: list[NDArray[np.uint8]]) -> float:
     with CoremlWriter().run(package) as stylizer:
-        return float(verify(stylizer, tiny, frames)["psnr_db"])
+        return float(verify(stylizer, [reference(tiny.network, frame) for frame in frames], frames)["psnr_db"])
 
 
 @pytest.mark.parametrize("precision", CoremlWriter.precisions)
@@ -182,7 +182,7 @@ def test_embedding_again_replaces_what_was_there(packages: dict[str, Path], tmp_
 
 def test_the_stages_of_an_export(tiny_checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):  # the second replaces the first
-        result = export_one(tiny_checkpoint, tmp_path, CoremlWriter(), target="coreml", size=SIZE, precision="fp16")
+        (result,) = export(tiny_checkpoint, "coreml", "fp16", SIZE, tmp_path)
         assert result.verdict == "ok"
         assert list(tmp_path.iterdir()) == [result.path] == [tmp_path / "tiny-50x38-fp16.mlpackage"]
     assert read_metadata(result.path) == result.metadata
@@ -204,7 +204,7 @@ def test_after_a_failure_nothing_is_left(
 
     monkeypatch.setattr(CoremlWriter, "embed", fail)
     with pytest.raises(type(error)):
-        export_one(tiny_checkpoint, tmp_path / "new", CoremlWriter(), target="coreml", size=SIZE, precision="fp32")
+        export(tiny_checkpoint, "coreml", "fp32", SIZE, tmp_path / "new")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -229,7 +229,7 @@ def replace_weight(
     package: Path, network: nn.Module, name: str, change: Callable[[torch.Tensor], torch.Tensor]
 ) -> None:
     """Change a weight where it stands in the package's own file."""
-    values = ImageGraph(network, SIZE).state_dict()[f"network.{name}"]
+    values = EncoderDecoderImageGraph(network, SIZE).state_dict()[f"network.{name}"]
     file = model_file(package).parent / "weights" / "weight.bin"
     content = file.read_bytes()
     assert content.count(values.numpy().tobytes()) == 1
@@ -306,7 +306,7 @@ def test_the_scaled_graph_is_the_network(tiny: Checkpoint, frames: list[NDArray[
     torch.manual_seed(1)
     sizes = {"stem": 4, "half": 4, "quarter": 4, "blocks": 2}
     for network in (tiny.network, build_network("johnson2016", sizes)):
-        graph = ImageGraph(network, SIZE)
+        graph = EncoderDecoderImageGraph(network, SIZE)
         for frame in (frames[0], np.zeros_like(frames[0])):
             image = torch.from_numpy(frame).permute(2, 0, 1).unsqueeze(0).float()
             ours = graph(image)[0].permute(1, 2, 0).numpy()
@@ -316,7 +316,7 @@ def test_the_scaled_graph_is_the_network(tiny: Checkpoint, frames: list[NDArray[
 
 def test_what_float16_holds_well() -> None:
     network = load_checkpoint(MODELS / "great-wave-huang.safetensors").network
-    scaled = ImageGraph(network, (320, 180))
+    scaled = EncoderDecoderImageGraph(network, (320, 180))
     largest: dict[str, float] = {}
 
     def watch(name: str) -> Callable[[nn.Module, Any, torch.Tensor], None]:

@@ -8,14 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from steadystyle.common.files import InputError
-from steadystyle.export.graph import DeployableGraph
-from steadystyle.export.quantization import (
-    CALIBRATION_FRAMES,
-    Calibration,
-    equal_channels,
-    load_calibration,
-    plan_quantization,
-)
+from steadystyle.export.calibration import CALIBRATION_FRAMES, Calibration, load_calibration
+from steadystyle.export.graphs.encoder_decoder import EncoderDecoderGraph
+from steadystyle.export.quantization import equalize, plan_quantization
 from steadystyle.train.checkpoint import load_checkpoint
 from steadystyle.train.networks import EncoderDecoder, build_network
 from steadystyle.video.frames import write_video
@@ -78,8 +73,8 @@ def test_a_clip_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def test_equal_channels_change_nothing_but_the_ranges() -> None:
     network = network_with({"down.1.conv": 30.0, "blocks.0.first.conv": 20.0, "up.0.conv": 10.0, "up.1.conv": 25.0})
-    plain, equal = DeployableGraph(network), DeployableGraph(network)
-    equal_channels(equal, frames())
+    plain, equal = EncoderDecoderGraph(network), EncoderDecoderGraph(network)
+    equalize(equal, frames())
     for frame in frames(4):
         with torch.inference_mode():
             one, other = (graph(torch.from_numpy(frame)).numpy().astype(int) for graph in (plain, equal))
@@ -100,7 +95,7 @@ def test_equal_channels_make_eight_bits_better() -> None:
 def test_the_plan_tells_of_every_layer_and_its_share(tiny_checkpoint: Path) -> None:
     network = load_checkpoint(tiny_checkpoint).network
     plan = plan_quantization(network, Calibration(frames(), "scene"), SIZE)
-    assert list(plan.sensitivity) == DeployableGraph(network).layers()
+    assert list(plan.sensitivity) == EncoderDecoderGraph(network).layers()
     assert sum(row["share"] for row in plan.sensitivity.values()) == pytest.approx(1)
     assert plan.float_layers < set(plan.sensitivity)
 

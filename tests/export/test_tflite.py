@@ -3,7 +3,7 @@
 import dataclasses
 import mmap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from steadystyle.export.graph import DeployableGraph
-from steadystyle.export.quantization import Calibration, Quantization
+from steadystyle.export.calibration import Calibration
+from steadystyle.export.graphs.encoder_decoder import EncoderDecoderGraph
+from steadystyle.export.quantization import Quantization
 from steadystyle.export.tflite import TfliteWriter
-from steadystyle.export.verify import FLOORS_DB, load_test_frames, verify
+from steadystyle.export.verify import FLOORS_DB, load_test_frames, reference, verify
 from steadystyle.runtimes.artifact import ArtifactMetadata
-from steadystyle.runtimes.tflite import METADATA_FILE, TfliteStylizer, content_sha256, read_metadata
+from steadystyle.runtimes.tflite import METADATA_FILE, TfliteStylizer, flatbuffer_of, read_metadata, sealed
 from steadystyle.train.checkpoint import Checkpoint, load_checkpoint
 
 SIZE = (64, 48)
@@ -60,6 +61,10 @@ def artifacts(tiny: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> dic
     }
 
 
+def wanted(checkpoint: Checkpoint, frames: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    return [reference(checkpoint.network, frame) for frame in frames]
+
+
 def opened(path: Path) -> Any:
     interpreter: Any = Interpreter(model_path=str(path))
     return interpreter
@@ -94,7 +99,7 @@ def test_nothing_is_transposed(artifacts: dict[str, Path], precision: str) -> No
 
 
 def test_each_convolution_is_named_after_its_layer(artifacts: dict[str, Path], tiny: Checkpoint) -> None:
-    layers = [layer.replace(".", "_") for layer in DeployableGraph(tiny.network).layers()]
+    layers = [layer.replace(".", "_") for layer in EncoderDecoderGraph(tiny.network).layers()]
     names = [name for name, _ in convolutions(artifacts["fp32"])]
     assert len(names) == len(layers)
     for name, layer in zip(names, layers, strict=True):
@@ -106,7 +111,7 @@ def test_float32_is_the_checkpoint(tiny: Checkpoint, tmp_path: Path, size: tuple
     path = written(tiny.network, tmp_path / "a.tflite", size, "fp32")
     test = load_test_frames(None, size)
     with WRITER.run(path) as stylizer:
-        figures = verify(stylizer, tiny, test.frames, test.pairs)
+        figures = verify(stylizer, wanted(tiny, test.frames), test.frames, test.pairs)
     assert float(figures["psnr_db"]) >= FLOORS_DB["fp32"]
     assert float(figures["max_abs"]) <= 1
 
@@ -114,20 +119,22 @@ def test_float32_is_the_checkpoint(tiny: Checkpoint, tmp_path: Path, size: tuple
 def test_float16_is_half_the_size_and_close(artifacts: dict[str, Path], tiny: Checkpoint) -> None:
     test = load_test_frames(None, SIZE)
     with WRITER.run(artifacts["fp16"]) as stylizer:
-        assert float(verify(stylizer, tiny, test.frames)["psnr_db"]) >= FLOORS_DB["fp16"]
+        assert float(verify(stylizer, wanted(tiny, test.frames), test.frames)["psnr_db"]) >= FLOORS_DB["fp16"]
     kinds = Counter(
         np.dtype(kind).name
         for operator in operators(artifacts["fp16"])
         if operator["op_name"] == "DEQUANTIZE"
         for kind in operator["operand_types"]
     )
-    assert kinds == {"float16": len(DeployableGraph(tiny.network).layers())}
+    assert kinds == {"float16": len(EncoderDecoderGraph(tiny.network).layers())}
 
 
 @pytest.mark.parametrize("in_float", [frozenset[str](), frozenset({"blocks.0.second", "tail.up"})])
 def test_layers_in_8_bits_and_in_float(tiny: Checkpoint, tmp_path: Path, in_float: frozenset[str]) -> None:
-    WRITER.write(tiny.network, tmp_path / "a.tflite", SIZE, "int8", Quantization(Calibration([], "test"), in_float))
-    layers = DeployableGraph(tiny.network).layers()
+    graph = EncoderDecoderGraph(tiny.network)
+    quantization = Quantization(Calibration([], "test"), graph, float_layers=in_float)
+    WRITER.write(tiny.network, tmp_path / "a.tflite", SIZE, "int8", quantization)
+    layers = graph.layers()
     kinds = dict(zip(layers, (kind for _, kind in convolutions(tmp_path / "a.tflite")), strict=True))
     assert kinds == {layer: "float32" if layer in in_float else "int8" for layer in layers}
 
@@ -143,15 +150,16 @@ def test_weights_in_8_bits_have_a_scale_for_each_channel(artifacts: dict[str, Pa
 def test_8_bits_are_close(artifacts: dict[str, Path], tiny: Checkpoint) -> None:
     test = load_test_frames(None, SIZE)
     with WRITER.run(artifacts["int8"]) as stylizer:
-        figures = verify(stylizer, tiny, test.frames, test.pairs)
+        figures = verify(stylizer, wanted(tiny, test.frames), test.frames, test.pairs)
     assert float(figures["psnr_db"]) >= FLOORS_DB["int8"]
     assert float(figures["max_abs"]) >= 1, "nothing was rounded"
 
 
 def test_all_layers_may_stay_in_float(tiny: Checkpoint, tmp_path: Path) -> None:
-    every = frozenset(DeployableGraph(tiny.network).layers())
+    graph = EncoderDecoderGraph(tiny.network)
+    every = frozenset(graph.layers())
     path = tmp_path / "a.tflite"
-    WRITER.write(tiny.network, path, SIZE, "int8", Quantization(Calibration([], "test"), every))
+    WRITER.write(tiny.network, path, SIZE, "int8", Quantization(Calibration([], "test"), graph, float_layers=every))
     assert {kind for _, kind in convolutions(path)} == {"float32"}
 
 
@@ -178,8 +186,9 @@ def test_weights_permuted_by_one_channel_are_caught(
     values = wrong.state_dict()[layer]
     values.copy_(values.roll(1, 0))
     path = written(wrong, tmp_path / "a.tflite", SIZE, "fp32")
+    frames = load_test_frames(None, SIZE).frames
     with WRITER.run(path) as stylizer:
-        figures = verify(stylizer, tiny, load_test_frames(None, SIZE).frames)
+        figures = verify(stylizer, wanted(tiny, frames), frames)
     assert float(figures["psnr_db"]) < FLOORS_DB["fp32"]
 
 
@@ -190,7 +199,8 @@ def test_metadata_replaces_what_was_there(artifacts: dict[str, Path], tmp_path: 
     assert path.read_bytes().count(METADATA_FILE.encode()) == 2  # in the entry and in the archive's directory
     assert read_metadata(path) == embedded
     assert embedded.producer == "another"
-    assert read_metadata(path).content_sha256 == content_sha256(path) != content_sha256(artifacts["fp32"])
+    assert embedded.content_sha256 == sealed(flatbuffer_of(path.read_bytes()), embedded)
+    assert embedded.content_sha256 != read_metadata(artifacts["fp32"]).content_sha256
     WRITER.embed(path, metadata(SIZE, "fp32"))
     assert path.read_bytes() == artifacts["fp32"].read_bytes()
 

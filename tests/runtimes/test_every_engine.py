@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from steadystyle.common.files import InputError
 from steadystyle.export.coreml import CoremlWriter
-from steadystyle.export.pipeline import TARGETS, export_one
-from steadystyle.export.verify import verify
+from steadystyle.export.pipeline import export
+from steadystyle.export.verify import reference, verify
 from steadystyle.runtimes.registry import open_stylizer, read_metadata
 from steadystyle.train.checkpoint import load_checkpoint
 
@@ -38,8 +38,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory, tiny_checkpoint: Path) -
     folder = tmp_path_factory.mktemp("artifacts")
     paths = {("checkpoint", "fp32"): tiny_checkpoint}
     for target, precision in itertools.product(("onnx", "tflite", "coreml"), ("fp32", "fp16")):
-        writer = TARGETS[target]()
-        result = export_one(tiny_checkpoint, folder, writer, target=target, size=(WIDTH, HEIGHT), precision=precision)
+        (result,) = export(tiny_checkpoint, target, precision, (WIDTH, HEIGHT), folder)
         assert result.verdict == "ok", result.shortfalls
         paths[target, precision] = result.path
     return paths
@@ -147,6 +146,7 @@ def test_engines_agree(artifacts: Mapping[tuple[str, str], Path], precision: str
 
 
 def test_the_proof_holds_on_each_engine(engine: tuple[Path, str], tiny_checkpoint: Path) -> None:
+    network, frames = load_checkpoint(tiny_checkpoint).network, [random_frame(seed=seed) for seed in range(2)]
     with open_stylizer(engine[0], threads=1, provider=engine[1]) as stylizer:
-        figures = verify(stylizer, load_checkpoint(tiny_checkpoint), [random_frame(seed=seed) for seed in range(2)])
+        figures = verify(stylizer, [reference(network, frame) for frame in frames], frames)
     assert float(figures["psnr_db"]) >= 60

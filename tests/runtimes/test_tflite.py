@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from steadystyle.common.files import InputError
 from steadystyle.runtimes import tflite as runtime
 from steadystyle.runtimes.artifact import ArtifactMetadata
-from steadystyle.runtimes.tflite import PROVIDERS, TfliteStylizer, content_sha256, read_metadata, sealed, with_metadata
+from steadystyle.runtimes.tflite import PROVIDERS, TfliteStylizer, flatbuffer_of, read_metadata, sealed, with_metadata
 
 METADATA = ArtifactMetadata(
     name="negative",
@@ -253,6 +253,9 @@ def test_metadata_that_does_not_fit_the_model_is_refused(
 
 
 def test_the_hash_is_of_the_model_and_of_what_is_said_of_it(tmp_path: Path, artifact: Path, negative: bytes) -> None:
+    def content_sha256(path: Path) -> str:
+        return sealed(flatbuffer_of(path.read_bytes()), read_metadata(path))
+
     own = content_sha256(artifact)
     assert read_metadata(artifact).content_sha256 == own
     assert content_sha256(write(tmp_path / "b.tflite", negative)) == own

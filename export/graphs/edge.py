@@ -4,19 +4,21 @@ The first convolution takes 0..255 (the division by 255 is in its weights) and t
 that rounds with scale 1 and zero point 0 at both ends computes on the frame's own bytes.
 """
 
-import copy
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..train.networks import PatchNetwork
-from .graph import InHalf
+from ...common.arrays import Size
+from ...train.networks import ConvNorm, PatchNetwork
+from .base import InHalf, Layer, Norm, Range, frozen_copy
 
 
 class PatchGraph(nn.Module):
-    """The edge network with all pre- and post-processing inside; interface and promises of `graph.DeployableGraph`.
+    """The edge network with all pre- and post-processing inside; see `base.DeployableGraph`.
 
     Args:
         network: as a checkpoint holds it; it is copied, not changed.
@@ -26,9 +28,14 @@ class PatchGraph(nn.Module):
         crop: as `PatchNetwork.crop`.
     """
 
+    on_bytes = True
+    outliers = 2e-4
+    channel_outliers = 1e-3
+    most_flicker = 1.08
+
     def __init__(self, network: PatchNetwork) -> None:
         super().__init__()
-        network = in_bytes(copy.deepcopy(network).requires_grad_(False).eval())
+        network = in_bytes(frozen_copy(network))
         self.before, self.after = network.framing(8, 8)[:2]  # 8: with nothing to fill up
         self.crop = network.crop
         self.stem: nn.Module = network.stem
@@ -42,16 +49,45 @@ class PatchGraph(nn.Module):
         if network.head.bias is not None:
             network.head.bias.copy_(network.head.bias[in_words()])
 
+    def layers(self) -> list[str]:
+        """As `base.DeployableGraph`."""
+        blocks = [f"blocks.{i}.{part}" for i in range(len(self.blocks)) for part in ("first", "second")]
+        return ["stem", "down", *blocks, "up", *(f"strokes.{i}" for i in range(len(self.strokes))), "head"]
+
+    def layer(self, name: str) -> Layer:
+        """As `base.DeployableGraph`."""
+        part: Any = self.get_submodule(name)
+        if isinstance(part, ConvNorm):
+            return Layer(part.conv.weight, None, Norm(part.norm.weight, part.norm.bias, part.norm.eps))
+        return Layer(part.weight, part.bias, None)
+
     def rectified(self) -> list[str]:
-        """Names of the layers whose results go through a ReLU at once: what is below zero needs no steps."""
+        """The stem and the strokes."""
         return ["stem", *(f"strokes.{i}" for i in range(len(self.strokes)))]
 
-    def normalized(self) -> list[str]:
-        """Names of the layers whose results are normalized at once: their channels' gains are free."""
-        return ["down", *(f"blocks.{i}.first" for i in range(len(self.blocks)))]
+    def shared_tensors(self) -> list[tuple[list[str], list[str]]]:
+        """Those at a quarter, at an eighth, inside each block, and at a quarter again: ReLU and sums let gains pass."""
+        inner = [(f"blocks.{i}.first", f"blocks.{i}.second") for i in range(len(self.blocks))]
+        last = [*(f"strokes.{i}" for i in range(len(self.strokes))), "head"]
+        return [
+            (["stem", "up"], ["down", last[0]]),
+            (["down", *(second for _, second in inner)], [*(first for first, _ in inner), "up"]),
+            *(([first], [second]) for first, second in [*inner, *pairwise(last)]),
+        ]
+
+    def clipped_ranges(self, results: Mapping[str, Range]) -> dict[str, Range]:
+        """As `base.DeployableGraph`.
+
+        What the enlarging layer gives is added to what is not below zero, and what is below zero then is cut: less than
+        the negative of the largest of those is as good as that. A trained network is free to give a hundred times less,
+        which would leave all that counts a few steps. Where a bilinear enlargement lies between, less than that would
+        pull its neighbours down; that harms less than wider steps do (docs/decisions/001-bilinear-in-8-bits.md).
+        """
+        low, high = results["up"]
+        return {"up": (max(low, -results["stem"][1]), high)}
 
     def in_half_precision(self) -> Self:
-        """Hold the weights in float16 and compute the convolutions in it; sums stay in float32."""
+        """As `base.DeployableGraph`."""
         self.stem, self.up, self.head = InHalf(self.stem), InHalf(self.up), InHalf(self.head)
         blocks: Any = self.blocks
         for block in blocks:
@@ -62,20 +98,8 @@ class PatchGraph(nn.Module):
             layer.conv = InHalf(layer.conv)
         return self
 
-    def layers(self) -> list[str]:
-        """Names of the convolutions, in the order in which they are computed."""
-        blocks = [f"blocks.{i}.{part}" for i in range(len(self.blocks)) for part in ("first", "second")]
-        return ["stem", "down", *blocks, "up", *(f"strokes.{i}" for i in range(len(self.strokes))), "head"]
-
     def forward(self, frame: Tensor) -> Tensor:
-        """Stylize one frame.
-
-        Args:
-            frame: (H, W, 3) uint8 RGB; any H, W of at least 1.
-
-        Returns:
-            (H, W, 3) uint8 RGB.
-        """
+        """Stylize one frame, (H, W, 3) uint8 RGB to the same; any H, W of at least 1."""
         height, width, crop = frame.shape[0], frame.shape[1], self.crop
         x = _in_patches(frame, self.before, self.after)
         x = x.permute(0, 3, 1, 2).float()  # (1, 48, h, w) in 0..255
@@ -101,6 +125,8 @@ class PatchGraph(nn.Module):
 class SmoothPatchGraph(PatchGraph):
     """The same of the low-passed edge network."""
 
+    most_flicker = 1.035  # the rounding after the bilinear enlargement is not simulated (1.044 and 1.052)
+
     def enlarged(self, quarter: Tensor, eighth: Tensor) -> Tensor:
         """As `SmoothPatchNetwork.enlarged`."""
         return quarter[:, :, 1:-1, 1:-1] + functional.interpolate(self.up(eighth), scale_factor=2.0, mode="bilinear")
@@ -123,16 +149,16 @@ def _in_patches(frame: Tensor, before: int, after: int) -> Tensor:
 
 
 class PatchImageGraph(nn.Module):
-    """The edge network for engines that take and give images themselves; as `graph.ImageGraph`.
+    """The edge network for engines that take and give images themselves; see `base.ImageGraph`.
 
     Args:
         network: as a checkpoint holds it; it is copied, not changed.
         size: width and height of the frames, in pixels.
     """
 
-    def __init__(self, network: PatchNetwork, size: tuple[int, int]) -> None:
+    def __init__(self, network: PatchNetwork, size: Size) -> None:
         super().__init__()
-        self.network = in_bytes(copy.deepcopy(network).requires_grad_(False).eval())
+        self.network = in_bytes(frozen_copy(network))
         self.size = size
         self.padding = max(network.framing(*size))
         # Such engines have operators for patches, which put a colour's pixels together, not a pixel's colours.

@@ -11,11 +11,11 @@ from onnxruntime.quantization.calibrate import HistogramCollector
 from torch import Tensor, nn
 
 import steadystyle.export.onnx
-from steadystyle.export import quantization
-from steadystyle.export.graphs import deployable_graph, image_graph
-from steadystyle.export.patch_graph import PatchGraph
+from steadystyle.export import calibration, quantization
+from steadystyle.export.graphs.edge import PatchGraph
+from steadystyle.export.graphs.registry import deployable_graph, image_graph
 from steadystyle.export.pipeline import ExportResult, export
-from steadystyle.export.quantization import equalized
+from steadystyle.export.quantization import equalize
 from steadystyle.export.verify import load_test_frames, reference, shortfalls, verify
 from steadystyle.runtimes.registry import open_stylizer
 from steadystyle.train.checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
@@ -78,7 +78,7 @@ def test_large_frames_are_observed_one_at_a_time(
     monkeypatch.setattr(HistogramCollector, "collect", counted)
     monkeypatch.setattr(steadystyle.export.onnx, "_LARGE_FRAME", SIZE[0] * SIZE[1] * 3 - 1)
     [result] = export(str(checkpoint), "onnx", "int8", SIZE, tmp_path)
-    assert held == [1] * len(quantization.load_calibration([], SIZE).frames)
+    assert held == [1] * len(calibration.load_calibration([], SIZE).frames)
     frame = random_frame(*SIZE).numpy()
     with open_stylizer(result.path, threads=1) as ours, open_stylizer(artifacts["int8.onnx"].path, threads=1) as theirs:
         difference = ours(frame).astype(float) - theirs(frame)
@@ -171,9 +171,10 @@ def test_a_bilinear_enlargement_has_one_scale(artifacts: Mapping[str, ExportResu
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_openvino_gives_it_too(checkpoint: Path, artifacts: Mapping[str, ExportResult], precision: str) -> None:
-    proof = load_test_frames(None, SIZE)
+    proof, network = load_test_frames(None, SIZE), load_checkpoint(checkpoint).network
+    wanted = [reference(network, frame) for frame in proof.frames]
     with open_stylizer(artifacts[f"{precision}.onnx"].path, threads=1, provider="openvino") as stylizer:
-        figures = verify(stylizer, load_checkpoint(checkpoint), proof.frames, proof.pairs)
+        figures = verify(stylizer, wanted, proof.frames, proof.pairs)
     assert shortfalls(figures, precision) == []
 
 
@@ -197,7 +198,7 @@ def test_equal_channels_compute_the_same(architecture: str) -> None:
     plain, equal = deployable_graph(network), deployable_graph(network)
     assert isinstance(equal, PatchGraph)
     before = equal.get_parameter("stem.weight").clone()
-    equalized(equal, frames)
+    equalize(equal, frames)
     gains = (equal.get_parameter("stem.weight") / before).flatten(1)[:, 0]
     assert gains.max() > 2 and gains[3] == gains.min()
     with torch.inference_mode():

@@ -1,18 +1,21 @@
 """The deployable graph gives what the network gives, to the last bit of an 8-bit picture or next to it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from steadystyle.export.graph import (
-    DeployableGraph,
+from steadystyle.export.graphs.encoder_decoder import (
+    EncoderDecoderGraph,
     HalfSizeTail,
     blocks_of_convolution,
     blocks_of_upsampled,
     sums_inside,
 )
+from steadystyle.export.graphs.registry import deployable_graph
 from steadystyle.export.verify import reference
 from steadystyle.train.networks import EncoderDecoder, Upsample, build_network
 
@@ -48,7 +51,7 @@ def test_it_gives_what_the_network_gives(architecture: str, sizes: dict[str, int
     network = random_network(architecture, sizes)
     frame = random_frame(width, height)
     with torch.inference_mode():
-        ours = DeployableGraph(network)(frame).numpy()
+        ours = EncoderDecoderGraph(network)(frame).numpy()
     theirs = reference(network, frame.numpy())
     assert ours.shape == theirs.shape == (height, width, 3)
     assert ours.dtype == np.uint8
@@ -62,27 +65,28 @@ def test_it_gives_what_the_network_gives(architecture: str, sizes: dict[str, int
 def test_tiny_frames_have_a_result(width: int, height: int) -> None:
     network = random_network("huang2017", HUANG)
     with torch.inference_mode():
-        assert DeployableGraph(network)(random_frame(width, height)).shape == (height, width, 3)
+        assert EncoderDecoderGraph(network)(random_frame(width, height)).shape == (height, width, 3)
 
 
 def test_the_network_itself_is_not_changed() -> None:
     network = random_network("huang2017", HUANG)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    DeployableGraph(network)
+    EncoderDecoderGraph(network)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
 def test_an_unknown_network_is_refused() -> None:
     with pytest.raises(TypeError, match="Conv2d"):
-        DeployableGraph(nn.Conv2d(3, 3, 1))
+        deployable_graph(nn.Conv2d(3, 3, 1))
 
 
 def test_a_crop_that_would_show_the_border_is_refused() -> None:
     network = random_network("huang2017", HUANG)
     assert isinstance(network, EncoderDecoder)
-    HalfSizeTail(network.up[-1], network.head, margin=1)
+    up: Any = network.up
+    HalfSizeTail(up[-1], network.head, margin=1)
     with pytest.raises(ValueError, match="does not hide the border"):
-        HalfSizeTail(network.up[-1], network.head, margin=0)
+        HalfSizeTail(up[-1], network.head, margin=0)
 
 
 def grid_of(picture: Tensor) -> Tensor:

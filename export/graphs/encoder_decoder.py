@@ -1,6 +1,4 @@
-"""The deployable graph: a uint8 frame in, the stylized uint8 frame out, the same network rewritten to be quick.
-
-All rewrites are exact up to float32 rounding; `export/verify.py` holds each artifact to that.
+"""The graphs of the encoder-decoders (Huang et al. 2017, Johnson et al. 2016), rewritten to be quick.
 
 * The division by 255 is folded into the first convolution.
 * An enlargement by two (nearest neighbour) and the 3x3 convolution after it become one 2x2 convolution of the small
@@ -13,39 +11,41 @@ and 2p, and likewise for columns: shifted by one against the pixels, so that the
 the small picture's rows p - 1 and p only. The grid holds too much, rows -1 and 2h, which are cut off or left out.
 """
 
-import copy
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ..train.networks import TANH_GAIN, ConvNorm, EncoderDecoder, Upsample
+from ...common.arrays import Size
+from ...train.networks import TANH_GAIN, ConvNorm, EncoderDecoder, Upsample
+from .base import InHalf, Layer, Norm, Range, frozen_copy
 
 
-class DeployableGraph(nn.Module):
-    """A stylizing network with all pre- and post-processing inside.
+class EncoderDecoderGraph(nn.Module):
+    """See `base.DeployableGraph`.
 
     Args:
         network: as a checkpoint holds it; it is copied, not changed.
-
-    Raises:
-        TypeError: a network that this graph does not know how to rewrite.
     """
+
+    on_bytes = False
+    outliers = 0.0
+    channel_outliers = 0.0
+    most_flicker = 1.08  # an artifact shows less to `verify`: 1.051 and 1.023 for one, whose limit is 1.05
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        if not isinstance(network, EncoderDecoder):
-            raise TypeError(f"no deployable graph is written for {type(network).__name__}: add one to export/graphs.py")
-        network = copy.deepcopy(network).requires_grad_(False).eval()
-        self.padding, self.margin = network.padding, network.margin
-        self.down, self.blocks = network.down, network.blocks
-        self.up = nn.Sequential(*(QuickUpsample(layer) for layer in list(network.up)[:-1]))
-        self.tail = HalfSizeTail(network.up[-1], network.head, self.margin)
+        own: Any = frozen_copy(network)
+        self.padding, self.margin = own.padding, own.margin
+        self.down, self.blocks = own.down, own.blocks
+        self.up = nn.Sequential(*(QuickUpsample(layer) for layer in own.up[:-1]))
+        self.tail = HalfSizeTail(own.up[-1], own.head, self.margin)
         next(self.down.parameters()).div_(255.0)
 
     def in_half_precision(self) -> Self:
-        """Hold the weights in float16 and compute the convolutions in it; all else stays in float32.
+        """As `base.DeployableGraph`.
 
         The normalizations sum over a frame, which float16 can neither hold nor add up. What a convolution of the
         bundled model gave, measured at an earlier step, was at most 550 on real frames and 1,431 on artificial ones;
@@ -62,10 +62,10 @@ class DeployableGraph(nn.Module):
         return self
 
     def layers(self) -> list[str]:
-        """Names of the convolutions that hold weights, in the order in which they are computed.
+        """As `base.DeployableGraph`.
 
-        Each is computed once, by one convolution; the normalization of the tail, computed as a depthwise convolution
-        with weights that depend on the frame, is not among them.
+        The normalization of the tail, computed as a depthwise convolution with weights that depend on the frame, is not
+        among them.
         """
         blocks = [f"blocks.{i}.{part}" for i in range(len(self.blocks)) for part in ("first", "second")]
         return [
@@ -76,19 +76,31 @@ class DeployableGraph(nn.Module):
             "tail.head",
         ]
 
-    def normalized(self) -> list[str]:
-        """Names of the layers whose results are normalized at once: their channels' gains are free."""
-        return self.layers()[:-1]
+    def layer(self, name: str) -> Layer:
+        """As `base.DeployableGraph`."""
+        tail = self.tail
+        if name == "tail.head":
+            return Layer(tail.head_weight, tail.head_bias, None)
+        if name == "tail.up":
+            return Layer(tail.up_weight, None, Norm(tail.norm_weight, tail.norm_bias, tail.epsilon))
+        part: Any = self.get_submodule(name)
+        weight = part.weight if name.startswith("up.") else part.conv.weight
+        return Layer(weight, None, Norm(part.norm.weight, part.norm.bias, part.norm.eps))
+
+    def rectified(self) -> list[str]:
+        """None: normalizations lie between."""
+        return []
+
+    def shared_tensors(self) -> list[tuple[list[str], list[str]]]:
+        """None: normalizations take out any gain."""
+        return []
+
+    def clipped_ranges(self, results: Mapping[str, Range]) -> dict[str, Range]:
+        """None: normalizations lie between."""
+        return {}
 
     def forward(self, frame: Tensor) -> Tensor:
-        """Stylize one frame.
-
-        Args:
-            frame: (H, W, 3) uint8 RGB; any H, W of at least 1.
-
-        Returns:
-            (H, W, 3) uint8 RGB.
-        """
+        """Stylize one frame, (H, W, 3) uint8 RGB to the same; any H, W of at least 1."""
         height, width, margin = frame.shape[0], frame.shape[1], self.margin
         x = frame.permute(2, 0, 1).unsqueeze(0).float()  # (1, 3, H, W) in 0..255
         x = functional.pad(x, (self.padding,) * 4, mode="replicate")
@@ -101,8 +113,8 @@ class DeployableGraph(nn.Module):
         return x[margin : margin + height, margin : margin + width]
 
 
-class ImageGraph(nn.Module):
-    """The network as it was trained, for engines that take and give images themselves: channels first, in 0..255.
+class EncoderDecoderImageGraph(nn.Module):
+    """The network as it was trained; see `base.ImageGraph`.
 
     Instance normalization and enlargement stay operators of their own, which such an engine's compiler knows best
     unrewritten. The result is rounded here, so that it does not depend on whether the engine rounds or truncates.
@@ -114,24 +126,17 @@ class ImageGraph(nn.Module):
     Args:
         network: as a checkpoint holds it; it is copied, not changed.
         size: width and height of the frames, in pixels.
-
-    Raises:
-        TypeError: a network that this graph does not know.
     """
 
-    def __init__(self, network: nn.Module, size: tuple[int, int]) -> None:
+    def __init__(self, network: nn.Module, size: Size) -> None:
         super().__init__()
-        if not isinstance(network, EncoderDecoder):
-            raise TypeError(f"no image graph is written for {type(network).__name__}: add one to export/graphs.py")
-        self.network = copy.deepcopy(network).requires_grad_(False).eval()
+        self.network: EncoderDecoder = frozen_copy(network)
         self.size = size
-        self.padding = network.padding
+        self.padding = self.network.padding
         for layer in self.network.modules():
             if isinstance(layer, ConvNorm):
                 scale_before_norm(layer, 1 / 4)
-        first = self.network.down[0]
-        if not isinstance(first, ConvNorm):
-            raise TypeError(f"the network must begin with a ConvNorm, not {type(first).__name__}")
+        first: Any = self.network.down[0]
         # It is given 0..255 where it was trained on 0..1, which scales what the norm sees as well.
         first.norm.eps *= 255.0**2
         scale_before_norm(first, 1 / 4)
@@ -153,19 +158,6 @@ def scale_before_norm(layer: ConvNorm, scale: float) -> None:
     layer.norm.eps *= scale * scale
 
 
-class InHalf(nn.Module):
-    """A convolution computed in float16, float32 in and out."""
-
-    def __init__(self, conv: nn.Module) -> None:
-        super().__init__()
-        self.conv = conv.half()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As the convolution's own."""
-        result: Tensor = self.conv(x.half())
-        return result.float()
-
-
 class QuickUpsample(nn.Module):
     """An `Upsample` computed on the small picture, then laid out in rows and columns.
 
@@ -173,10 +165,8 @@ class QuickUpsample(nn.Module):
         upsample: nearest ×2, 3x3 convolution to C channels, instance norm, ReLU.
     """
 
-    def __init__(self, upsample: nn.Module) -> None:
+    def __init__(self, upsample: Upsample) -> None:
         super().__init__()
-        if not isinstance(upsample, Upsample):
-            raise TypeError(f"an Upsample is needed, not {type(upsample).__name__}")
         self.norm = upsample.norm
         self.register_buffer("weight", blocks_of_upsampled(upsample.conv.weight))
 
@@ -209,10 +199,8 @@ class HalfSizeTail(nn.Module):
         ValueError: the crop is narrower than the head's reach.
     """
 
-    def __init__(self, upsample: nn.Module, head: nn.Module, margin: int) -> None:
+    def __init__(self, upsample: Upsample, head: nn.Conv2d, margin: int) -> None:
         super().__init__()
-        if not isinstance(upsample, Upsample) or not isinstance(head, nn.Conv2d) or head.bias is None:
-            raise TypeError("the tail of the network must be an Upsample and a convolution with a bias")
         norm = upsample.norm
         self.reach = head.kernel_size[0] // 2
         if margin < self.reach:
@@ -222,7 +210,7 @@ class HalfSizeTail(nn.Module):
         self.register_buffer("norm_weight", norm.weight)
         self.register_buffer("norm_bias", norm.bias)
         self.register_buffer("head_weight", blocks_of_convolution(head.weight))
-        self.register_buffer("head_bias", head.bias.repeat(4))
+        self.register_buffer("head_bias", head.get_parameter("bias").repeat(4))
 
     up_weight: Tensor
     norm_weight: Tensor

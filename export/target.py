@@ -1,0 +1,88 @@
+"""What a target is: the interface of the files that write its format, and what may be asked of it."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from torch import nn
+
+from ..common.arrays import Size
+from ..common.files import InputError
+from ..runtimes.artifact import ArtifactMetadata
+from ..runtimes.stylizer import Stylizer
+from .quantization import Quantization
+
+MAX_SIDE = 8192
+LEAST_CALIBRATED_SIDE = 32
+PRECISIONS = ("fp32", "fp16", "int8")
+
+
+class Writer(Protocol):
+    """What a target's file provides.
+
+    Attributes:
+        ending: of its files, with the dot; the runtime is found by it.
+        precisions: what it can write.
+        default_precision: what it writes when nothing is asked for.
+        any_size: whether it can write artifacts for frames of any size.
+        calibrated: the precisions that need a `Quantization`.
+        rounds_results: whether these round what a convolution gives, too, or only what it takes.
+    """
+
+    ending: str
+    precisions: tuple[str, ...]
+    default_precision: str
+    any_size: bool
+    calibrated: frozenset[str]
+    rounds_results: bool
+
+    def write(
+        self, network: nn.Module, path: Path, size: Size | None, precision: str, quantization: Quantization | None
+    ) -> str:
+        """Write the network to a new file, and return what wrote it, with versions."""
+        ...
+
+    def embed(self, path: Path, metadata: ArtifactMetadata) -> ArtifactMetadata:
+        """Put the metadata into a written file, in place of what it had; return it with the hash of the content."""
+        ...
+
+    def run(self, path: Path) -> Stylizer:
+        """Open a written file, metadata in it, with what proves it best on this machine."""
+        ...
+
+
+def check_offer(target: str, writer: Writer, precision: str, size: Size | None) -> None:
+    """Check that a target can write what is asked for.
+
+    Raises:
+        InputError: it cannot; the sentence says what it can.
+    """
+    if precision not in writer.precisions:
+        what = "has no precision" if precision in PRECISIONS else "knows no precision"
+        raise InputError(f"the target {target} {what} '{precision}': choose {' or '.join(writer.precisions)}")
+    if size is None and (not writer.any_size or precision in writer.calibrated):
+        what = f"{target} in {precision}" if writer.any_size else target
+        raise InputError(f"the target {what} needs a fixed size: give WIDTHxHEIGHT, for example 640x360")
+    if size is not None and not all(1 <= side <= MAX_SIDE for side in size):
+        raise InputError(f"size {size[0]}x{size[1]} cannot be exported: both sides must be from 1 to {MAX_SIDE} pixels")
+    if size is not None and precision in writer.calibrated and min(size) < LEAST_CALIBRATED_SIDE:
+        raise InputError(
+            f"size {size[0]}x{size[1]} is too small for {precision}: "
+            f"both sides must be at least {LEAST_CALIBRATED_SIDE} pixels"
+        )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the advice of exporters to developers off stderr; errors come as exceptions."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
