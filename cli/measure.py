@@ -336,7 +336,7 @@ def baseline(
             settings=Settings(iterations=iterations, passes=passes, style_weight=style_weight),
             height=height,
             max_frames=max_frames,
-            progress=lambda done, total: update("painting", done, total),
+            progress=update,
         )
     if as_json:
         return print_json(result)

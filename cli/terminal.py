@@ -35,6 +35,7 @@ EXTRA_OF = {
     "ai_edge_quantizer": "export",
     "coremltools": "export",
     "tensorflow": "export",
+    "jinja2": "report",
     "matplotlib": "report",
     "pygame": "camera",
     "starlette": "web",

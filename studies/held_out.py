@@ -21,7 +21,7 @@ from steadystyle.benchmarks.measure.clips import ClipSource, FileClip, Frame
 from steadystyle.benchmarks.measure.peer import open_peer
 from steadystyle.benchmarks.measure.steadiness import IDENTITY, Stylize, controls_of, measure_clip, measure_drift
 from steadystyle.benchmarks.record import Method, Row, Summary, summarize
-from steadystyle.benchmarks.report.tables import figure
+from steadystyle.benchmarks.report.table import figure
 from steadystyle.common.files import InputError
 from steadystyle.train.checkpoint import load_checkpoint
 from steadystyle.train.tensors import to_frame, to_tensor

@@ -65,6 +65,7 @@ OWNERS: dict[str, list[str]] = {
     ],
     "safetensors": ["train/*.py"],
     "yaml": ["train/recipes.py"],
+    "jinja2": ["benchmarks/report/page.py"],
     "matplotlib": ["benchmarks/report/plots.py"],
     "pygame": ["demo/camera/window.py"],
     "starlette": ["demo/web/*.py"],
@@ -164,7 +165,7 @@ def test_what_the_plan_allows_is_not_found() -> None:
 
 @pytest.mark.parametrize("module", ["steadystyle", "steadystyle.cli", "steadystyle.runtimes.registry"])
 def test_importing_it_loads_nothing_heavy(module: str) -> None:
-    heavy = "{'torch', 'onnx', 'onnxruntime', 'matplotlib', 'safetensors'}"
+    heavy = "{'torch', 'onnx', 'onnxruntime', 'jinja2', 'matplotlib', 'safetensors'}"
     program = f"import sys, {module}; print(*sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == ""

@@ -1,20 +1,18 @@
 """Gatys et al. 2016, "Image Style Transfer Using Convolutional Neural Networks", on each frame of a video alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from .iterative import Finished, Image, Painter
+from ...common.arrays import Image
+from .iterative import Finished, Painter
 
 
-def stylize(
-    frames: Sequence[Image], painter: Painter, finished: Finished, progress: Callable[[], None] = lambda: None
-) -> int:
+def stylize(frames: Sequence[Image], painter: Painter, finished: Finished) -> int:
     """Optimize each frame from noise of its own; nothing ties a frame to the next.
 
     Args:
         frames: each (H, W, 3) uint8 RGB.
         painter: paints them.
         finished: keeps them; those that are there are not done again.
-        progress: called after each frame that was painted.
 
     Returns:
         The number of the pass in which the result stands.
@@ -22,5 +20,4 @@ def stylize(
     for index, frame in enumerate(frames):
         if not finished.has(index):
             finished.write(painter.paint(frame, painter.noise(frame, index)), index)
-            progress()
     return 0

@@ -1,7 +1,7 @@
 """What the iterative methods share: an image is optimized by L-BFGS, and frames are kept as they are finished."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,17 +9,16 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from ...common.arrays import Image
 from ...common.files import InputError, atomic_path
 from ...train.loss.network import LossNetwork
 from ...train.loss.terms import content_loss, gram, style_loss, total_variation
 from ...train.tensors import to_frame, to_tensor
 from ...video.images import read_image, write_image
 
-Image = NDArray[np.uint8]
 Term = Callable[[Tensor], Tensor]
 """What is added to the loss: of the image, (1, 3, H, W) RGB, about [0, 1]."""
 
@@ -31,7 +30,7 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Settings:
-    """How frames are optimized. Weights are those of relative losses (see `train/losses.py`).
+    """How frames are optimized. Weights are those of relative losses (see `train/loss/terms.py`).
 
     Attributes:
         iterations: evaluations of loss and gradient, for each frame (and pass).
@@ -71,12 +70,15 @@ class Painter:
         style: (H, W, 3) uint8 RGB.
         settings: see `Settings`.
 
+    Attributes:
+        settings: as given.
+
     Raises:
         InputError: the loss network has not the layers.
     """
 
     def __init__(self, loss_network: LossNetwork, style: Image, settings: Settings) -> None:
-        self._loss_network, self._settings = loss_network, settings
+        self._loss_network, self.settings = loss_network, settings
         there = loss_network.available_layers()
         self._content = next((layer for layer in _CONTENT_LAYERS if layer in there), _CONTENT_LAYERS[-1])
         self._style = tuple(layer for layer in _STYLE_LAYERS if layer in there)
@@ -89,21 +91,21 @@ class Painter:
 
     def noise(self, frame: Image, index: int) -> Tensor:
         """What a frame begins as: white noise around grey, another for each index; (1, 3, H, W)."""
-        random = torch.Generator().manual_seed(1000 * self._settings.seed + index)
+        random = torch.Generator().manual_seed(1000 * self.settings.seed + index)
         return 0.5 + 0.1 * torch.randn((1, 3, *frame.shape[:2]), generator=random)
 
-    def paint(self, frame: Image, start: Tensor, terms: Sequence[Term] = ()) -> Image:
+    def paint(self, frame: Image, start: Tensor, term: Term | None = None) -> Image:
         """Optimize an image.
 
         Args:
             frame: (H, W, 3) uint8 RGB, the content.
             start: (1, 3, H, W), where to begin.
-            terms: added to the loss.
+            term: added to the loss.
 
         Returns:
             (H, W, 3) uint8 RGB.
         """
-        settings = self._settings
+        settings = self.settings
         with torch.no_grad():
             source = self._loss_network(to_tensor(frame[None], _CPU), {self._content})
         image = start.clone().requires_grad_(True)
@@ -126,7 +128,7 @@ class Painter:
                 settings.variation_weight * total_variation(image),
                 # Out of range means cut off, so that it would be no optimum of what is seen.
                 functional.relu((image - 0.5).abs() - 0.5).square().mean(),
-                *(term(image) for term in terms),
+                *([term(image)] if term else []),
             ]
             total = torch.stack(parts).sum()
             torch.autograd.backward(total)
@@ -143,13 +145,16 @@ class Finished:
         folder: made when missing.
         settings: of the run.
         inputs: what else decides what comes out, by name.
+        written: called after each frame that is kept.
 
     Raises:
         InputError: the folder holds frames of other settings or inputs.
     """
 
-    def __init__(self, folder: Path, settings: Settings, inputs: dict[str, str]) -> None:
-        self.folder = folder
+    def __init__(
+        self, folder: Path, settings: Settings, inputs: dict[str, str], written: Callable[[], None] = lambda: None
+    ) -> None:
+        self.folder, self._written = folder, written
         wanted = {**asdict(settings), **inputs}
         record = folder / "settings.json"
         if record.is_file():
@@ -165,22 +170,18 @@ class Finished:
             with atomic_path(record) as partial:
                 partial.write_text(json.dumps(wanted, indent=1), encoding="utf-8")
 
-    def path(self, index: int, run: int = 0) -> Path:
-        """Where a frame of a pass stands."""
-        return self.folder / f"pass-{run:02d}-frame-{index:06d}.png"
-
     def has(self, index: int, run: int = 0) -> bool:
-        """Whether it is done."""
-        return self.path(index, run).is_file()
+        """Whether a frame of a pass is done."""
+        return self._path(index, run).is_file()
 
     def read(self, index: int, run: int = 0) -> Image:
         """A finished frame, (H, W, 3) uint8 RGB."""
-        return read_image(self.path(index, run))
+        return read_image(self._path(index, run))
 
     def write(self, image: Image, index: int, run: int = 0) -> None:
         """Keep a frame."""
-        write_image(self.path(index, run), image)
+        write_image(self._path(index, run), image)
+        self._written()
 
-    def all(self, count: int, run: int = 0) -> Iterator[Image]:
-        """The frames of a pass, in order."""
-        return (self.read(index, run) for index in range(count))
+    def _path(self, index: int, run: int) -> Path:
+        return self.folder / f"pass-{run:02d}-frame-{index:06d}.png"

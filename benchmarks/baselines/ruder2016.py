@@ -1,71 +1,61 @@
 """Ruder et al. 2016, "Artistic style transfer for videos": each frame held to those before it, along optical flow."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...common.arrays import Image
 from ...train.tensors import to_tensor
 from ...video.flow import flow_pair, warp
 from ...video.temporal import is_cut
-from .iterative import Finished, Image, Painter, Settings, Term
+from .iterative import Finished, Painter, Term
 
 LONG_TERM = (1, 2, 4)
 """How far back the frames are to which a frame is held (section 4.2)."""
 _BLEND = 0.5  # delta of equation 10
 
 
-def stylize(
-    frames: Sequence[Image],
-    painter: Painter,
-    settings: Settings,
-    finished: Finished,
-    progress: Callable[[], None] = lambda: None,
-) -> int:
+def stylize(frames: Sequence[Image], painter: Painter, finished: Finished) -> int:
     """Optimize frame after frame; with more than one pass, forward and backward in turn.
 
     Args:
         frames: each (H, W, 3) uint8 RGB.
-        painter: paints them.
-        settings: gives passes and temporal weight.
+        painter: paints them; its settings give passes and temporal weight.
         finished: keeps them; those that are there are not done again.
-        progress: called after each frame that was painted.
 
     Returns:
         The number of the pass in which the result stands.
     """
-    if settings.passes == 1:
-        for index, frame in enumerate(frames):
-            if not finished.has(index):
-                seen = _back_to_cut(frames, index)
-                start, term = _held_to_past(frames, index, seen, finished, settings.temporal_weight)
-                begin = painter.noise(frame, index) if start is None else start
-                finished.write(painter.paint(frame, begin, [term] if term else []), index)
-                progress()
-        return 0
-    # Section 4.3: each frame alone first, then passes in which neighbours are blended in, in turning directions.
-    for run in range(settings.passes):
-        order = range(len(frames)) if run % 2 == 0 else range(len(frames) - 1, -1, -1)
+    passes, weight = painter.settings.passes, painter.settings.temporal_weight
+    for run in range(passes):
         step = 1 if run % 2 == 0 else -1
-        for index in order:
+        for index in range(len(frames))[::step]:
             if finished.has(index, run):
                 continue
-            frame, before = frames[index], index - step
-            if run == 0:
-                finished.write(painter.paint(frame, painter.noise(frame, index)), index, run)
-                progress()
-                continue
-            own, terms = to_tensor(finished.read(index, run - 1)[None], torch.device("cpu")), list[Term]()
-            if 0 <= before < len(frames) and not is_cut(frames[before], frame):
-                past, trusted = _warped(frames[before], frame, finished.read(before, run))
-                weight = torch.from_numpy(trusted.astype(np.float32))[None, None]
-                own = own + _BLEND * weight * (past - own)  # equation 10
-                terms = [_consistency([(past, weight)], settings.temporal_weight)]
-            finished.write(painter.paint(frame, own, terms), index, run)
-            progress()
-    return settings.passes - 1
+            start = painter.noise(frames[index], index)
+            term: Term | None = None
+            if passes == 1:
+                warped, term = _held_to_past(frames, index, _back_to_cut(frames, index), finished, weight)
+                start = start if warped is None else warped
+            elif run > 0:  # section 4.3: each frame alone first, then passes in which neighbours are blended in
+                start, term = _held_to_neighbour(frames, index, index - step, finished, run, weight)
+            finished.write(painter.paint(frames[index], start, term), index, run)
+    return passes - 1
+
+
+def _held_to_neighbour(
+    frames: Sequence[Image], index: int, before: int, finished: Finished, run: int, weight: float
+) -> tuple[Tensor, Term | None]:
+    """Where to begin, the last pass's frame with this pass's one before blended in, and the loss that holds it there."""
+    own = to_tensor(finished.read(index, run - 1)[None], torch.device("cpu"))
+    if not 0 <= before < len(frames) or is_cut(frames[before], frames[index]):
+        return own, None
+    past, trusted = _warped(frames[before], frames[index], finished.read(before, run))
+    trust = torch.from_numpy(trusted)[None, None]
+    return own + _BLEND * trust * (past - own), _consistency([(past, trust)], weight)  # equation 10
 
 
 def _back_to_cut(frames: Sequence[Image], index: int) -> list[int]:

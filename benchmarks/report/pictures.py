@@ -5,13 +5,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ...common.arrays import Image
 from ...video.temporal import error_map
 from ..measure.steadiness import IDENTITY, Moment
-
-Image = NDArray[np.uint8]
-"""(H, W) gray or (H, W, 3) RGB, uint8."""
 
 _ZOOM_SHARE = 0.28
 """Height of a zoom's window as a share of the frame's height."""
@@ -62,8 +59,7 @@ def moment_grids(stem: str, moment: Moment) -> list[Grid]:
 
     def zoomed(image: Image) -> Image:
         crop = image[top : top + height, left : left + width]
-        size = (crop.shape[1] * _ZOOM_SCALE, crop.shape[0] * _ZOOM_SCALE)
-        return np.asarray(cv2.resize(crop, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+        return crop.repeat(_ZOOM_SCALE, axis=0).repeat(_ZOOM_SCALE, axis=1)
 
     chosen = f"Frames {t} to {t + 2}, where the temporal error of {moment.worst} exceeds the source's own most"
     return [

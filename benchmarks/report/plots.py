@@ -12,46 +12,46 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullF
 
 from ...common.files import atomic_path
 from ..record import Clip, Latency, Method, Report
-from .tables import growth_sizes
+from .cost_tables import growth_sizes
+from .table import devices_of
 
 _COLOURS = (
-    "#1f5fa8",
-    "#c8552b",
-    "#3b8a5a",
-    "#7a4fa3",
-    "#b08900",
-    "#4a4a4a",
-    "#b0307a",
-    "#2a9aa8",
-    "#7a5230",
-    "#6b8e23",
+    *("#1f5fa8", "#c8552b", "#3b8a5a", "#7a4fa3", "#b08900"),
+    *("#4a4a4a", "#b0307a", "#2a9aa8", "#7a5230", "#6b8e23"),
 )
 _SOFT = "#808080"
+_LINES = ("-", "--", ":", "-.")
 _DEADLINE_MS = 1000 / 30
+_WIDTH = 12.4
+"""Of a whole figure, in inches."""
 _PANEL_HEIGHT, _LABEL_HEIGHT = 260, 11
 """Of the trade-offs' panels and of a name in them, in points; the former about, before the layout is known."""
 _MARKERS = {None: "o", "identity": "*", "blur": "s", "still": "X"}
 
 
-def method_colours(methods: Sequence[Method]) -> dict[str, str]:
+def _colours(methods: Sequence[Method]) -> dict[str, str]:
     """A colour for each method; a control has its method's, the source itself is gray."""
     made = [method.name for method in methods if method.control is None]
     colours = {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(made)}
     return {method.name: colours.get(method.of or method.name, _SOFT) for method in methods}
 
 
+def _panels(height: float, x: str, *y: str, width: float = _WIDTH) -> tuple[Figure, list[Axes]]:
+    """A figure with a panel for each label of its y axis, beside each other."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    panels = list(figure.subplots(1, len(y), squeeze=False)[0])
+    for axes, label in zip(panels, y, strict=True):
+        axes.set_xlabel(x)
+        axes.set_ylabel(label)
+        axes.grid(color="#e4e4e4", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    return figure, panels
+
+
 def _save(figure: Figure, target: Path) -> None:
     with atomic_path(target) as temporary:
         figure.savefig(temporary, dpi=150, facecolor="white")
-
-
-def _tidy(axes: Axes, x: str, y: str) -> None:
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.grid(color="#e4e4e4", linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
 
 
 def plot_trade_offs(report: Report, target: Path) -> None:
@@ -61,18 +61,18 @@ def plot_trade_offs(report: Report, target: Path) -> None:
         report: the figures; means over clips.
         target: the PNG to write.
     """
-    panels = [_plot_latency_panel] if report.latency else []
-    panels.append(_plot_style_panel)
-    figure = Figure(figsize=(6.2 * len(panels), 4.6), layout="constrained")
+    draws = [_plot_latency_panel, _plot_style_panel] if report.latency else [_plot_style_panel]
+    labels = ["temporal error e(1), mean of the clips"] * len(draws)
+    figure, panels = _panels(4.6, "", *labels, width=_WIDTH / 2 * len(draws))
     errors = {row.method: row.short for row in report.summary if row.short is not None}
-    for draw, axes in zip(panels, figure.subplots(1, len(panels), squeeze=False)[0], strict=True):
+    for draw, axes in zip(draws, panels, strict=True):
         axes.set_ylim(0, 1.18 * max(errors.values(), default=0.01))
-        draw(axes, report, errors, method_colours(report.methods))
+        draw(axes, report, errors, _colours(report.methods))
     _save(figure, target)
 
 
 def _plot_latency_panel(axes: Axes, report: Report, errors: Mapping[str, float], colours: Mapping[str, str]) -> None:
-    _tidy(axes, "latency, ms a frame (median; line to the 99th percentile)", "temporal error e(1), mean of the clips")
+    axes.set_xlabel("latency, ms a frame (median; line to the 99th percentile)")
     _scale_time(axes)
     if "identity" in errors:
         axes.axhline(errors["identity"], color=_SOFT, linestyle="--", linewidth=1)
@@ -87,30 +87,28 @@ def _plot_latency_panel(axes: Axes, report: Report, errors: Mapping[str, float],
             size=8,
         )
     timed = [row for row in report.latency if row.method in errors]
+    names = []
     for row in timed:
         error, colour = errors[row.method], colours[row.method]
         axes.plot([row.median_ms, row.p99_ms or row.median_ms], [error, error], color=colour, linewidth=1.5, alpha=0.5)
         axes.plot(row.median_ms, error, "o", color=colour, markersize=9)
+        names.append((_name(row, report.latency), row.median_ms, error, colour))
     times = [_DEADLINE_MS, *(row.median_ms for row in timed), *(row.p99_ms for row in timed if row.p99_ms)]
     axes.set_xlim(min(times) / 1.6, max(times) * 2.2)
-    names = [(_timed_name(row, report), row.median_ms, errors[row.method]) for row in timed]
-    colours = {_timed_name(row, report): colours[row.method] for row in timed}
-    _label_all(axes, names, colours, near=lambda x, other: max(x, other) < 1.6 * min(x, other))
+    _label_all(axes, names, near=lambda x, other: max(x, other) < 1.6 * min(x, other))
 
 
 def _plot_style_panel(axes: Axes, report: Report, errors: Mapping[str, float], colours: Mapping[str, str]) -> None:
-    _tidy(
-        axes, "style score (0 = the style's statistics, 1 = nothing happened)", "temporal error e(1), mean of the clips"
-    )
+    axes.set_xlabel("style score (0 = the style's statistics, 1 = nothing happened)")
     scores = {row.method: row.score for row in report.summary if row.score is not None and row.method in errors}
     names = []
     for method in report.methods:
         if method.name in scores:
-            x, y = scores[method.name], errors[method.name]
+            x, y, colour = scores[method.name], errors[method.name], colours[method.name]
             size, strength = (9, 1.0) if method.control is None else (7, 0.6)
-            axes.plot(x, y, _MARKERS[method.control], color=colours[method.name], markersize=size, alpha=strength)
+            axes.plot(x, y, _MARKERS[method.control], color=colour, markersize=size, alpha=strength)
             if method.control is None or method.name == "identity":
-                names.append((method.name, x, y))
+                names.append((method.name, x, y, colour))
     # The colour says whose control it is, the shape which.
     controls = {method.control for method in report.methods if method.name in scores and method.of}
     marks = [
@@ -120,16 +118,16 @@ def _plot_style_panel(axes: Axes, report: Report, errors: Mapping[str, float], c
     ]
     if marks:
         axes.legend(handles=marks, loc="upper right", frameon=False, labelcolor=_SOFT)
-    _label_all(axes, names, colours, near=lambda x, other: abs(x - other) < 0.2)
+    _label_all(axes, names, near=lambda x, other: abs(x - other) < 0.2)
     if not scores:
         reason = textwrap.fill(report.absent.get("score", "no style scores"), 48)
         axes.text(0.5, 0.5, reason, ha="center", va="center", transform=axes.transAxes, color=_SOFT)
     axes.set_xlim(0, 1.25 * max([1.0, *scores.values()]))
 
 
-def _timed_name(row: Latency, report: Report) -> str:
-    several = len({other.device for other in report.latency}) > 1
-    return f"{row.method}, {row.device}" if several else row.method
+def _name(row: Latency, rows: Sequence[Latency]) -> str:
+    """A row's method, with its device where there are several."""
+    return f"{row.method}, {row.device}" if len(devices_of(rows)) > 1 else row.method
 
 
 def _scale_time(axes: Axes) -> None:
@@ -142,15 +140,12 @@ def _scale_time(axes: Axes) -> None:
 
 
 def _label_all(
-    axes: Axes,
-    points: Sequence[tuple[str, float, float]],
-    colours: Mapping[str, str],
-    near: Callable[[float, float], bool],
+    axes: Axes, points: Sequence[tuple[str, float, float, str]], near: Callable[[float, float], bool]
 ) -> None:
-    """Name points; of those `near` each other in x, an upper one's name is raised above a lower one's."""
+    """Name points (text, x, y, colour); of those `near` each other in x, an upper one's name is raised."""
     to_points = _PANEL_HEIGHT / axes.get_ylim()[1]
     placed: list[tuple[float, float]] = []
-    for text, x, y in sorted(points, key=lambda point: point[2]):
+    for text, x, y, colour in sorted(points, key=lambda point: point[2]):
         height = y * to_points + 5
         for other, taken in placed:  # from low to high
             if near(x, other) and abs(height - taken) < _LABEL_HEIGHT:
@@ -159,7 +154,7 @@ def _label_all(
         placed.sort(key=lambda place: place[1])
         shift, side = (-7, "right") if text == "identity" else (7, "left")
         where = (shift, height - y * to_points)
-        axes.annotate(text, (x, y), xytext=where, textcoords="offset points", ha=side, size=9, color=colours[text])
+        axes.annotate(text, (x, y), xytext=where, textcoords="offset points", ha=side, size=9, color=colour)
 
 
 def plot_timeline(clip: Clip, methods: Sequence[Method], target: Path) -> None:
@@ -170,25 +165,19 @@ def plot_timeline(clip: Clip, methods: Sequence[Method], target: Path) -> None:
         methods: the report's methods, for their colours; controls made from a method are left out.
         target: the PNG to write.
     """
-    figure = Figure(figsize=(12.4, 2.6), layout="constrained")
-    axes = figure.subplots()
-    _tidy(axes, "frame", "error of the pair")
-    colours = method_colours(methods)
+    figure, (axes,) = _panels(2.6, "frame", "error of the pair")
+    colours = _colours(methods)
     made = {method.name for method in methods if method.of is None}
+    shown = list[float]()
     for row in clip.rows:
         if row.short is not None and row.method in made:
+            errors = [squared**0.5 for squared in row.short.per_pair]
             label = "source" if row.method == "identity" else row.method
-            axes.plot(
-                row.short.starts,
-                [error**0.5 for error in row.short.per_pair],
-                color=colours[row.method],
-                linewidth=1.3,
-                label=label,
-            )
+            shown += errors
+            axes.plot(row.short.starts, errors, color=colours[row.method], linewidth=1.3, label=label)
     if clip.moment is not None:
         axes.axvspan(clip.moment, clip.moment + 2, color="#d9a400", alpha=0.25, linewidth=0)
-    highest = max((max(row.short.per_pair) for row in clip.rows if row.short and row.method in made), default=1e-4)
-    axes.set_ylim(0, 1.25 * highest**0.5)
+    axes.set_ylim(0, 1.25 * max(shown, default=0.01))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if axes.get_legend_handles_labels()[0]:  # where no pair could be measured there is no line
         axes.legend(loc="upper right", frameon=False, fontsize=8, ncols=4)
@@ -202,17 +191,16 @@ def plot_latency(report: Report, target: Path) -> None:
         report: the figures.
         target: the PNG to write.
     """
-    figure = Figure(figsize=(12.4, 0.9 + 0.75 * len(report.latency)), layout="constrained")
-    axes = figure.subplots()
-    _tidy(axes, "latency, ms a frame (each dot a frame; line = median)", "")
-    colours = method_colours(report.methods)
-    for level, row in enumerate(reversed(report.latency)):
+    rows = report.latency[::-1]
+    figure, (axes,) = _panels(0.9 + 0.75 * len(rows), "latency, ms a frame (each dot a frame; line = median)", "")
+    colours = _colours(report.methods)
+    for level, row in enumerate(rows):
         samples = [sample for samples in row.rounds_ms for sample in samples]
         # Spread over the height in the order in which they were taken, so that a drift during the run shows as a slant.
         heights = [level - 0.3 + 0.6 * index / len(samples) for index in range(len(samples))]
         axes.plot(samples, heights, ".", color=colours[row.method], markersize=3, alpha=0.5)
         axes.plot([row.median_ms] * 2, [level - 0.38, level + 0.38], color=colours[row.method], linewidth=2)
-    axes.set_yticks(range(len(report.latency)), [_timed_name(row, report) for row in reversed(report.latency)])
+    axes.set_yticks(range(len(rows)), [_name(row, rows) for row in rows])
     _scale_time(axes)
     _save(figure, target)
 
@@ -224,23 +212,18 @@ def plot_growth(report: Report, target: Path) -> None:
         report: the figures.
         target: the PNG to write.
     """
-    figure = Figure(figsize=(12.4, 4.2), layout="constrained")
-    time, memory = figure.subplots(1, 2)
-    _tidy(time, "frame", "latency, ms a frame")
-    _tidy(memory, "frame", "peak memory less that before loading, MiB")
+    figure, panels = _panels(4.2, "frame", "latency, ms a frame", "peak memory less that before loading, MiB")
     sizes = growth_sizes(report.growth)
-    colours = method_colours(report.methods)
+    colours = _colours(report.methods)
     for row in report.growth:
         pixels = [point.width * point.height for point in row.points]
+        times = [point.median_ms for point in row.points]
         taken = [point.peak_memory_mib - point.memory_before_mib for point in row.points]
-        panels = (
-            (time, [point.median_ms for point in row.points], row.latency_exponent),
-            (memory, taken, row.memory_exponent),
-        )
-        for axes, figures, exponent in panels:
+        exponents = (row.latency_exponent, row.memory_exponent)
+        for axes, figures, exponent in zip(panels, (times, taken), exponents, strict=True):
             label = row.method if exponent is None else f"{row.method}: pixels to the power of {exponent:.2f}"
             axes.plot(pixels, figures, "o-", color=colours[row.method], linewidth=1.3, markersize=5, label=label)
-    for axes in (time, memory):
+    for axes in panels:
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xticks([math.prod(map(int, size.split("x"))) for size in sizes], sizes)
@@ -260,10 +243,8 @@ def plot_sustained(report: Report, target: Path) -> None:
         report: the figures.
         target: the PNG to write.
     """
-    figure = Figure(figsize=(12.4, 3.2), layout="constrained")
-    axes = figure.subplots()
-    _tidy(axes, "minutes", "ms a frame, median of a second")
-    colours = method_colours(report.methods)
+    figure, (axes,) = _panels(3.2, "minutes", "ms a frame, median of a second")
+    colours = _colours(report.methods)
     for row in report.sustained:
         minutes = [second / 60 for second in row.at_s]
         label = f"{row.method}: {row.slope_ms_per_minute:+.3f} ms a minute"
@@ -273,3 +254,12 @@ def plot_sustained(report: Report, target: Path) -> None:
     axes.set_ylim(0, 1.3 * max(max(row.medians_ms) for row in report.sustained))
     axes.legend(loc="upper right", frameon=False, fontsize=8, ncols=3)
     _save(figure, target)
+
+
+OF_SECTION: Mapping[str, tuple[str, Callable[[Report, Path], None]]] = {
+    "summary": ("trade-offs", plot_trade_offs),
+    "latency": ("latency", plot_latency),
+    "growth": ("growth", plot_growth),
+    "sustained": ("sustained", plot_sustained),
+}
+"""Name of the file, and what draws it, for each section of `tables.sections` that has a plot."""

@@ -11,9 +11,8 @@ from ...common.files import InputError, atomic_path, check_writable
 from ...video.frames import write_image
 from ..measure.steadiness import Moment
 from ..record import Report
-from .page import ClipPictures, write_page
 from .pictures import moment_grids, sheet
-from .tables import tables
+from .tables import sections
 
 _FOREWORD = (
     "Written by steadystyle. Beside it: report.json (every raw figure), report.html (pictures, meaning of the figures)."
@@ -28,11 +27,12 @@ def check_folder(folder: str | Path, *, pictures: bool = True) -> Path:
         pictures: whether there will be more than report.json.
 
     Raises:
-        InputError: nothing can be written there, or matplotlib is not installed.
+        InputError: nothing can be written there, or what draws the plots and the page is not installed.
     """
     check_writable(Path(folder) / "report.json")
-    if pictures and importlib.util.find_spec("matplotlib") is None:
-        raise InputError("the report's plots need matplotlib: pip install 'steadystyle[report]'")
+    for module, what in (("matplotlib", "plots need"), ("jinja2", "page needs")) if pictures else ():
+        if importlib.util.find_spec(module) is None:
+            raise InputError(f"the report's {what} {module}: pip install 'steadystyle[report]'")
     return Path(folder)
 
 
@@ -56,36 +56,32 @@ def write_report(report: Report, moments: Sequence[Moment | None], folder: Path)
         InputError: the folder cannot be written.
         OSError: writing fails.
     """
-    # matplotlib is an extra, and takes a second to load
-    from .plots import plot_growth, plot_latency, plot_sustained, plot_timeline, plot_trade_offs
+    # matplotlib and Jinja2 are an extra, and take a second to load
+    from .page import Pictures, write_page
+    from .plots import OF_SECTION, plot_timeline
 
-    plots = [folder / "trade-offs.png"]
-    plot_trade_offs(report, plots[0])
-    of_sections = {}
-    for section, figures, draw in (
-        ("latency", report.latency, plot_latency),
-        ("growth", report.growth, plot_growth),
-        ("sustained", report.sustained, plot_sustained),
-    ):
-        if figures:
-            of_sections[section] = folder / f"{section}.png"
-            draw(report, of_sections[section])
-    written = [*plots, *of_sections.values()]
-    clips = []
-    for index, (clip, moment) in enumerate(zip(report.clips, moments, strict=True), start=1):
-        stem = f"{index}-{re.sub(r'[^a-z0-9]+', '-', Path(clip.name).stem.lower()).strip('-') or 'clip'}"
+    there = sections(report)
+    shown = {}
+    for section, (name, draw) in OF_SECTION.items():
+        if section in there:
+            shown[section] = Pictures(folder / f"{name}.png", there[section][0].title)
+            draw(report, shown[section].plot)
+    written = [pictures.plot for pictures in shown.values()]
+    for index, (clip, moment) in enumerate(zip(report.clips, moments, strict=True)):
+        stem = f"{index + 1}-{re.sub(r'[^a-z0-9]+', '-', Path(clip.name).stem.lower()).strip('-') or 'clip'}"
         timeline = folder / f"{stem}-timeline.png"
         plot_timeline(clip, report.methods, timeline)
         grids = moment_grids(stem, moment) if moment else []
         for grid in grids:
             write_image(folder / f"{grid.name}.png", sheet(grid))
         written += [timeline, *(folder / f"{grid.name}.png" for grid in grids)]
-        clips.append(ClipPictures(timeline, grids))
+        text = f"temporal error over time of {clip.name}"
+        shown[f"clip-{index}"] = Pictures(timeline, text, "Temporal error over time", grids)
     report = replace(report, pictures=[path.name for path in written])
     with atomic_path(folder / "tables.md") as temporary:
-        text = "\n".join(table.to_markdown() for table in tables(report))
+        text = "\n".join(table.to_markdown() for tables in there.values() for table in tables)
         holes = "".join(f"Not measured: {hole}\n\n" for hole in report.holes)
         temporary.write_text(f"{_FOREWORD}\n\n{holes}{text}", encoding="utf-8")
-    write_page(report, folder / "report.html", plots=plots, clips=clips, sections=of_sections)
+    write_page(report, folder / "report.html", shown)
     report.write(folder / "report.json")
     return report
