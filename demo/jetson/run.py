@@ -23,7 +23,7 @@ from ...runtimes.pipeline import run
 from ...runtimes.registry import open_stylizer, resolve
 from ...runtimes.stylizer import Stylizer
 from ...video.frames import Frame, open_source
-from .launch import board_of, check_elements, load_profiles, own_source, sink_words, source_end, source_words
+from .launch import board_of, check_elements, load_profiles, sink_words, source_end, source_words
 from .sink import GstSink
 from .source import GstSource
 
@@ -141,10 +141,7 @@ def run_live(
         check_not_input(Path(sink.removeprefix("file:")), address if is_file else None, model)
     size, own_rate, note = frame_size(size, Path(address) if is_file else None)
     rate = (fps or own_rate or Fraction(30)).limit_denominator(1001)
-    if source_elements is not None:
-        start = own_source(profiles, source_elements, size, rate, live=live)
-    else:
-        start = source_words(profiles, profile, kind, address, size, rate)
+    start = source_words(profiles, profile, kind, address, size, rate, source_elements, live=live)
 
     def words_to(target: str) -> list[str]:
         return sink_words(profiles, profile, f"file:{target}", size, rate, sink_elements).words
