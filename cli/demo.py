@@ -10,6 +10,7 @@ import typer
 import typer.core
 
 from ..common.files import InputError
+from ..runtimes.registry import DEFAULT_MODEL
 from .options import Debug, Json, Model, Provider, Threads, parse_size
 from .terminal import note, print_json, print_table, progress
 
@@ -26,32 +27,34 @@ class DemoGroup(typer.core.TyperGroup):
 
 app = typer.Typer(
     cls=DemoGroup,
-    help="See it work: the bundled scene or a file of yours (`file`, what a bare `demo` does), and live.",
+    help="Try it: on the bundled scene or a file of yours (`file`, the default), or live.",
     rich_markup_mode="markdown",
 )
+
+Height = Annotated[int, typer.Option(min=16, help="Scale taller sources down to this height, in pixels.")]
 
 
 @app.command("file", epilog="Example: steadystyle demo file holiday.mp4    (then look into steadystyle-demo/)")
 def demo_file(
     source: Annotated[
         str | None,
-        typer.Argument(metavar="SOURCE", help="Video, image folder or camera; without it the bundled scene."),
+        typer.Argument(metavar="SOURCE", help="Video, image folder or camera. Default: the bundled scene."),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the videos and pictures.")] = Path(
         "steadystyle-demo"
     ),
-    model: Model = "great-wave",
-    frames: Annotated[int, typer.Option(min=1, help="Number of frames to take at most.")] = 96,
-    height: Annotated[int, typer.Option(min=16, help="A taller source is made this high, in pixels.")] = 360,
+    model: Model = DEFAULT_MODEL,
+    frames: Annotated[int, typer.Option(min=1, help="Maximum number of frames.")] = 96,
+    height: Height = 360,
     threads: Threads = None,
     provider: Provider = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """See it work: a bundled style on the bundled scene, a file, or a camera.
+    """Stylize the bundled scene, a file or a camera, and measure speed and steadiness.
 
-    Writes the source, the stylized video, both side by side, and a contact sheet of consecutive frames; prints how fast
-    and how steady it was, beside three controls that show what the steadiness figure is worth.
+    Writes the source, the stylized video, both side by side, and a contact sheet of consecutive frames. Prints frames
+    per second, and the temporal error of the stylized video and of three controls.
     """
     from ..demo.local import run_demo
 
@@ -63,12 +66,13 @@ def demo_file(
         note(sentence)
     if as_json:
         return print_json(result)
-    intervals = sorted(result.mask_share)
-    size = f"{result.width}x{result.height}"
+    print("\n".join(str(path) for path in result.files))
     print(
-        f"{result.model} on {result.source}: {result.frames} frames of {size}, {result.engine}\n"
-        f"{result.fps_alone:.1f} frames/s alone, {result.fps_end_to_end:.1f} with decoding and encoding\n"
+        f"\n{result.model} on {result.source}: {result.frames} frames of {result.width}x{result.height}, "
+        f"{result.engine}\n"
+        f"{result.fps_alone:.1f} frames/s alone, {result.fps_end_to_end:.1f} frames/s with decoding and encoding\n"
     )
+    intervals = sorted(result.mask_share)
     if intervals:
         print_table(
             ["video", *(f"e_temporal({i})" for i in intervals)],
@@ -76,11 +80,12 @@ def demo_file(
         )
         shares = ", ".join(f"{result.mask_share[i]:.0%} at {i}" for i in intervals)
         print(
-            f"Temporal error: RGB in [0, 1], flow: {result.flow_source}, share of pixels that count {shares}.\n"
-            "Controls: identity is the source itself, blur the stylized video blurred, still its first frame.\n"
-            "A low figure alone proves nothing: look at the contact sheet."
+            "Temporal error e_temporal(k): RMS difference of frames k apart, warped along the source's motion; RGB in "
+            "[0, 1].\n"
+            f"Flow: {result.flow_source}; valid pixels: {shares}.\n"
+            "Controls: identity = the source, blur = stylized and blurred (5x5), still = the first stylized frame.\n"
+            "A blurred video scores low too: judge by the contact sheet as well."
         )
-    print("\n".join(["", *(str(path) for path in result.files)]))
 
 
 @app.command("jetson", epilog="Example: steadystyle demo jetson --source usb:/dev/video0 --sink rtp:192.168.1.5:5000")
@@ -90,31 +95,27 @@ def demo_jetson(
         typer.Option(
             "--source",
             "-s",
-            help="csi:0, usb:/dev/video0, file:PATH, rtsp://..., test or live-test; without it the board's camera, or "
-            "test where it has none.",
+            help="csi:0, usb:/dev/video0, file:PATH, rtsp://..., test or live-test. Default: the board's camera, or "
+            "test.",
         ),
     ] = None,
     sink: Annotated[
         str | None,
-        typer.Option(
-            "--sink", help="display, file:PATH.mp4, rtp:HOST:PORT or null; without it display, or null if --headless."
-        ),
+        typer.Option("--sink", help="display, file:PATH.mp4, rtp:HOST:PORT or null. Default: display."),
     ] = None,
-    model: Model = "the-scream",
+    model: Model = DEFAULT_MODEL,
     board: Annotated[
         str | None,
-        typer.Option(help="jetson, orin-nano, software, or one of --config; without it what this machine is."),
+        typer.Option(help="jetson, orin-nano, software, or one of --config. Default: this machine's."),
     ] = None,
-    headless: Annotated[bool, typer.Option("--headless", help="There is no display.")] = False,
-    size: Annotated[
-        str | None, typer.Option(help="WIDTHxHEIGHT of the frames; without it a file's own, or 640x360.")
-    ] = None,
+    headless: Annotated[bool, typer.Option("--headless", help="Use no display: --sink defaults to null.")] = False,
+    size: Annotated[str | None, typer.Option(help="Frame size, WIDTHxHEIGHT. Default: the file's, or 640x360.")] = None,
     fps: Annotated[
-        float | None, typer.Option(min=1, max=1000, help="Frames a second; without it a file's own, or 30.")
+        float | None, typer.Option(min=1, max=1000, help="Frames per second. Default: the file's, or 30.")
     ] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames of the source.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Stop after N source frames.", metavar="N")] = None,
     source_elements: Annotated[
-        str | None, typer.Option(help="Your own source, in the language of gst-launch-1.0, in place of the board's.")
+        str | None, typer.Option(help="Your own source in gst-launch-1.0 syntax, in place of the board's.")
     ] = None,
     live: Annotated[
         bool, typer.Option("--live", help="--source-elements is a camera: drop frames rather than fall behind.")
@@ -123,25 +124,25 @@ def demo_jetson(
         str | None, typer.Option(help="Your own sink for raw RGB frames, in place of the board's.")
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A .toml file of profiles, read over the bundled one.")
+        Path | None, typer.Option(metavar="FILE", help="TOML file of profiles, merged over the bundled ones.")
     ] = None,
     restarts: Annotated[
-        int, typer.Option(min=1, help="End when so many starts of the source in a row gave no frame.")
+        int, typer.Option(min=1, metavar="N", help="Give up after N consecutive failed restarts.")
     ] = 20,
     engine_cache: Annotated[Path, typer.Option(help="Folder for the engines that TensorRT builds.")] = Path(
         "steadystyle-engines"
     ),
     threads: Threads = None,
     provider: Annotated[
-        str | None, typer.Option(help="tensorrt, cuda, cpu, ...; without it the first of these that starts.")
+        str | None, typer.Option(help="tensorrt, cuda, cpu, ... Default: the first of these that starts.")
     ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Stylize a camera, a file or a stream into a display, a file or a stream, with GStreamer.
+    """Stylize a camera, file or stream into a display, file or stream, with GStreamer.
 
-    Runs until the source ends, or Ctrl-C, which finishes the file. A source that dies is started again. Made for a
-    Jetson; with the board `software` it runs on any Linux machine.
+    Runs until the source ends or Ctrl-C, which completes the file. A source that fails is restarted. Made for Jetson
+    boards; with `--board software` it runs on any Linux machine.
     """
     from fractions import Fraction
 
@@ -177,13 +178,13 @@ def demo_jetson(
         print(
             f"{report.source} -> {report.model} -> {report.sink}: {report.width}x{report.height}, {report.engine}\n"
             f"{report.frames_in} frames in, {report.frames_out} out, {report.dropped} dropped, {report.repeated} "
-            f"repeated, {report.restarts} restarts of the source\n"
+            f"repeated, {report.restarts} source restarts\n"
             f"{report.fps:.1f} frames/s over {report.seconds:.1f} s, peak memory {report.peak_memory_mib:.0f} MiB"
         )
         if report.latency_ms:
             print(
-                f"latency {report.latency_ms['median']:.1f} ms (p99 {report.latency_ms['p99']:.1f}), of which the "
-                f"network {report.stylize_ms['median']:.1f} ms (p99 {report.stylize_ms['p99']:.1f})"
+                f"latency: median {report.latency_ms['median']:.1f} ms, p99 {report.latency_ms['p99']:.1f} ms; network "
+                f"alone: median {report.stylize_ms['median']:.1f} ms, p99 {report.stylize_ms['p99']:.1f} ms"
             )
     if not report.complete:
         raise typer.Exit(130 if report.interrupted else 1)
@@ -193,32 +194,35 @@ def demo_jetson(
     "camera", epilog="Example: steadystyle demo camera 0    (keys: 1-9 style, S view, R record, H help, Q quit)"
 )
 def demo_camera(
-    source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="Camera (0, 1, ..., /dev/video0), or a video file in place of one.")
-    ] = "0",
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Camera (0, 1, ..., /dev/video0) or video file.")] = (
+        "0"
+    ),
     model: Annotated[
         list[str] | None,
         typer.Option(
-            "--model", "-m", help="Bundled name or file to begin with; may be repeated. The other bundled ones follow."
+            "--model",
+            "-m",
+            help="Bundled name or file to start with; repeatable. The other bundled models follow. "
+            f"Default: {DEFAULT_MODEL}.",
         ),
     ] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for recordings and pictures.")] = Path(
         "steadystyle-camera"
     ),
-    height: Annotated[int, typer.Option(min=16, help="A taller source is made this high, in pixels.")] = 360,
-    loop: Annotated[bool, typer.Option("--loop", help="Play a file again and again, as if it were a camera.")] = False,
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="Leave after so many seconds.")] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="Leave after so many frames.")] = None,
+    height: Height = 360,
+    loop: Annotated[bool, typer.Option("--loop", help="Repeat a file endlessly, like a camera.")] = False,
+    seconds: Annotated[float | None, typer.Option(min=0.1, help="Quit after so many seconds.")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, metavar="N", help="Quit after N frames.")] = None,
     threads: Threads = None,
     provider: Provider = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """See a camera in the manner of a painting, live in a window.
+    """Stylize a camera live, in a window.
 
-    Half source, half stylized; keys switch the style, move on to another view, record, and save a picture. Frames that
-    the machine is too slow for are dropped, so that the picture stays live. A camera that is pulled out is waited for.
-    The latency shown is that of the model alone, as in `steadystyle benchmark`.
+    Keys switch the style and the view, record, and save a picture. Frames that the machine is too slow for are dropped,
+    so that the picture stays live. A camera that is unplugged is waited for. The latency shown is the model's alone, as
+    in `steadystyle benchmark`.
     """
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # its greeting goes to stdout, where our JSON goes
     from ..demo.camera.session import run_camera
@@ -239,8 +243,8 @@ def demo_camera(
     if as_json:
         return print_json(result)
     print(
-        f"{result.source}: {result.received} frames, {result.shown} shown ({result.fps:.1f} frames/s), "
-        f"{result.dropped} dropped, {result.paused} during pauses; opened again {result.reopened} times\n"
+        f"{result.source}: {result.received} frames in, {result.shown} shown ({result.fps:.1f} frames/s), "
+        f"{result.dropped} dropped, {result.paused} while paused, {result.reopened} reconnects\n"
     )
     if result.models:
         print_table(
@@ -257,20 +261,20 @@ def _figure(value: float | None) -> str | None:
 @app.command("web", epilog="Example: steadystyle demo web --host 0.0.0.0    (then scan the code with a phone)")
 def demo_web(
     host: Annotated[
-        str, typer.Option(help="Address to listen on; 0.0.0.0 lets phones in the local network reach it, by https.")
+        str, typer.Option(help="Address to listen on; 0.0.0.0 serves the local network, by https.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8600,
     models: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", metavar="FILE.onnx", help="Offer this artifact too; may be repeated."),
+        typer.Option("--model", "-m", metavar="FILE.onnx", help="Offer this artifact too, first; repeatable."),
     ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """See it work on the camera, in the browser of this machine or of a phone.
+    """Stylize the camera in a browser, on this machine or a phone.
 
-    The network runs in the browser; no picture reaches this server. Other machines need the token in the address that
-    is printed, and their browser warns of a certificate that was made for this run. Ctrl-C ends it.
+    The network runs in the browser: no picture reaches this server. Other machines need the token in the printed
+    address; their browser warns once about the certificate, made for this run. Ctrl-C stops the server.
     """
     from ..demo.web.server import Address, serve
 
@@ -279,7 +283,7 @@ def demo_web(
             print_json(address)
         elif address.secure:
             print(f"{address.qr_code()}\n{address.url}")
-            note("the certificate was made for this run: the phone's browser warns once, and goes on if you tell it to")
+            note("the certificate is self-signed for this run: accept the phone browser's warning once")
         else:
             print(address.url)
         sys.stdout.flush()

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..runtimes.registry import DEFAULT_MODEL
 from .options import Debug, Json, LossNetworkFile, key_and_value, parse_size
 from .terminal import note, print_json, print_table, progress
 
@@ -127,7 +128,7 @@ def train(
 def export(
     model: Annotated[
         str, typer.Argument(help="A name from `steadystyle models`, or a .safetensors file.")
-    ] = "great-wave",
+    ] = DEFAULT_MODEL,
     target: Annotated[str, typer.Option(help="onnx, tflite, coreml, or all.")] = "onnx",
     precision: Annotated[
         str | None,

@@ -7,22 +7,23 @@ from typing import Annotated
 import typer
 
 from ..common.files import check_not_input
+from ..runtimes.registry import DEFAULT_MODEL
 from .options import Debug, Json, Model, Provider, Threads
 from .terminal import note, print_json, progress
 
 app = typer.Typer()
 
 
-@app.command(epilog="Example: steadystyle stylize holiday.mp4 -o holiday-wave.mp4 --model great-wave")
+@app.command(epilog="Example: steadystyle stylize holiday.mp4 -o holiday-painted.mp4")
 def stylize(
     source: Annotated[str, typer.Argument(metavar="IN", help="Video, image, folder of images, or camera (0, 1, ...).")],
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Video, image or folder; without it stylized/IN-MODEL.mp4 (.png for an image)."
+            "--output", "-o", help="Video, image or folder. Default: stylized/IN-MODEL.mp4 (.png for an image)."
         ),
     ] = None,
-    model: Model = "great-wave",
+    model: Model = DEFAULT_MODEL,
     threads: Threads = None,
     provider: Provider = None,
     as_json: Json = False,
@@ -30,7 +31,7 @@ def stylize(
 ) -> None:
     """Stylize a video, an image, a folder of images or a camera.
 
-    A video keeps its size, frame times and audio. A camera runs until Ctrl-C, and what was taken until then is kept.
+    A video keeps its size, frame times and audio. A camera runs until Ctrl-C, which completes the file.
     """
     from ..runtimes.pipeline import RunReport, run
     from ..runtimes.registry import open_stylizer
@@ -53,7 +54,7 @@ def stylize(
             except KeyboardInterrupt:
                 if info.kind != "camera":
                     raise
-                # A camera has no other end. What was taken is kept.
+                # A camera has no other end, so the frames until now are kept.
                 report.seconds = time.monotonic() - began
                 report.fps = report.frames / report.seconds
     for sentence in report.notes:

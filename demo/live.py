@@ -31,7 +31,7 @@ class LiveSource(FrameSource):
         reopened: how often frames came again after the source had broken off.
         gone: whether it has broken off and no frame came since.
         ended: whether nothing more will come, once it was started.
-        lost: whether it was given up, after `patience` fruitless openings.
+        lost: whether it was given up after `patience` failed restarts.
     """
 
     def __init__(
@@ -48,8 +48,8 @@ class LiveSource(FrameSource):
         Args:
             info: what the source says of itself.
             newest_only: whether iterating drops frames that nobody asked for in time.
-            first_pause_s: pause before it is opened again; doubled after each fruitless opening, up to 16 times this.
-            patience: give up after so many consecutive openings without a frame; None never does.
+            first_pause_s: pause before it is opened again; doubled after each failed restart, up to 16 times this.
+            patience: give up after so many consecutive failed restarts; None never does.
             notify: told of each pause.
         """
         self.info = info
@@ -120,7 +120,7 @@ class LiveSource(FrameSource):
 
     def _all(self) -> Iterator[Frame]:
         """All frames in their order, from one opening after the other."""
-        fruitless = 0
+        failed = 0
         while not self._stopped.is_set():
             before = self.received
             try:
@@ -132,13 +132,13 @@ class LiveSource(FrameSource):
                 if self._stopped.is_set():
                     return
                 self.gone = True
-                fruitless = 0 if self.received > before else fruitless + 1
-                if fruitless == self._patience:
+                failed = 0 if self.received > before else failed + 1
+                if failed == self._patience:
                     self.lost = True
-                    self.note = f"the source did not come back after {fruitless} restarts ({loss})"
+                    self.note = f"the source did not come back after {failed} restarts ({loss})"
                     return
-                pause_s = self._first_pause_s * min(16, 2**fruitless)
-                self._notify(f"the source {loss}; it is started again in {pause_s:.1f} s")
+                pause_s = self._first_pause_s * 2 ** min(4, failed)
+                self._notify(f"the source {loss}: restarting in {pause_s:.1f} s")
             self._stopped.wait(pause_s)
 
     def _came(self, frame: Frame) -> None:

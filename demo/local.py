@@ -183,9 +183,9 @@ def _keep_clip(spec: str, target: Path, frames: int, height: int, progress: Prog
         write_video(target, _counted(small, "read", frames, progress), info.frame_rate or Fraction(25))
         notes = [clip.note] if clip.note else []
     if size != (info.width, info.height):
-        notes.append(f"the source is {info.width}x{info.height}: the demo made it {size[0]}x{size[1]}")
+        notes.append(f"the demo scaled the source from {info.width}x{info.height} to {size[0]}x{size[1]}")
     if info.frames is not None and info.frames > frames:
-        notes.append(f"the demo took the first {frames} of about {info.frames} frames: `steadystyle stylize` does all")
+        notes.append(f"the demo took the first {frames} of about {info.frames} frames: `steadystyle stylize` takes all")
     return notes
 
 
@@ -244,7 +244,7 @@ def _contact_sheet(scene: Scene | None, before: Sequence[Image], after: Sequence
     rows = {
         "source": [before[t] for t in shown],
         style: [after[t] for t in shown],
-        "temporal error to the frame before (white: 0.25 and more; black: none, or not measurable)": errors,
+        "temporal error against the previous frame (white: 0.25 or more; black: 0 or masked)": errors,
     }
     return np.vstack(
         [_labelled(label, np.hstack([_cell(image) for image in images])) for label, images in rows.items()]

@@ -1,15 +1,20 @@
 """Opens what it is given: an artifact file by its ending, or a bundled model by its name."""
 
+from __future__ import annotations
+
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..common.files import InputError
 from .artifact import ArtifactMetadata
-from .stylizer import Stylizer
+
+if TYPE_CHECKING:  # the command line imports this file for its default: numpy and OpenCV would double its start
+    from .stylizer import Stylizer
 
 MODELS = Path(__file__).parent / "models"
 
@@ -19,7 +24,7 @@ DEFAULT_MODEL = "udnie"
 RENAMED: Mapping[str, str] = {"great-wave-edge": "great-wave"}
 """Names that bundled models had once, which still open, with a warning -> their names now."""
 
-Opener = Callable[[Path, int | None, str | None, Path | None], Stylizer]
+Opener = Callable[[Path, int | None, str | None, Path | None], "Stylizer"]
 
 
 def _open_onnx(path: Path, threads: int | None, provider: str | None, engine_cache: Path | None) -> Stylizer:

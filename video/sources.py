@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self, TypeVar
 
 import av
@@ -110,13 +109,9 @@ class FrameSource(ABC):
         self.exhausted = True
 
     def __enter__(self) -> Self:
-        """Give itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 

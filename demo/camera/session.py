@@ -8,7 +8,7 @@ of either.
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def run_camera(
             Styles(model_names(models), lambda name: open_stylizer(name, threads=threads, provider=provider))
         )
         capture = stack.enter_context(Capture(source, height=height, loop=loop))
-        window = stack.enter_context(Window("steadystyle", (capture.info.width, capture.info.height)))
+        window = stack.enter_context(closing(Window("steadystyle", (capture.info.width, capture.info.height))))
         session = _Session(window, styles, capture, Recorder(output, capture.info.frame_rate))
         try:
             with suppress(KeyboardInterrupt):  # as good a way to leave as any

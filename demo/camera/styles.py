@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from types import TracebackType
 from typing import Self
 
 from ...common.files import InputError
@@ -79,12 +78,9 @@ class Styles:
         return False
 
     def __enter__(self) -> Self:
-        """Give itself."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Close all models, one that is being opened too."""
         self._executor.shutdown(wait=True)
         if self._opening is not None and self._opening[1].exception() is None:

@@ -7,8 +7,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import cv2
 import numpy as np
@@ -87,7 +85,7 @@ class Panel:
 
 
 class Window:
-    """A window on this machine's display: `with Window("title", (640, 360)) as window`."""
+    """A window on this machine's display; the caller closes it."""
 
     def __init__(self, title: str, picture_size: tuple[int, int]) -> None:
         """Open it.
@@ -214,16 +212,6 @@ class Window:
         """Close it."""
         pygame.font.quit()
         pygame.display.quit()
-
-    def __enter__(self) -> Self:
-        """Give itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close."""
-        self.close()
 
 
 def _choose_driver() -> None:

@@ -15,6 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from ...common.arrays import Size
 from ...common.files import InputError
 
 PROFILES = Path(__file__).with_name("profiles.toml")
@@ -117,9 +118,17 @@ def source_end(board: Mapping[str, Any], spec: str | None) -> tuple[str, str]:
 
 
 def source_words(
-    profiles: Mapping[str, Any], board: Mapping[str, Any], kind: str, address: str, size: tuple[int, int], fps: Fraction
+    profiles: Mapping[str, Any],
+    board: Mapping[str, Any],
+    kind: str,
+    address: str,
+    size: Size,
+    fps: Fraction,
+    own: str | None = None,
+    *,
+    live: bool = False,
 ) -> End:
-    """The source of a kind, as the words that write its frames to a pipe.
+    """A source as the words that write its frames to a pipe.
 
     Args:
         profiles: from `load_profiles`.
@@ -127,36 +136,16 @@ def source_words(
         kind: from `source_end`.
         address: from `source_end`.
         size: width and height of the frames, in pixels.
-        fps: frames a second that are asked of it.
+        fps: frames per second that are asked of it.
+        own: a user's own elements, from a source on, with the fields of ``profiles.toml``, in place of the board's.
+        live: whether `own` drops frames rather than falling behind.
     """
-    profile = board["sources"][kind]
-    name = address if "://" in address else f"{kind}:{address}".rstrip(":")
-    return own_source(profiles, profile["elements"], size, fps, name, kind, address, live=profile.get("live", False))
-
-
-def own_source(
-    profiles: Mapping[str, Any],
-    elements: str,
-    size: tuple[int, int],
-    fps: Fraction,
-    name: str = "own elements",
-    kind: str = "elements",
-    address: str = "",
-    *,
-    live: bool,
-) -> End:
-    """A source from any elements; the conversion to frames on the pipe is put behind them.
-
-    Args:
-        profiles: from `load_profiles`.
-        elements: as for ``gst-launch-1.0``, from a source on, with the fields of ``profiles.toml``.
-        size: width and height of the frames, in pixels.
-        fps: frames a second.
-        name: for messages.
-        kind: of the source.
-        address: of the source.
-        live: whether it drops frames rather than falling behind.
-    """
+    if own is not None:
+        name, elements = "own elements", own
+    else:
+        profile = board["sources"][kind]
+        elements, live = profile["elements"], profile.get("live", False)
+        name = address if "://" in address else f"{kind}:{address}".rstrip(":")
     chain = f"{elements} ! {profiles['pipe']['take_live' if live else 'take']}"
     return End(name, kind, address, _words(chain, size, fps, address), live)
 
@@ -165,7 +154,7 @@ def sink_words(
     profiles: Mapping[str, Any],
     board: Mapping[str, Any],
     spec: str,
-    size: tuple[int, int],
+    size: Size,
     fps: Fraction,
     own: str | None = None,
 ) -> End:
@@ -207,15 +196,16 @@ def _kind_and_address(spec: str) -> tuple[str, str]:
     return kind, address
 
 
-def _words(chain: str, size: tuple[int, int], fps: Fraction, address: str) -> list[str]:
+def _words(chain: str, size: Size, fps: Fraction, address: str) -> list[str]:
     host, _, port = address.rpartition(":")
+    addresses = {**dict.fromkeys(("address", "device", "path"), address), "host": host, "port": port}
     values = {
         "width": size[0],
         "height": size[1],
         "fps": f"{fps.numerator}/{fps.denominator}",
         "fd": "{fd}",
         # gst-launch reads its words once more, as a language of its own.
-        **{key: re.sub(r"([\\\"'])", r"\\\1", text) for key, text in _addresses(address, host, port).items()},
+        **{key: re.sub(r"([\\\"'])", r"\\\1", text) for key, text in addresses.items()},
     }
     try:
         # Split first: an address is one word, whatever stands in it.
@@ -223,11 +213,6 @@ def _words(chain: str, size: tuple[int, int], fps: Fraction, address: str) -> li
     except (KeyError, IndexError, ValueError) as error:
         fields = ", ".join("{" + name + "}" for name in values)
         raise InputError(f"the elements '{chain}' are not understood ({error}): they may have {fields}") from error
-
-
-def _addresses(address: str, host: str, port: str) -> dict[str, str]:
-    same = dict.fromkeys(("address", "device", "path"), address)
-    return {**same, "host": host, "port": port}
 
 
 def elements_in(words: Sequence[str]) -> list[str]:

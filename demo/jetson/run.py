@@ -23,7 +23,7 @@ from ...runtimes.pipeline import run
 from ...runtimes.registry import open_stylizer, resolve
 from ...runtimes.stylizer import Stylizer
 from ...video.frames import Frame, open_source
-from .launch import board_of, check_elements, load_profiles, own_source, sink_words, source_end, source_words
+from .launch import board_of, check_elements, load_profiles, sink_words, source_end, source_words
 from .sink import GstSink
 from .source import GstSource
 
@@ -141,10 +141,7 @@ def run_live(
         check_not_input(Path(sink.removeprefix("file:")), address if is_file else None, model)
     size, own_rate, note = frame_size(size, Path(address) if is_file else None)
     rate = (fps or own_rate or Fraction(30)).limit_denominator(1001)
-    if source_elements is not None:
-        start = own_source(profiles, source_elements, size, rate, live=live)
-    else:
-        start = source_words(profiles, profile, kind, address, size, rate)
+    start = source_words(profiles, profile, kind, address, size, rate, source_elements, live=live)
 
     def words_to(target: str) -> list[str]:
         return sink_words(profiles, profile, f"file:{target}", size, rate, sink_elements).words
@@ -205,7 +202,7 @@ def frame_size(asked: Size | None, path: Path | None) -> tuple[Size, Fraction | 
         path: of the file, where the source is one.
 
     Raises:
-        InputError: the size that was asked for does not do, or the file cannot be read.
+        InputError: the width that was asked for does not divide by 4 or the height by 2, or the file cannot be read.
     """
     rate, own, note = None, (640, 360), ""
     if path is not None:
@@ -213,11 +210,11 @@ def frame_size(asked: Size | None, path: Path | None) -> tuple[Size, Fraction | 
             info = clip.info
         rate, own = info.frame_rate, (max(4, round(info.width / 4) * 4), max(2, round(info.height / 2) * 2))
         if asked is None and own != (info.width, info.height):
-            note = f"the source is {info.width}x{info.height}: its frames are made {own[0]}x{own[1]}"
+            note = f"the source is scaled from {info.width}x{info.height} to {own[0]}x{own[1]}"
     size = asked or own
     if size[0] % 4 or size[1] % 2 or min(size) < 2:
         near = f"{max(4, round(size[0] / 4) * 4)}x{max(2, round(size[1] / 2) * 2)}"
-        raise InputError(f"a size of {size[0]}x{size[1]} does not do (width by 4, height by 2): give --size {near}")
+        raise InputError(f"{size[0]}x{size[1]} does not divide by 4 (width) and 2 (height): give --size {near}")
     return size, rate, note
 
 

@@ -27,7 +27,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from ...common.files import InputError
-from ...runtimes.registry import bundled_models, read_metadata
+from ...runtimes.registry import DEFAULT_MODEL, bundled_models, read_metadata
 from .certificate import write_certificate
 from .guard import Guard
 
@@ -104,7 +104,7 @@ class Address:
 
 
 def served_models(files: Sequence[str | Path] = ()) -> list[ServedModel]:
-    """The bundled models, the quick ones first, and before them a person's own.
+    """The models that the page offers: a person's own, then the default one, the quick ones, and the others.
 
     Args:
         files: ``.onnx`` artifacts.
@@ -127,7 +127,7 @@ def served_models(files: Sequence[str | Path] = ()) -> list[ServedModel]:
             title = card.get("painting", model.style)
             quick = str(card.get("architecture")).startswith("edge")
             bundled.append(ServedModel(model.name, title, model.path, "fp32", None, None, quick, _url_of(model.path)))
-    found = own + sorted(bundled, key=lambda model: (not model.quick, model.name))
+    found = own + sorted(bundled, key=lambda model: (model.name != DEFAULT_MODEL, not model.quick, model.name))
     if not found:
         raise InputError("no model came with this installation: install it again, or give one with --model FILE.onnx")
     return found

@@ -37,7 +37,7 @@ SIZE = (64, 48)
 
 
 def command(*words: str) -> list[str]:
-    return [sys.executable, "-m", "steadystyle.cli", "demo", "jetson", "--board", "software", *words]
+    return [sys.executable, "-m", "steadystyle.cli", "demo", "jetson", "--board", "software", "--model", MODEL, *words]
 
 
 def run(*words: str) -> "subprocess.CompletedProcess[str]":

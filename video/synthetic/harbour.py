@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .scene import Layer, Matrix, Plane, Scene
+from .scene import Layer, Matrix, Plane, Scene, turned
 from .texture import Sheet, clouds, colour, ramp, smooth_step
 
 __all__ = ["Layer", "Scene", "harbour"]
@@ -100,7 +100,7 @@ def _sky(camera: _Camera, rng: np.random.Generator) -> Layer:
     margin = 60
     sheet = Sheet(_HORIZON + margin + 40, camera.span + 2 * margin, camera.unit)
     y, x = sheet.grid()
-    haze = _noise(sheet, rng, (60, 30, 15, 8, 4), stretch=5)
+    haze = sheet.noise(rng, (60, 30, 15, 8, 4), stretch=5)
     heights = (y - margin) / _HORIZON + 0.025 * haze
     tones = [(-0.3, "#27517f"), (0.15, "#4f86a8"), (0.5, "#a9c3b4"), (0.78, "#f3d79b"), (1.0, "#f0a561")]
     stops = [(position, colour(code)) for position, code in tones]
@@ -109,9 +109,9 @@ def _sky(camera: _Camera, rng: np.random.Generator) -> Layer:
     distance = np.hypot(x - sun_x, y - sun_y)
     sheet.put(0.75 * np.exp(-distance / 60), colour("#ffdf9e"))
     sheet.put(0.9 * smooth_step(-distance, -34, -22), colour("#fff3cf"))
-    billows = _noise(sheet, rng, (44, 22, 11, 5.5, 2.8), stretch=3.2)
+    billows = sheet.noise(rng, (44, 22, 11, 5.5, 2.8), stretch=3.2)
     mask = smooth_step(billows + 0.5 - 0.5 * np.abs(heights - 0.35), 0.35, 1.2)
-    lit = 0.5 + 0.22 * _noise(sheet, rng, (20, 10, 5, 2.5), stretch=2.4) + 0.3 * (billows - 1)
+    lit = 0.5 + 0.22 * sheet.noise(rng, (20, 10, 5, 2.5), stretch=2.4) + 0.3 * (billows - 1)
     cloud = ramp(lit, [(0, colour("#8c7f9c")), (0.5, colour("#e9c9b4")), (1, colour("#fff6e2"))])
     sheet.put(0.92 * mask, cloud)
     return Layer(sheet.texture(), camera.place(0.04, -margin, -margin))
@@ -124,11 +124,11 @@ def _mountains(camera: _Camera, rng: np.random.Generator) -> Layer:
     centre = margin + 0.36 * camera.span
     rough = _profile(sheet, rng, (70, 30, 13, 6))
     far = 92 - 16 * rough - 6 * np.sin(x / 37)
-    grain = _noise(sheet, rng, (26, 12, 6, 3), stretch=0.6)
+    grain = sheet.noise(rng, (26, 12, 6, 3), stretch=0.6)
     haze = ramp(0.5 + 0.2 * grain, [(0, colour("#7d86ad")), (1, colour("#a9a5bd"))])
     sheet.put(smooth_step(y - far, -0.7, 0.7), haze)
     peak = 14 + 0.62 * np.abs(x - centre) ** 0.98 - 3 * rough
-    slopes = _noise(sheet, rng, (30, 14, 7, 3.5), stretch=0.5)
+    slopes = sheet.noise(rng, (30, 14, 7, 3.5), stretch=0.5)
     light = 0.5 + 0.2 * slopes - 0.25 * np.tanh((x - centre) / 30)
     stone = ramp(light, [(0, colour("#3f4f82")), (0.5, colour("#6174a0")), (1, colour("#93a0bd"))])
     snow_line = 30 + 9 * slopes + 0.08 * np.abs(x - centre)
@@ -148,7 +148,7 @@ def _town(camera: _Camera, rng: np.random.Generator) -> Layer:
     left = 34 * smooth_step(-x, -(margin + 0.30 * camera.span), -(margin - 40))
     right = 62 * smooth_step(x, margin + 0.60 * camera.span, margin + 1.02 * camera.span)
     ridge = 92 - left - right - 4 * rough * np.minimum(1, (left + right) / 12)
-    trees = _noise(sheet, rng, (14, 7, 3.5, 2), stretch=1)
+    trees = sheet.noise(rng, (14, 7, 3.5, 2))
     green = ramp(0.5 + 0.22 * trees, [(0, colour("#20402f")), (0.5, colour("#4c6b35")), (1, colour("#a39a4c"))])
     sheet.put(smooth_step(y - ridge, -0.8, 0.8) * smooth_step(left + right, 1, 3), green)
     walls = ["#f4ead6", "#e8c9a0", "#d98e62", "#f1ddc0", "#c9d3cf", "#e6b0a0"]
@@ -162,7 +162,7 @@ def _town(camera: _Camera, rng: np.random.Generator) -> Layer:
                 _house(sheet, rng, at, base, wide, tall, str(rng.choice(walls)), str(rng.choice(roofs)))
             at += wide * rng.uniform(1.0, 1.7)
     _lighthouse(sheet, margin + 0.90 * camera.span, 96 - 62 + 4)
-    sheet.tint(1 + 0.05 * _noise(sheet, rng, (8, 4, 2), stretch=1))
+    sheet.tint(1 + 0.05 * sheet.noise(rng, (8, 4, 2)))
     return Layer(sheet.texture(), camera.place(0.2, -margin, _HORIZON - 96))
 
 
@@ -219,13 +219,13 @@ def _swell(camera: _Camera, rng: np.random.Generator, index: int) -> Layer:
     depth_below = y - 12 - chop
     stretch = 4.5 - 1.5 * depth
     fine = 0.45 + 0.55 * depth
-    ripples = _noise(sheet, rng, (13 * fine, 7 * fine, 3.6 * fine, 1.9), stretch=stretch, repeats=True)
+    ripples = sheet.noise(rng, (13 * fine, 7 * fine, 3.6 * fine, 1.9), stretch=stretch, repeats=True)
     tone = np.clip(depth_below / 90, 0, 1) ** 0.6 - 0.17 * ripples
     stops = [(0.0, colour(light)), (0.28, colour(middle)), (1.0, colour(dark))]
     sheet.put(smooth_step(depth_below, -0.8, 0.8), ramp(tone, stops))
-    flecks = _noise(sheet, rng, (9 * fine, 4 * fine, 2), stretch=3.4, repeats=True)
+    flecks = sheet.noise(rng, (9 * fine, 4 * fine, 2), stretch=3.4, repeats=True)
     sheet.put(0.85 * smooth_step(flecks - 0.012 * depth_below, 1.45, 2.0), colour("#fbf4e4"), inside=True)
-    lace = _noise(sheet, rng, (7 * fine, 3.5 * fine, 2), stretch=1.8, repeats=True)
+    lace = sheet.noise(rng, (7 * fine, 3.5 * fine, 2), stretch=1.8, repeats=True)
     foam = smooth_step(3.2 * fine + 2.6 * fine * lace - depth_below, -0.8, 1.4)
     sheet.put(0.95 * foam, colour("#fffaf0"), inside=True)
 
@@ -246,7 +246,7 @@ def _boat(
     sheet = Sheet(170, 170, camera.unit * size)
     rows, columns = sheet.grid()
     cloth = np.array(colour(sail), np.float32)
-    weave = _noise(sheet, rng, (26, 12, 5, 2.5), stretch=0.7)
+    weave = sheet.noise(rng, (26, 12, 5, 2.5), stretch=0.7)
     folds = 1 + 0.06 * weave - 0.16 * smooth_step(columns, 84, 140) + 0.08 * np.sin(rows / 6.3)
     main = [(86, 12), (92, 40), (104, 72), (128, 108), (84, 112)]
     jib = [(79, 20), (76, 60), (66, 92), (34, 116), (77, 112)]
@@ -257,7 +257,7 @@ def _boat(
     sheet.fill([(80.5, 6), (83.5, 6), (84.5, 122), (79.5, 122)], colour("#5c3a21"))
     sheet.fill([(82, 112), (132, 108), (132, 110.5), (82, 115)], colour("#6e4527"))
     sheet.fill([(83, 6), (104, 10), (83, 15)], colour("#d9412e"))
-    planks = 1 + 0.10 * np.sin(rows * 2.1) + 0.07 * _noise(sheet, rng, (10, 5, 2.5), stretch=4)
+    planks = 1 + 0.10 * np.sin(rows * 2.1) + 0.07 * sheet.noise(rng, (10, 5, 2.5), stretch=4)
     hull = [(22, 118), (60, 122), (104, 122), (150, 114), (138, 138), (120, 150), (52, 150), (36, 140)]
     sheet.fill(hull, np.array(colour("#8a3324"), np.float32) * planks[..., None])
     gunwale = [(22, 118), (60, 122), (104, 122), (150, 114), (148, 120), (104, 128), (60, 128), (25, 124)]
@@ -273,7 +273,7 @@ def _boat(
         angle = math.radians(6.5) * math.sin(2 * math.pi * time_s / 3.1 + 7 * x)
         east = reach * math.sin(2 * math.pi * time_s / 13 + 3 * x)
         heave = 4 * camera.unit * size * math.sin(2 * math.pi * time_s / 2.6)
-        return _turned(angle, pivot, east, heave)
+        return turned(angle, pivot, east, heave)
 
     return Layer(sheet.texture(), camera.place(depth, x * camera.span - 85 * size, y, sail_about))
 
@@ -281,7 +281,7 @@ def _boat(
 def _buoy(camera: _Camera, rng: np.random.Generator, *, depth: float, x: float, y: float) -> Layer:
     sheet = Sheet(70, 50, camera.unit)
     _, columns = sheet.grid()
-    light = 1.1 - 0.5 * smooth_step(columns, 14, 38) + 0.08 * _noise(sheet, rng, (8, 4, 2), stretch=1)
+    light = 1.1 - 0.5 * smooth_step(columns, 14, 38) + 0.08 * sheet.noise(rng, (8, 4, 2))
     sheet.fill([(24, 6), (26, 6), (27, 26), (23, 26)], colour("#3a3f4a"))
     sheet.disc(25, 7, 3.2, colour("#ffe08a"))
     red, white, brown = (np.multiply.outer(light, colour(code)) for code in ("#cf3b2b", "#f6efe0", "#7d2a22"))
@@ -293,7 +293,7 @@ def _buoy(camera: _Camera, rng: np.random.Generator, *, depth: float, x: float, 
 
     def nod(time_s: float) -> Matrix:
         angle = math.radians(15) * math.sin(2 * math.pi * time_s / 2.3)
-        return _turned(angle, pivot, 0, 5 * camera.unit * math.sin(2 * math.pi * time_s / 3.3))
+        return turned(angle, pivot, 0, 5 * camera.unit * math.sin(2 * math.pi * time_s / 3.3))
 
     return Layer(sheet.texture(), camera.place(depth, x * camera.span - 25, y, nod))
 
@@ -301,7 +301,7 @@ def _buoy(camera: _Camera, rng: np.random.Generator, *, depth: float, x: float, 
 def _wash(sheet: Sheet, rng: np.random.Generator, *, middle: float, half: float, line: float) -> None:
     # Foam around what floats, tapering to both ends; it hides where the hull enters the water.
     rows, columns = sheet.grid()
-    lace = _noise(sheet, rng, (6, 3, 1.8), stretch=2.2)
+    lace = sheet.noise(rng, (6, 3, 1.8), stretch=2.2)
     taper = np.maximum(0, 1 - ((columns - middle) / half) ** 2)
     offset = np.abs(rows - line - 3) - 5 * taper - 1.3 * lace * np.sqrt(taper)
     foam = smooth_step(-offset, -0.6, 0.6) * (taper > 0)
@@ -338,24 +338,9 @@ def _gull(camera: _Camera, depth: float, x: float, y: float, size: float, beats:
         east = 60 * camera.unit * math.sin(2 * math.pi * time_s / 7 + phase)
         north = 12 * camera.unit * math.sin(2 * math.pi * time_s / 4.1 + 2 * phase)
         bank = math.radians(14) * math.cos(2 * math.pi * time_s / 7 + phase)
-        return _turned(bank, (45 * unit, 28 * unit), east, north)
+        return turned(bank, (45 * unit, 28 * unit), east, north)
 
     return Layer(sheet.texture(), camera.place(depth, x * camera.span, y, glide), flap, 26 * unit)
-
-
-def _turned(angle: float, pivot: tuple[float, float], right: float, down: float) -> Matrix:
-    cosine, sine = math.cos(angle), math.sin(angle)
-    x, y = pivot
-    rest_x, rest_y = x - cosine * x + sine * y, y - sine * x - cosine * y
-    return np.array([[cosine, -sine, rest_x + right], [sine, cosine, rest_y + down]])
-
-
-def _noise(
-    sheet: Sheet, rng: np.random.Generator, sizes: tuple[float, ...], *, stretch: float, repeats: bool = False
-) -> Plane:
-    height, width = sheet.picture.shape[:2]
-    cells = [(size * sheet.unit, size * stretch * sheet.unit) for size in sizes]
-    return clouds(rng, height, width, cells, repeats=repeats)
 
 
 def _profile(sheet: Sheet, rng: np.random.Generator, sizes: tuple[float, ...], *, repeats: bool = False) -> Plane:

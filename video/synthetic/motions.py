@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from .harbour import harbour
-from .scene import Layer, Matrix, Scene
-from .texture import Sheet, clouds, ramp, smooth_step
+from .scene import Layer, Matrix, Scene, turned
+from .texture import Sheet, ramp, smooth_step
 
 _UNITS = 360
 _MARGIN = 90
@@ -21,16 +21,11 @@ _MARGIN = 90
 Motion = Callable[[float], Matrix]
 
 
-def _noise(sheet: Sheet, rng: np.random.Generator, sizes: tuple[float, ...]) -> np.ndarray:
-    height, width = sheet.picture.shape[:2]
-    return np.asarray(clouds(rng, height, width, [(size * sheet.unit, size * sheet.unit) for size in sizes]))
-
-
 def _tapestry(rng: np.random.Generator, height: float, width: float, unit: float) -> Sheet:
     """A sheet full of shapes of all sizes and colours, with texture at every scale; sizes in units."""
     sheet = Sheet(height, width, unit)
     tones = [(position, tuple(rng.uniform(0.1, 0.9, 3))) for position in (0.0, 0.35, 0.65, 1.0)]
-    ground = ramp(0.5 + 0.25 * _noise(sheet, rng, (120, 60, 30, 15, 8, 4, 2)), tones)
+    ground = ramp(0.5 + 0.25 * sheet.noise(rng, (120, 60, 30, 15, 8, 4, 2)), tones)
     sheet.put(np.ones(sheet.picture.shape[:2], np.float32), ground)
     for _ in range(round(height * width / 4000)):
         x, y = rng.uniform(0, width), rng.uniform(0, height)
@@ -43,16 +38,24 @@ def _tapestry(rng: np.random.Generator, height: float, width: float, unit: float
         else:
             angles = np.sort(rng.uniform(0, 2 * math.pi, int(rng.integers(3, 7))))
             sheet.fill([(x + size * math.cos(a), y + size * math.sin(a)) for a in angles], paint)
-    sheet.tint(np.asarray(1 + 0.12 * _noise(sheet, rng, (24, 12, 6, 3, 1.5)), np.float32))
+    sheet.tint(np.asarray(1 + 0.12 * sheet.noise(rng, (24, 12, 6, 3, 1.5)), np.float32))
     return sheet
 
 
-def _background(rng: np.random.Generator, width: int, height: int, motion: Motion) -> Layer:
-    """A tapestry that covers the frame; ``motion`` takes a time to what is done to the frame, in pixels."""
+def _backmost(rng: np.random.Generator, width: int, height: int) -> Sheet:
     unit = height / _UNITS
-    sheet = _tapestry(rng, _UNITS + 2 * _MARGIN, width / unit + 2 * _MARGIN, unit)
-    rest = np.array([[1, 0, -_MARGIN * unit], [0, 1, -_MARGIN * unit], [0, 0, 1]])
+    return _tapestry(rng, _UNITS + 2 * _MARGIN, width / unit + 2 * _MARGIN, unit)
+
+
+def _moved(sheet: Sheet, motion: Motion) -> Layer:
+    """A sheet with its margin outside of the frame; ``motion`` takes a time to what is done to the frame, in pixels."""
+    rest = _square(_shift(-_MARGIN * sheet.unit, -_MARGIN * sheet.unit))
     return Layer(sheet.texture(), lambda time_s: np.asarray((_square(motion(time_s)) @ rest)[:2]))
+
+
+def _background(rng: np.random.Generator, width: int, height: int, motion: Motion) -> Layer:
+    """A tapestry that covers the frame."""
+    return _moved(_backmost(rng, width, height), motion)
 
 
 def _square(matrix: Matrix) -> Matrix:
@@ -63,12 +66,6 @@ def _shift(right: float, down: float) -> Matrix:
     return np.array([[1, 0, right], [0, 1, down]])
 
 
-def _about(centre: tuple[float, float], scale: float, angle: float) -> Matrix:
-    """Scaled and turned about a point."""
-    (x, y), c, s = centre, scale * math.cos(angle), scale * math.sin(angle)
-    return np.array([[c, -s, x - c * x + s * y], [s, c, y - s * x - c * y]])
-
-
 def _sway(unit: float, reach: float = 70.0) -> Motion:
     """A camera that goes back and forth, never faster than 2.2 units a frame at 25 frames a second."""
     return lambda time_s: _shift(reach * unit * math.sin(time_s / 1.3), 0.3 * reach * unit * math.sin(time_s / 0.9))
@@ -76,13 +73,11 @@ def _sway(unit: float, reach: float = 70.0) -> Motion:
 
 def _islands(rng: np.random.Generator, width: int, height: int, motion: Motion) -> Layer:
     """A sheet with holes through which one sees what is behind."""
-    unit = height / _UNITS
-    sheet = _tapestry(rng, _UNITS + 2 * _MARGIN, width / unit + 2 * _MARGIN, unit)
-    shown = smooth_step(_noise(sheet, rng, (110, 50, 25)) * unit, 0.75 * unit, (0.75 + 0.05 / unit) * unit)
+    sheet, unit = _backmost(rng, width, height), height / _UNITS
+    shown = smooth_step(sheet.noise(rng, (110, 50, 25)) * unit, 0.75 * unit, (0.75 + 0.05 / unit) * unit)
     sheet.picture *= shown[..., None]
     sheet.cover *= shown[..., None]
-    rest = np.array([[1, 0, -_MARGIN * unit], [0, 1, -_MARGIN * unit], [0, 0, 1]])
-    return Layer(sheet.texture(), lambda time_s: np.asarray((_square(motion(time_s)) @ rest)[:2]))
+    return _moved(sheet, motion)
 
 
 def pan(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
@@ -95,7 +90,7 @@ def zoom(width: int = 640, height: int = 360, frames: int = 50, frame_rate: floa
     """A camera that zooms in and out by a quarter."""
 
     def motion(time_s: float) -> Matrix:
-        return _about((width / 2, height / 2), 1.15 + 0.15 * math.sin(1.5 * time_s), 0.0)
+        return turned(0, (width / 2, height / 2), scale=1.15 + 0.15 * math.sin(1.5 * time_s))
 
     layer = _background(np.random.default_rng(2), width, height, motion)
     return Scene("zoom", width, height, frames, frame_rate, [layer], 0)
@@ -105,7 +100,7 @@ def turn(width: int = 640, height: int = 360, frames: int = 50, frame_rate: floa
     """A camera that rolls by up to ten degrees."""
 
     def motion(time_s: float) -> Matrix:
-        return _about((width / 2, height / 2), 1.1, math.radians(10) * math.sin(1.7 * time_s))
+        return turned(math.radians(10) * math.sin(1.7 * time_s), (width / 2, height / 2), scale=1.1)
 
     layer = _background(np.random.default_rng(3), width, height, motion)
     return Scene("turn", width, height, frames, frame_rate, [layer], 0)
@@ -130,7 +125,7 @@ def occluder(width: int = 640, height: int = 360, frames: int = 50, frame_rate: 
 
     def passing(time_s: float) -> Matrix:
         middle = width / 2 + 0.35 * width * math.sin(0.9 * time_s)
-        return _shift(middle - 75 * unit, 105 * unit) @ _square(_about((75 * unit, 75 * unit), 1.0, 0.8 * time_s))
+        return _shift(middle - 75 * unit, 105 * unit) @ _square(turned(0.8 * time_s, (75 * unit, 75 * unit)))
 
     layers = [_background(rng, width, height, lambda time_s: _shift(0, 0)), Layer(sheet.texture(), passing)]
     return Scene("occluder", width, height, frames, frame_rate, layers, 0)

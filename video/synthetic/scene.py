@@ -22,6 +22,14 @@ Plane = NDArray[np.float32]
 _BLUR_STEPS = 9
 
 
+def turned(angle: float, pivot: tuple[float, float], right: float = 0, down: float = 0, *, scale: float = 1) -> Matrix:
+    """(2, 3): scaled and turned about a pivot (x, y) by an angle in radians, then shifted, in pixels."""
+    cosine, sine = scale * math.cos(angle), scale * math.sin(angle)
+    x, y = pivot
+    rest_x, rest_y = x - cosine * x + sine * y, y - sine * x - cosine * y
+    return np.array([[cosine, -sine, rest_x + right], [sine, cosine, rest_y + down]])
+
+
 @dataclass(frozen=True)
 class Layer:
     """One painted sheet of a scene.

@@ -139,6 +139,14 @@ class Sheet:
         half, unit = np.float32(0.5), np.float32(self.unit)
         return (y + half) / unit, (x + half) / unit
 
+    def noise(
+        self, rng: np.random.Generator, sizes: Sequence[float], *, stretch: float = 1, repeats: bool = False
+    ) -> Plane:
+        """Fractal noise (see `clouds`), (h, w) float32: features of these heights in units, so many times as wide."""
+        height, width = self.picture.shape[:2]
+        cells = [(size * self.unit, size * stretch * self.unit) for size in sizes]
+        return clouds(rng, height, width, cells, repeats=repeats)
+
     def tint(self, shade: Plane) -> None:
         """Multiply all colours by (h, w) float32, 1 = unchanged."""
         self.picture *= shade[..., None]
