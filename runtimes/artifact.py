@@ -127,6 +127,14 @@ def content_sha256(data: bytes, stated: str = "") -> str:
     return hashlib.sha256(data.replace(stated.encode(), NO_HASH.encode()) if stated else data).hexdigest()
 
 
+def parse_metadata(path: Path, text: str) -> ArtifactMetadata:
+    """Read the metadata of a file; the error names the file (see `ArtifactMetadata.from_json`)."""
+    try:
+        return ArtifactMetadata.from_json(text)
+    except InputError as error:
+        raise InputError(f"'{path}' cannot be used because {error}") from error
+
+
 def check_content(path: Path, text: str) -> ArtifactMetadata:
     """Read the metadata of a file that states its own hash, and check that nothing of the file has changed since.
 
@@ -137,10 +145,7 @@ def check_content(path: Path, text: str) -> ArtifactMetadata:
     Raises:
         InputError: the metadata cannot be read, or the file is not the one that was written.
     """
-    try:
-        metadata = ArtifactMetadata.from_json(text)
-    except InputError as error:
-        raise InputError(f"'{path}' cannot be used because {error}") from error
+    metadata = parse_metadata(path, text)
     if metadata.content_sha256 != content_sha256(path.read_bytes(), metadata.content_sha256):
         raise InputError(f"'{path}' is damaged or was edited (its hash does not fit): copy or export it again")
     return metadata

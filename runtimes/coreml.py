@@ -20,7 +20,7 @@ import numpy as np
 
 from ..common.arrays import Image
 from ..common.files import InputError
-from .artifact import METADATA_KEY, NO_HASH, ArtifactMetadata
+from .artifact import METADATA_KEY, NO_HASH, ArtifactMetadata, parse_metadata
 from .stylizer import Stylizer
 
 INPUT, OUTPUT = "frame", "stylized"
@@ -123,10 +123,7 @@ def read_metadata(path: Path) -> ArtifactMetadata:
     inputs, outputs, texts = _read_description(path)
     if METADATA_KEY not in texts:
         raise InputError(f"'{path}' has no steadystyle metadata: give an artifact that `steadystyle export` wrote")
-    try:
-        metadata = ArtifactMetadata.from_json(texts[METADATA_KEY])
-    except InputError as error:
-        raise InputError(f"'{path}' cannot be used because {error}") from error
+    metadata = parse_metadata(path, texts[METADATA_KEY])
     if metadata.content_sha256 != package_sha256(path, metadata.content_sha256):
         raise InputError(f"'{path}' is damaged or was edited: export it again")
     for what, name, found in (("takes", INPUT, inputs), ("gives", OUTPUT, outputs)):

@@ -24,7 +24,7 @@ import numpy as np
 
 from ..common.arrays import Image
 from ..common.files import InputError
-from .artifact import METADATA_KEY, ArtifactMetadata, check_ends
+from .artifact import METADATA_KEY, ArtifactMetadata, check_ends, parse_metadata
 from .stylizer import Stylizer
 
 METADATA_FILE = f"{METADATA_KEY}.json"
@@ -222,10 +222,7 @@ def _metadata_in(path: Path, data: bytes) -> ArtifactMetadata:
         text = archive.read(entry).decode()
     except (zipfile.BadZipFile, UnicodeDecodeError, struct.error, EOFError, NotImplementedError) as error:
         raise _edited(path) from error
-    try:
-        return ArtifactMetadata.from_json(text)
-    except InputError as error:
-        raise InputError(f"'{path}' cannot be used because {error}") from error
+    return parse_metadata(path, text)
 
 
 def _checked_metadata(path: Path, data: bytes) -> ArtifactMetadata:
