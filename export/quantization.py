@@ -303,7 +303,7 @@ def equal_patch_channels(graph: PatchGraph, frames: Sequence[Image]) -> None:
     ReLU and sums let any positive gain of a channel pass, so that what goes into a tensor may be multiplied and what
     reads it divided (Nagel et al. 2019, "Data-free quantization through weight equalization and bias correction",
     section 4.1). The readers' weights spread as much as the tensors' ranges come together, and that costs nothing: it
-    is tensors, rounded differently in each frame, that make a still scene flicker (docs/decisions/010).
+    is tensors, rounded differently in each frame, that make a still scene flicker (benchmarks/RESULTS.md).
 
     Args:
         graph: changed in place.
