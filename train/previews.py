@@ -7,17 +7,15 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
+from ..common.arrays import Image, resized
 from ..video.temporal import error_map
 from .pairs import Pair
 from .tensors import to_frame, to_tensor
 
 
-def preview_sheet(
-    network: nn.Module, style_image: NDArray[np.uint8], pairs: Sequence[Pair], device: torch.device
-) -> NDArray[np.uint8]:
+def preview_sheet(network: nn.Module, style_image: Image, pairs: Sequence[Pair], device: torch.device) -> Image:
     """A sheet with a row a pair: style, source, stylized, error map between the two stylized frames (white = large).
 
     Args:
@@ -38,7 +36,7 @@ def preview_sheet(
             first, second = (to_frame(output) for output in network(frames))
             errors = cv2.cvtColor(error_map(first, second, pair.motion), cv2.COLOR_GRAY2RGB)
             style_width = max(1, round(style_image.shape[1] * height / style_image.shape[0]))
-            fitted = cv2.resize(style_image, (style_width, height), interpolation=cv2.INTER_AREA)
+            fitted = resized(style_image, (style_width, height), enlarge=cv2.INTER_AREA)
             rows.append(np.concatenate([fitted, pair.second, second, errors], axis=1))
     network.train()
     widest = max(row.shape[1] for row in rows)

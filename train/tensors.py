@@ -7,6 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..common.arrays import Image
+
 
 def to_tensor(frames: NDArray[np.uint8], device: torch.device) -> Tensor:
     """(B, H, W, 3) uint8 RGB to (B, 3, H, W) float32 RGB in [0, 1] on ``device``."""
@@ -16,7 +18,13 @@ def to_tensor(frames: NDArray[np.uint8], device: torch.device) -> Tensor:
     return tensor.to(torch.float32, memory_format=layout).div(255.0)
 
 
-def to_frame(output: Tensor) -> NDArray[np.uint8]:
+def frame_to_tensor(frame: Image | Tensor) -> Tensor:
+    """One (H, W, 3) frame to (1, 3, H, W), as a view: its values and their type stay, such as uint8 RGB in 0..255."""
+    tensor = frame if isinstance(frame, Tensor) else torch.from_numpy(np.ascontiguousarray(frame))
+    return tensor.permute(2, 0, 1).unsqueeze(0)
+
+
+def to_frame(output: Tensor) -> Image:
     """(3, H, W) float RGB in [0, 1] to (H, W, 3) uint8 RGB, rounded."""
     scaled = (output.detach().float().clamp(0, 1) * 255.0).round().to(torch.uint8)
     return np.asarray(scaled.permute(1, 2, 0).contiguous().cpu().numpy(), np.uint8)
