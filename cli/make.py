@@ -71,7 +71,8 @@ def train(
     from ..train.loss.network import load_loss_network
     from ..train.nearest import nearest_style
     from ..train.recipes import load_recipe
-    from ..train.trainer import StepReport, TrainingJob
+    from ..train.reporting import StepReport
+    from ..train.trainer import TrainingJob
     from ..train.trainer import train as run_training
     from ..video.images import read_image
 

@@ -21,7 +21,8 @@ from steadystyle.train.networks import build_network
 from steadystyle.train.pairs import VIDEO_ENDINGS, Pair, find_files, stacked
 from steadystyle.train.recipe import Recipe
 from steadystyle.train.recipes import changed, load_recipe
-from steadystyle.train.trainer import GRADIENT_NORM, StepReport, TrainingJob, train
+from steadystyle.train.reporting import StepReport
+from steadystyle.train.trainer import GRADIENT_NORM, TrainingJob, train
 from steadystyle.video.flow import flow_pair
 from steadystyle.video.frames import read_frames
 from steadystyle.video.images import read_image

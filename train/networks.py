@@ -97,15 +97,11 @@ class EncoderDecoder(nn.Module):
         kernel: size of the first and the last convolution.
         margin: pixels cropped from each side of the output, a multiple of 4: at least what the zero padding of the
             upward convolutions reaches, which is 3 + kernel // 2.
-
-    Attributes:
-        grid: pixels after which a pattern of its own would repeat.
     """
 
     def __init__(self, *, stem: int, half: int, quarter: int, blocks: int, kernel: int, margin: int) -> None:
         super().__init__()
         self.margin = margin
-        self.grid = 4
         # What the downward convolutions eat: kernel // 2 at full size, then 1 at full size and 1 at half size.
         self.padding = margin + kernel // 2 + 3
         self.down = nn.Sequential(
@@ -155,7 +151,7 @@ class HalfNormalizedResidual(nn.Module):
 class PatchNetwork(nn.Module):
     """The edge network: patches of 4x4 pixels in and out, most of the work at an eighth of the size.
 
-    Made for 8 bits from end to end (benchmarks/RESULTS.md has the search): nothing is computed at full size, the
+    Made for 8 bits from end to end: nothing is computed at full size, the
     frame's own bytes are what the first convolution takes, and what the last one gives, clipped, are the result's.
     Normalization, which engines compute in float, stands at the eighth alone, where it is cheap; without any, the
     network paints contrast as it finds it and needs a teacher from beginning to end.
@@ -163,20 +159,18 @@ class PatchNetwork(nn.Module):
     Args:
         quarter: channels at a quarter of the size.
         eighth: channels at an eighth.
-        blocks: number of residual blocks there; some styles need none (benchmarks/RESULTS.md).
+        blocks: number of residual blocks there; some styles need none.
         strokes: number of convolutions at a quarter of the size before the head: what is finer than a patch of the
             eighth is painted there.
         margin: pixels beyond each side of the frame, replicated, of which the features are computed; a multiple of 8.
 
     Attributes:
-        grid: pixels after which a pattern of its own would repeat.
         crop: pixels of the margin that are left on each side of the output, and cropped.
     """
 
     def __init__(self, *, quarter: int, eighth: int, blocks: int, strokes: int, margin: int) -> None:
         super().__init__()
         self.margin = margin
-        self.grid = 8
         self.stem = nn.Conv2d(48, quarter, 3)
         self.down = ConvNorm(quarter, eighth, stride=2, padding="none")
         self.blocks = nn.Sequential(
@@ -190,7 +184,7 @@ class PatchNetwork(nn.Module):
         self.strokes = nn.ModuleList(nn.Conv2d(quarter, quarter, 3, padding=borders[i]) for i in range(strokes))
         self.head = nn.Conv2d(quarter, 48, 3, padding=borders[-1])
         with torch.no_grad():
-            self.head.weight.mul_(0.1)  # grey at first: loud noise would be hushed by killing what makes it
+            self.head.weight.mul_(0.1)  # near mid-grey: large random outputs saturate the clamp and kill gradients
             nn.init.constant_(self.head.get_parameter("bias"), 0.5)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -333,14 +333,7 @@ def stacked(pairs: Sequence[Pair], recipe: Recipe) -> Batch:
 def open_pairs(
     recipe: Recipe, clips: Path | None, photos: Path | None, cache: Path, progress: Progress = no_progress
 ) -> tuple[PairSampler, list[Pair]]:
-    """Open the training data.
-
-    Args:
-        recipe: gives shares, sizes and seed.
-        clips: folder of video clips.
-        photos: folder of photographs.
-        cache: where the clips' flow is kept.
-        progress: told of each clip.
+    """Open folders of clips and photographs; the flow of the clips is kept in ``cache``.
 
     Returns:
         The sampler, and up to 8 fixed pairs: whole frames of clips, else crops of photos.

@@ -170,39 +170,38 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Check what types alone do not say; raises InputError."""
-        data, loss = self.data, self.loss
-        if self.network.architecture not in ARCHITECTURES:
-            raise InputError(f"unknown network '{self.network.architecture}': choose one of {', '.join(ARCHITECTURES)}")
+        data, loss, schedule, network = self.data, self.loss, self.schedule, self.network
+        if network.architecture not in ARCHITECTURES:
+            raise InputError(f"unknown network '{network.architecture}': choose one of {', '.join(ARCHITECTURES)}")
         try:
-            resolve_sizes(self.network.architecture, self.network.sizes)
+            resolve_sizes(network.architecture, network.sizes)
         except ValueError as error:
-            raise self._error(str(error)) from error
-        for name, count in {
-            "schedule.steps": self.schedule.steps, "schedule.checkpoint_every": self.schedule.checkpoint_every,
-            "data.batch": data.batch, "data.pairs_per_clip": data.pairs_per_clip, "loss.style_size": loss.style_size,
-        }.items():  # fmt: skip
-            if count < 1:
-                raise self._error(f"{name} must be at least 1, not {count}")
-        for name, share in {"data.clip_share": data.clip_share, "data.shift_share": data.shift_share}.items():
-            if not 0.0 <= share <= 1.0:
-                raise self._error(f"{name} must lie between 0 and 1, not {share}")
-        if data.crop < 32 or data.clip_height < data.crop:
-            raise self._error("data.crop must be at least 32 and at most data.clip_height")
-        if data.border < 0 or 2 * data.border + self.slack > data.crop - 24:
-            raise self._error("data.border and shifts must leave at least 24 px of the crop")
-        if loss.content_scale not in (1, 2):
-            raise self._error(f"loss.content_scale must be 1 or 2, not {loss.content_scale}")
+            raise InputError(f"recipe '{self.name}': {error}") from error
         if not 0.75 <= loss.stroke <= 2.0:
             raise InputError(f"the size of strokes must lie between 0.75 and 2, not {loss.stroke:g}")
+        counts = {
+            "schedule.steps": schedule.steps, "schedule.checkpoint_every": schedule.checkpoint_every,
+            "data.batch": data.batch, "data.pairs_per_clip": data.pairs_per_clip, "loss.style_size": loss.style_size,
+        }  # fmt: skip
+        shares = {"data.clip_share": data.clip_share, "data.shift_share": data.shift_share}
+        wrong = [
+            *(f"{name} must be at least 1, not {value}" for name, value in counts.items() if value < 1),
+            *(f"{name} must lie between 0 and 1, not {value}" for name, value in shares.items() if not 0 <= value <= 1),
+        ]
+        if data.crop < 32 or data.clip_height < data.crop:
+            wrong.append("data.crop must be at least 32 and at most data.clip_height")
+        if data.border < 0 or 2 * data.border + self.slack > data.crop - 24:
+            wrong.append("data.border and shifts must leave at least 24 px of the crop")
+        if loss.content_scale not in (1, 2):
+            wrong.append(f"loss.content_scale must be 1 or 2, not {loss.content_scale}")
         if self.precision not in ("auto", "float32", "bfloat16"):
-            raise self._error("precision must be auto, float32 or bfloat16")
+            wrong.append("precision must be auto, float32 or bfloat16")
         if data.shift_share > 0 and loss.temporal <= 0:
-            raise self._error("data.shift_share needs a weight loss.temporal")
+            wrong.append("data.shift_share needs a weight loss.temporal")
         if self.distillation.pixel_warmup_share > 0 and self.distillation.pixels <= 0:
-            raise self._error("distillation.pixel_warmup_share needs a weight distillation.pixels")
-
-    def _error(self, what: str) -> InputError:
-        return InputError(f"recipe '{self.name}': {what}")
+            wrong.append("distillation.pixel_warmup_share needs a weight distillation.pixels")
+        if wrong:
+            raise InputError(f"recipe '{self.name}': {wrong[0]}")
 
     @property
     def slack(self) -> int:

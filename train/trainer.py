@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -26,8 +24,8 @@ from .loss.network import LossNetwork
 from .loss.objective import Objective, check_style_image, faster_precision, loss_offset, needed_layers
 from .networks import build_network, resolve_sizes
 from .pairs import Batch, Pair, PairSampler, fixed_batches, open_pairs
-from .previews import preview_sheet
 from .recipe import Recipe
+from .reporting import OnStep, StepReport, preview_sheet, summary_writer
 from .state import STATE_NAME, Standing, load_state, save_state
 from .tensors import lay_channels_last
 from .workers import Workers, choose_device, join_workers
@@ -79,28 +77,6 @@ class TrainingJob:
     def checkpoint(self) -> Path:
         """The network's file."""
         return self.out / f"{self.name or self.out.name}.safetensors"
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """Where a run stands: what a progress line shows.
-
-    Attributes:
-        step: steps done.
-        steps: steps in all.
-        losses: exponentially smoothed value of each term, unweighted, and ``total``.
-        seconds_per_step: of this session, smoothed.
-        seconds_left: estimate.
-    """
-
-    step: int
-    steps: int
-    losses: dict[str, float]
-    seconds_per_step: float
-    seconds_left: float
-
-
-OnStep = Callable[[StepReport], None]
 
 
 @dataclass(frozen=True)
@@ -280,7 +256,7 @@ def _loop(run: _Run, stop: threading.Event, on_step: OnStep | None) -> None:
     standing, workers = run.standing, run.workers
     began, seconds_before, pace, skipped = time.monotonic(), standing.seconds, 0.0, 0
     with (
-        _summary_writer(run.job.out / "tensorboard", standing.step) if workers.first else nullcontext() as board,
+        summary_writer(run.job.out / "tensorboard", standing.step) if workers.first else nullcontext() as board,
         ThreadPoolExecutor(1) as loader,
     ):
         run.save()  # a place that cannot be written to fails now, and a kill in the first steps loses nothing
@@ -294,8 +270,8 @@ def _loop(run: _Run, stop: threading.Event, on_step: OnStep | None) -> None:
             skipped = 0 if sound else skipped + 1
             if skipped > _MOST_SKIPPED_STEPS:
                 raise InputError(
-                    f"training diverged at step {standing.step}: "
-                    f"lower schedule.learning_rate and resume from {run.job.out / STATE_NAME}"
+                    f"training diverged at step {standing.step}: begin a new run with a lower "
+                    f"schedule.learning_rate and --from {run.job.checkpoint}"
                 )
             standing.step += 1
             standing.seconds = seconds_before + time.monotonic() - began
@@ -305,7 +281,7 @@ def _loop(run: _Run, stop: threading.Event, on_step: OnStep | None) -> None:
             share = run.share()
             if standing.step % run.job.recipe.schedule.checkpoint_every == 0:
                 run.save()
-            if workers.first and board is not None:
+            if board is not None:
                 _tell(run, board, share, pace, on_step)
 
 
@@ -343,7 +319,7 @@ def _tell(run: _Run, board: Any, share: float, pace: float, on_step: OnStep | No
     steps = recipe.schedule.steps if minutes is None else max(standing.step, round(standing.step / share))
     left = pace * (steps - standing.step) if minutes is None else 60.0 * minutes * (1.0 - share)
     if on_step:
-        on_step(StepReport(standing.step, steps, dict(standing.losses), pace, left))
+        on_step(StepReport(standing.step, steps, dict(standing.losses), left))
     if standing.step % 20 == 0:
         for key, value in standing.losses.items():
             board.add_scalar(f"loss/{key}", value, standing.step)
@@ -358,13 +334,3 @@ def _tell(run: _Run, board: Any, share: float, pace: float, on_step: OnStep | No
 
 def _smooth(previous: float | None, value: float) -> float:
     return value if previous is None else _SMOOTHING * previous + (1.0 - _SMOOTHING) * value
-
-
-def _summary_writer(folder: Path, step: int) -> Any:
-    # Where TensorFlow is installed, for export, TensorBoard would load it for its file functions alone: seconds, and a
-    # page of messages. This is its own name for "without".
-    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
-    from torch.utils.tensorboard import SummaryWriter
-
-    writer: Any = SummaryWriter
-    return writer(str(folder), purge_step=step)

@@ -21,8 +21,9 @@ from steadystyle.train.loss import objective
 from steadystyle.train.loss.network import LossNetwork
 from steadystyle.train.recipe import Recipe
 from steadystyle.train.recipes import changed
+from steadystyle.train.reporting import StepReport
 from steadystyle.train.state import STATE_NAME
-from steadystyle.train.trainer import StepReport, TrainingJob, TrainResult, train
+from steadystyle.train.trainer import TrainingJob, TrainResult, train
 from steadystyle.video.images import write_image
 
 CHILD = """

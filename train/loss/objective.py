@@ -19,14 +19,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...common.arrays import Image, scaled
+from ...common.arrays import Image, resized, scaled
 from ...common.files import InputError
 from ..recipe import Recipe
 from ..tensors import to_tensor
@@ -88,7 +87,7 @@ def check_style_image(image: Image) -> None:
     Raises:
         InputError: it has no texture and no colours to learn.
     """
-    small = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA).reshape(-1, 3)
+    small = resized(image, (64, 64)).reshape(-1, 3)
     if float(small.std(0).max()) < 255 * _ONE_COLOUR:
         raise InputError("the style image is of one colour, so that there is no style to learn: choose a painting")
 

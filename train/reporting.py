@@ -1,8 +1,13 @@
-"""What a run paints on the way, for a person to look at."""
+"""What a run tells on the way: where it stands, TensorBoard's curves, and what it paints for a person to look at."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +18,37 @@ from ..common.arrays import Image, resized
 from ..video.temporal import error_map
 from .pairs import Pair
 from .tensors import to_frame, to_tensor
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """Where a run stands: what a progress line shows.
+
+    Attributes:
+        step: steps done.
+        steps: steps in all.
+        losses: exponentially smoothed value of each term, unweighted, and ``total``.
+        seconds_left: estimate.
+    """
+
+    step: int
+    steps: int
+    losses: dict[str, float]
+    seconds_left: float
+
+
+OnStep = Callable[[StepReport], None]
+
+
+def summary_writer(folder: Path, step: int) -> Any:
+    """TensorBoard's writer, which overwrites what was written from ``step`` on."""
+    # Where TensorFlow is installed, for export, TensorBoard would load it for its file functions alone: seconds, and a
+    # page of messages. This is its own name for "without".
+    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
+    from torch.utils.tensorboard import SummaryWriter
+
+    writer: Any = SummaryWriter
+    return writer(str(folder), purge_step=step)
 
 
 def preview_sheet(network: nn.Module, style_image: Image, pairs: Sequence[Pair], device: torch.device) -> Image:
