@@ -1,4 +1,4 @@
-"""`train` and `export`."""
+"""`train`, `recipes` and `export`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,9 +17,7 @@ def train(
     style: Annotated[Path, typer.Option(help="The painting: an image file.")],
     clips: Annotated[Path | None, typer.Option(help="Folder of video clips to train on.")] = None,
     photos: Annotated[Path | None, typer.Option(help="Folder of photographs to train on.")] = None,
-    recipe: Annotated[
-        str, typer.Option(help="A recipe's name (paint, huang2017, johnson2016, edge), or a .yaml file.")
-    ] = "paint",
+    recipe: Annotated[str, typer.Option(help="A name from `steadystyle recipes`, or a .yaml file.")] = "paint",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The run's folder; without it runs/ and the style's name.")
     ] = None,
@@ -27,7 +25,10 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="Steps in all, in place of the recipe's.")] = None,
     stroke: Annotated[float | None, typer.Option(help="Size of the strokes, 0.75 to 2; 1 is the recipe's.")] = None,
     values: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Another recipe value; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a recipe value, for example loss.temporal=100; repeatable."
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that the folder holds.")] = False,
     start_from: Annotated[
@@ -71,15 +72,16 @@ def train(
     from ..train.loss.network import load_loss_network
     from ..train.nearest import nearest_style
     from ..train.recipes import load_recipe
-    from ..train.trainer import StepReport
+    from ..train.reporting import StepReport
+    from ..train.trainer import TrainingJob
     from ..train.trainer import train as run_training
     from ..video.images import read_image
 
     overrides = dict(key_and_value(item) for item in values or [])
     if steps is not None:
-        overrides["steps"] = str(steps)
+        overrides["schedule.steps"] = str(steps)
     if stroke is not None:
-        overrides["stroke"] = str(stroke)
+        overrides["loss.stroke"] = str(stroke)
     chosen = load_recipe(recipe, overrides)
     weights = download(download_loss_network) if download_loss_network is not None else loss_network
     judge = load_loss_network(weights, loss_network_input)
@@ -91,37 +93,68 @@ def train(
 
     with progress() as update:
 
-        def report(state: StepReport) -> None:
+        def on_step(state: StepReport) -> None:
             losses = " ".join(f"{key} {value:.4g}" for key, value in state.losses.items())
             update("training", state.step, state.steps, losses)
 
-        result = run_training(
+        job = TrainingJob(
             style=style,
             out=output or Path("runs") / style.stem,
             recipe=chosen,
-            loss_network=judge,
             clips=clips,
             photos=photos,
-            name=name,
+            name=name or "",
             resume=resume,
             start_from=start,
-            minutes=minutes,
             teacher=find_checkpoint(teacher) if teacher is not None else None,
+            minutes=minutes,
             device=device,
             cache=cache,
-            report=report,
-            preparing=lambda done, total: update("flow of the clips", done, total),
-            message=note,
         )
+        result = run_training(job, judge, progress=update, on_step=on_step, notify=note)
     if as_json:
         print_json(result)
     else:
         losses = ", ".join(f"{key} {value:.4g}" for key, value in result.losses.items())
         print(f"{result.checkpoint}: {result.steps} steps, {result.seconds:.0f} s now, {losses}")
     if not result.finished:
-        whole = f"of {chosen.steps}" if minutes is None else f"within its {minutes:g} minutes"
+        whole = f"of {chosen.schedule.steps}" if minutes is None else f"within its {minutes:g} minutes"
         note(f"stopped at step {result.steps} {whole}: the same command with --resume goes on from there")
         raise typer.Exit(130)
+
+
+recipes = typer.Typer(invoke_without_command=True, help="List the training recipes, or copy one to edit.")
+app.add_typer(recipes, name="recipes")
+
+
+@recipes.callback(epilog="Example: steadystyle recipes copy paint mine.yaml")
+def list_recipes(context: typer.Context, as_json: Json = False, debug: Debug = False) -> None:
+    """List the training recipes, or copy one to edit.
+
+    `train --recipe NAME` runs one, `train --recipe FILE.yaml` your own.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from ..train.recipes import load_recipe, recipe_names
+
+    found = [load_recipe(name) for name in recipe_names()]
+    if as_json:
+        return print_json([recipe.to_dict() for recipe in found])
+    rows = [[one.name, one.about, one.schedule.steps, one.network.architecture] for one in found]
+    print_table(["recipe", "trains", "steps", "network"], rows)
+
+
+@recipes.command("copy", epilog="Example: steadystyle recipes copy paint mine.yaml")
+def copy_recipe(
+    name: Annotated[str, typer.Argument(help="A name from `steadystyle recipes`, or a .yaml file.")],
+    file: Annotated[Path, typer.Argument(help="The .yaml file to write; it must not exist.")],
+    debug: Debug = False,
+) -> None:
+    """Copy a recipe to a file of your own, to edit."""
+    from ..train.recipes import copy_recipe as copy
+
+    copy(name, file)
+    print(f"{file}: steadystyle train --recipe {file} ...")
 
 
 @app.command(epilog="Example: steadystyle export --target all --precision all --size 640x360 -o exports/")

@@ -26,6 +26,12 @@ def resized(image: Image, size: Size, *, enlarge: int = cv2.INTER_CUBIC) -> Imag
     return np.asarray(cv2.resize(image, size, interpolation=way), np.uint8)
 
 
+def scaled(image: Image, factor: float) -> Image:
+    """Resize an image by a factor, as `resized` does; both sides are rounded, and sampled at exactly this factor."""
+    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=way), np.uint8)
+
+
 def size_at_height(size: Size, height: int) -> Size:
     """The size with this height and the same aspect ratio, its width rounded to the nearest even number, at least 2."""
     return (max(2, 2 * round(size[0] * height / size[1] / 2)), height) if size[1] != height else size

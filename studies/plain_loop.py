@@ -7,7 +7,6 @@ when they are drawn, one thing after the other. The trainer: as it comes. Both i
 """
 
 import argparse
-import dataclasses
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -17,12 +16,14 @@ import numpy as np
 import torch
 
 from steadystyle.train.loss.network import load_loss_network
-from steadystyle.train.loss.objective import Objective, stacked
+from steadystyle.train.loss.objective import Objective
 from steadystyle.train.networks import build_network
-from steadystyle.train.pairs import VIDEO_ENDINGS, Pair, find_files
-from steadystyle.train.recipes import Recipe, load_recipe
-from steadystyle.train.trainer import StepReport, train
-from steadystyle.video.flow import FlowPair, flow_pair
+from steadystyle.train.pairs import VIDEO_ENDINGS, Pair, find_files, stacked
+from steadystyle.train.recipe import Recipe
+from steadystyle.train.recipes import changed, load_recipe
+from steadystyle.train.reporting import StepReport
+from steadystyle.train.trainer import GRADIENT_NORM, TrainingJob, train
+from steadystyle.video.flow import flow_pair
 from steadystyle.video.frames import read_frames
 from steadystyle.video.images import read_image
 
@@ -34,10 +35,10 @@ def plain_steps(recipe: Recipe, style: Path, clips: Path, loss_network: Path) ->
     """A step of the plain loop, ready to be called again and again."""
     torch.manual_seed(recipe.seed)
     files = find_files(clips, VIDEO_ENDINGS, "video clips")
-    frames = [read_frames(str(file), height=recipe.clip_height, max_frames=_FRAMES_OF_A_CLIP) for file in files]
-    network = build_network(recipe.architecture, recipe.sizes)
+    frames = [read_frames(str(file), height=recipe.data.clip_height, max_frames=_FRAMES_OF_A_CLIP) for file in files]
+    network = build_network(recipe.network.architecture, recipe.network.sizes)
     objective = Objective(load_loss_network(loss_network), read_image(style), recipe, torch.device("cpu"))
-    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
+    optimizer = torch.optim.Adam(network.parameters(), lr=recipe.schedule.learning_rate)
     rng = np.random.default_rng(recipe.seed)
 
     def draw() -> Pair:
@@ -45,16 +46,15 @@ def plain_steps(recipe: Recipe, style: Path, clips: Path, loss_network: Path) ->
         at = int(rng.integers(len(clip) - 1))
         first, second = clip[at], clip[at + 1]
         motion = flow_pair(first, second)
-        top, left = (int(rng.integers(side - recipe.crop + 1)) for side in first.shape[:2])
-        window = (slice(top, top + recipe.crop), slice(left, left + recipe.crop))
-        return Pair(first[window], second[window], FlowPair(motion.flow[window], motion.valid[window]))
+        top, left = (int(rng.integers(side - recipe.data.crop + 1)) for side in first.shape[:2])
+        return Pair(first, second, motion).part(top, left, recipe.data.crop)
 
     def step() -> None:
-        batch = stacked([draw() for _ in range(recipe.batch)], recipe)
-        _, total = objective(network, batch, recipe.temporal_weight)
+        batch = stacked([draw() for _ in range(recipe.data.batch)], recipe)
+        _, total = objective(network, batch, recipe.loss.temporal)
         optimizer.zero_grad()
         torch.autograd.backward(total)
-        torch.nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_norm)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), GRADIENT_NORM)
         optimizer.step()
 
     return step
@@ -66,13 +66,11 @@ def trainer_seconds(
     """Seconds of each step of the trainer after a warm-up, flow already in the cache."""
     times: list[float] = []
 
-    def report(state: StepReport) -> None:
+    def on_step(report: StepReport) -> None:
         times.append(time.perf_counter())
 
-    train(
-        style=style, out=out, recipe=recipe, clips=clips, loss_network=load_loss_network(loss_network), cache=cache,
-        device="cpu", report=report,
-    )  # fmt: skip
+    job = TrainingJob(style, out, recipe, clips=clips, cache=cache, device="cpu")
+    train(job, load_loss_network(loss_network), on_step=on_step)
     return [float(seconds) for seconds in np.diff(times)[_WARM_UP:]]
 
 
@@ -86,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args(arguments)
-    recipe = dataclasses.replace(load_recipe(options.recipe), steps=options.steps + _WARM_UP + 1, clip_share=1.0)
+    recipe = changed(load_recipe(options.recipe), steps=options.steps + _WARM_UP + 1, clip_share=1.0)
     given = (options.style, options.clips, options.loss_network)
     step, ratios = plain_steps(recipe, *given), []
     for number in range(options.rounds):

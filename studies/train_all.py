@@ -12,7 +12,7 @@ A queue file lists runs in the order in which they begin:
     start = "great-wave"                      # a bundled model, a file, or the name of a run above, which is waited for
     steps = 6000                              # the recipe's own by default
     stroke = 1.15                             # 1 by default
-    set = { sizes = { blocks = 0 } }          # values of the recipe
+    set = { network = { sizes = { blocks = 0 } } }   # values of the recipe, nested or by their flat names
 
 Killed at any moment, it goes on where it was when the same command is given again: finished runs are left alone. Each
 run is a process with its share of the processors. One line a run is printed; a run's own words are in its `log.txt`.
@@ -33,7 +33,8 @@ from pathlib import Path
 from typing import Any
 
 from steadystyle.common.files import InputError
-from steadystyle.train.recipes import Recipe, load_recipe
+from steadystyle.train.recipe import Recipe
+from steadystyle.train.recipes import load_recipe
 from steadystyle.train.state import STATE_NAME, steps_done
 
 
@@ -53,9 +54,9 @@ class QueuedRun:
         """What differs from the recipe, as YAML."""
         chosen: dict[str, Any] = dict(self.set)
         if self.steps is not None:
-            chosen["steps"] = self.steps
+            chosen["schedule.steps"] = self.steps
         if self.stroke != 1.0:
-            chosen["stroke"] = float(self.stroke)
+            chosen["loss.stroke"] = float(self.stroke)
         return {key: json.dumps(value) for key, value in chosen.items()}  # which is YAML, too
 
     def load(self) -> Recipe:
@@ -131,7 +132,7 @@ def _train(
 ) -> bool:
     """Whether the run is whole; what it starts from, if that is a run, is waited for."""
     out = options.output / run.name
-    if steps_done(out / STATE_NAME) >= run.load().steps:
+    if steps_done(out / STATE_NAME) >= run.load().schedule.steps:
         return True
     start = run.start
     if start is not None and start in earlier:

@@ -200,11 +200,26 @@ def test_a_style_of_ones_own_starts_from_the_nearest_bundled_one(
     )
     (checkpoint,) = (tmp_path / "run").glob("run.safetensors")
     header = load_checkpoint(checkpoint).header
-    assert header.architecture == "edge-lp" and header.recipe_values["stroke"] == 1.5 and header.steps > 1
+    assert header.architecture == "edge-lp" and header.recipe_values["loss"]["stroke"] == 1.5 and header.steps > 1
     refused = run("train", "--style", "style.png", "--photos", "photos", "--loss-network", random_loss_network,
                   "-o", "other", "--stroke", 9)  # fmt: skip
     assert refused.code == 2 and "size of strokes must lie between 0.75 and 2, not 9" in refused.err
     assert not (tmp_path / "other").exists()
+
+
+def test_recipes_are_listed_and_copied_to_edit(run: Cli, refused: Cli, tmp_path: Path) -> None:
+    listed = run("recipes")
+    assert listed.code == 0
+    for name in ("edge", "huang2017", "huang2017-paint", "johnson2016", "paint"):
+        assert re.search(rf"^│? ?{name} .*\b(9000|12000)\b.*(edge-lp|huang2017)", listed.out, re.MULTILINE), name
+    recipes = {recipe["name"]: recipe for recipe in json.loads(run("recipes", "--json").out)}
+    assert recipes["paint"]["schedule"]["steps"] == 9000 and recipes["paint"]["network"]["architecture"] == "edge-lp"
+    copied = run("recipes", "copy", "paint", "mine.yaml")
+    assert copied.code == 0 and "train --recipe mine.yaml" in copied.out
+    assert "# steadystyle train --recipe paint" in (tmp_path / "mine.yaml").read_text()
+    assert "mine.yaml" in refused("recipes", "copy", "edge", "mine.yaml").sentence
+    assert "oil" in refused("recipes", "copy", "oil", "oil.yaml").sentence
+    assert ".yaml" in refused("recipes", "copy", "edge", "mine.txt").sentence
 
 
 @pytest.mark.parametrize("content", ["no folder", "no clip", "one frame", "cuts"])

@@ -97,15 +97,11 @@ class EncoderDecoder(nn.Module):
         kernel: size of the first and the last convolution.
         margin: pixels cropped from each side of the output, a multiple of 4: at least what the zero padding of the
             upward convolutions reaches, which is 3 + kernel // 2.
-
-    Attributes:
-        grid: pixels after which a pattern of its own would repeat.
     """
 
     def __init__(self, *, stem: int, half: int, quarter: int, blocks: int, kernel: int, margin: int) -> None:
         super().__init__()
         self.margin = margin
-        self.grid = 4
         # What the downward convolutions eat: kernel // 2 at full size, then 1 at full size and 1 at half size.
         self.padding = margin + kernel // 2 + 3
         self.down = nn.Sequential(
@@ -169,14 +165,12 @@ class PatchNetwork(nn.Module):
         margin: pixels beyond each side of the frame, replicated, of which the features are computed; a multiple of 8.
 
     Attributes:
-        grid: pixels after which a pattern of its own would repeat.
         crop: pixels of the margin that are left on each side of the output, and cropped.
     """
 
     def __init__(self, *, quarter: int, eighth: int, blocks: int, strokes: int, margin: int) -> None:
         super().__init__()
         self.margin = margin
-        self.grid = 8
         self.stem = nn.Conv2d(48, quarter, 3)
         self.down = ConvNorm(quarter, eighth, stride=2, padding="none")
         self.blocks = nn.Sequential(
@@ -190,7 +184,7 @@ class PatchNetwork(nn.Module):
         self.strokes = nn.ModuleList(nn.Conv2d(quarter, quarter, 3, padding=borders[i]) for i in range(strokes))
         self.head = nn.Conv2d(quarter, 48, 3, padding=borders[-1])
         with torch.no_grad():
-            self.head.weight.mul_(0.1)  # grey at first: loud noise would be hushed by killing what makes it
+            self.head.weight.mul_(0.1)  # near mid-grey: large random outputs saturate the clamp and kill gradients
             nn.init.constant_(self.head.get_parameter("bias"), 0.5)
 
     def forward(self, x: Tensor) -> Tensor:

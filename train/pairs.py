@@ -10,25 +10,37 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..common.arrays import Image, scaled
 from ..common.files import InputError, atomic_path, sha256_of
+from ..common.progress import Progress, no_progress
 from ..video.flow import FlowPair, flow_pair
 from ..video.frames import open_source, resize_to_height
 from ..video.images import read_image
 from ..video.temporal import is_cut
-from .recipes import REACH, Recipe
+from .recipe import REACH, Data, Recipe
 
 VIDEO_ENDINGS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+MOTION = 0.03
+"""Standard deviation of the random shift of a photo pair, as a share of the crop."""
+
+Batch = dict[str, NDArray[Any]]
+"""What `stacked` gives and `loss.objective.Objective` takes."""
+
 _CACHE_FORMAT = 1
 _NOISY_SHARE = 1 / 3
+_MIRROR = np.array([-1, 1], np.float32)
+# By the loss on three, a checkpoint after half of the steps was kept for one whose style score was a sixth lower.
+_FIXED_PAIRS = 8
 
 
 @dataclass(frozen=True)
@@ -43,10 +55,25 @@ class Pair:
             shows at (x + columns, y + rows).
     """
 
-    first: NDArray[np.uint8]
-    second: NDArray[np.uint8]
+    first: Image
+    second: Image
     motion: FlowPair
     shift: tuple[int, int] | None = None
+
+    def part(self, top: int, left: int, size: int) -> Pair:
+        """A square part."""
+        at = (slice(top, top + size), slice(left, left + size))
+        return Pair(self.first[at], self.second[at], FlowPair(self.motion.flow[at], self.motion.valid[at]))
+
+
+def _grid(size: int) -> NDArray[Any]:
+    """(size, size, 2) int: column and row of each pixel."""
+    return np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1)
+
+
+def _inside(landing: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which positions, (size, size, 2), are in the square: nothing can be warped from outside it."""
+    return np.asarray(np.all((landing >= 0) & (landing <= len(landing) - 1), axis=-1))
 
 
 def find_files(folder: Path, endings: Sequence[str], what: str) -> list[Path]:
@@ -68,21 +95,20 @@ class PhotoPairs:
     def __init__(self, folder: Path, recipe: Recipe) -> None:
         """List the photographs of ``folder``; they are read when needed and the last few hundred kept."""
         self._files = find_files(folder, IMAGE_ENDINGS, "photos")
-        self._images: dict[int, NDArray[np.uint8]] = {}
-        self._crop, self._recipe = recipe.crop, recipe
+        self._images: dict[int, Image] = {}
+        self._data = recipe.data
         self.picture(0)  # an unreadable folder fails before training starts
 
     def __len__(self) -> int:
         return len(self._files)
 
-    def picture(self, index: int) -> NDArray[np.uint8]:
+    def picture(self, index: int) -> Image:
         """A photograph, brought to a shorter side of about 320 px."""
         if index not in self._images:
             image = read_image(self._files[index])
             scale = 320 / min(image.shape[:2])
             if abs(scale - 1) > 0.05:
-                method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-                image = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=method), np.uint8)
+                image = scaled(image, scale)
             if len(self._images) >= 600:
                 self._images.pop(next(iter(self._images)))
             self._images[index] = image
@@ -91,16 +117,16 @@ class PhotoPairs:
     def sample(self, rng: np.random.Generator) -> Pair:
         """Draw a pair of crops."""
         image = self.picture(int(rng.integers(len(self._files))))
-        size = self._crop
-        still = rng.random() < self._recipe.still_share
-        flow = smooth_motion(size, 0.0 if still else self._recipe.motion, rng)
+        size = self._data.crop
+        still = rng.random() < self._data.still_share
+        flow = smooth_motion(size, 0.0 if still else MOTION, rng)
         zoom = rng.uniform(0.8, 1.25)  # photo pixels a crop pixel
         stretch = np.array([zoom * rng.choice((-1.0, 1.0)), zoom])  # half of them mirrored
         height, width = image.shape[:2]
         slack = np.maximum(0, np.array([width, height]) - size * zoom) / 2
         centre = (np.array([width, height]) - 1) / 2 + rng.uniform(-slack, slack)
-        grid = np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1).astype(np.float32)  # (S, S, 2)
         views = []
+        grid = _grid(size).astype(np.float32)
         for positions in (grid, grid + flow):
             at = ((positions - (size - 1) / 2) * stretch + centre).astype(np.float32)
             view = cv2.remap(
@@ -111,13 +137,11 @@ class PhotoPairs:
                 borderMode=cv2.BORDER_REFLECT_101,
             )
             views.append(np.asarray(view, np.uint8))
-        views = [_with_noise(view, rng.uniform(0, self._recipe.noise), rng) for view in views]
-        landing = grid + flow
-        valid = np.all((landing >= 0) & (landing <= size - 1), axis=-1)
-        return Pair(views[0], views[1], FlowPair(flow, valid))
+        views = [_with_noise(view, rng.uniform(0, self._data.noise), rng) for view in views]
+        return Pair(views[0], views[1], FlowPair(flow, _inside(grid + flow)))
 
 
-def _with_noise(image: NDArray[np.uint8], deviation: float, rng: np.random.Generator) -> NDArray[np.uint8]:
+def _with_noise(image: Image, deviation: float, rng: np.random.Generator) -> Image:
     if deviation <= 0:
         return image
     noisy = image + deviation * rng.standard_normal(image.shape, dtype=np.float32)
@@ -151,22 +175,19 @@ class ClipPairs:
         folder: with the clips.
         recipe: gives height, intervals, pairs a clip and crop.
         cache: folder in which frames, flow and masks are kept; reused when clip and settings are the same.
-        progress: called with (clips done, clips).
+        progress: told of each clip.
 
     Raises:
         InputError: no clips, or no pair of frames in any of them.
     """
 
-    def __init__(
-        self, folder: Path, recipe: Recipe, cache: Path, progress: Callable[[int, int], None] | None = None
-    ) -> None:
-        self._crop = recipe.crop
+    def __init__(self, folder: Path, recipe: Recipe, cache: Path, progress: Progress = no_progress) -> None:
+        self._crop = recipe.data.crop
         self._files: list[Path] = []
         clips = find_files(folder, VIDEO_ENDINGS, "video clips")
-        for done, clip in enumerate(clips):
+        for done, clip in enumerate(clips, start=1):
             self._files += _cached_pairs(clip, recipe, cache)
-            if progress:
-                progress(done + 1, len(clips))
+            progress("flow of the clips", done, len(clips))
         if not self._files:
             raise InputError(f"no clip in {folder} holds two consecutive frames without a cut: give longer clips")
 
@@ -175,40 +196,44 @@ class ClipPairs:
 
     def load(self, index: int) -> Pair:
         """A whole pair, uncropped."""
-        return _read_pair(self._files[index])
+        with np.load(self._files[index]) as stored:
+            first, second = _decoded(stored["first"]), _decoded(stored["second"])
+            height, width = first.shape[:2]
+            flow = cv2.resize(stored["flow"].astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+            valid = np.unpackbits(stored["valid"], count=height * width).reshape(height, width).astype(bool)
+        return Pair(first, second, FlowPair(np.asarray(flow, np.float32), valid))
 
-    def picture(self, index: int) -> NDArray[np.uint8]:
+    def picture(self, index: int) -> Image:
         """The first frame of a pair, whole."""
         with np.load(self._files[index]) as stored:
-            return np.asarray(cv2.imdecode(stored["first"], cv2.IMREAD_COLOR_RGB), np.uint8)
+            return _decoded(stored["first"])
 
     def sample(self, rng: np.random.Generator) -> Pair:
         """Draw a pair of crops, mirrored half of the time."""
         pair = self.load(int(rng.integers(len(self._files))))
         height, width = pair.first.shape[:2]
-        size = self._crop
-        top, left = int(rng.integers(height - size + 1)), int(rng.integers(width - size + 1))
-        window = (slice(top, top + size), slice(left, left + size))
-        flow, valid = pair.motion.flow[window].copy(), pair.motion.valid[window].copy()
-        # What comes from outside the crop cannot be warped from inside it.
-        landing = flow + np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1)
-        valid &= np.all((landing >= 0) & (landing <= size - 1), axis=-1)
-        first, second = pair.first[window], pair.second[window]
+        top, left = int(rng.integers(height - self._crop + 1)), int(rng.integers(width - self._crop + 1))
+        pair = pair.part(top, left, self._crop)
+        flow, valid = pair.motion.flow, pair.motion.valid & _inside(_grid(self._crop) + pair.motion.flow)
         if rng.random() < 0.5:
-            first, second, valid, flow = first[:, ::-1], second[:, ::-1], valid[:, ::-1], flow[:, ::-1].copy()
-            flow[..., 0] *= -1
-        return Pair(first, second, FlowPair(flow, valid))
+            return Pair(pair.first[:, ::-1], pair.second[:, ::-1], FlowPair(flow[:, ::-1] * _MIRROR, valid[:, ::-1]))
+        return Pair(pair.first, pair.second, FlowPair(flow, valid))
+
+
+def _decoded(png: NDArray[np.uint8]) -> Image:
+    return np.asarray(cv2.imdecode(png, cv2.IMREAD_COLOR_RGB), np.uint8)
 
 
 def _cached_pairs(clip: Path, recipe: Recipe, cache: Path) -> list[Path]:
     """Paths of the cached pairs of a clip, computed when they are not there."""
-    settings = [_CACHE_FORMAT, recipe.clip_height, recipe.clip_intervals, recipe.pairs_per_clip]
+    data = recipe.data
+    settings = [_CACHE_FORMAT, data.clip_height, data.clip_intervals, data.pairs_per_clip]
     key = hashlib.sha256(json.dumps([sha256_of(clip), *settings]).encode()).hexdigest()[:12]
     folder = cache / f"{clip.stem}-{key}"
     listing = folder / "pairs.json"  # written last: its presence says that the folder is whole
     if not listing.is_file():
         names, width = [], 0
-        for start, first, second in _chosen_frames(clip, recipe):
+        for start, first, second in _chosen_frames(clip, data):
             width = first.shape[1]
             if not is_cut(first, second):
                 names.append(f"{start:06d}.npz")
@@ -219,23 +244,23 @@ def _cached_pairs(clip: Path, recipe: Recipe, cache: Path) -> list[Path]:
             partial.write_text(json.dumps({"width": width, "pairs": names}), encoding="utf-8")
     listed = json.loads(listing.read_text(encoding="utf-8"))
     # A clip in portrait may be narrower than the crop; its height is the recipe's and always enough.
-    return [folder / name for name in listed["pairs"]] if listed["width"] >= recipe.crop else []
+    return [folder / name for name in listed["pairs"]] if listed["width"] >= data.crop else []
 
 
-def _chosen_frames(clip: Path, recipe: Recipe) -> Iterator[tuple[int, NDArray[np.uint8], NDArray[np.uint8]]]:
+def _chosen_frames(clip: Path, data: Data) -> Iterator[tuple[int, Image, Image]]:
     """(index of the first, first, second) of pairs spread evenly over a clip; holds no more frames than it must."""
     with open_source(clip) as source:
         count = sum(1 for _ in source)  # what a container says of its length may be wrong or missing
-    intervals = recipe.clip_intervals
+    intervals = data.clip_intervals
     starts = count - max(intervals)
-    chosen = sorted({round(at) for at in np.linspace(0, starts - 1, recipe.pairs_per_clip)}) if starts > 0 else []
+    chosen = sorted({round(at) for at in np.linspace(0, starts - 1, data.pairs_per_clip)}) if starts > 0 else []
     ends = {start: start + intervals[number % len(intervals)] for number, start in enumerate(chosen)}
-    waiting: dict[int, NDArray[np.uint8]] = {}  # first frames whose second has not come yet, by index
+    waiting: dict[int, Image] = {}  # first frames whose second has not come yet, by index
     with open_source(clip) as source:
         for index, frame in enumerate(source):
             if index not in ends and index not in (ends[start] for start in waiting):
                 continue
-            image = resize_to_height(frame.image, recipe.clip_height)
+            image = resize_to_height(frame.image, data.clip_height)
             for start in [start for start in waiting if ends[start] == index]:
                 yield start, waiting.pop(start), image
             if index in ends:
@@ -256,16 +281,6 @@ def _write_pair(path: Path, pair: Pair) -> None:
         )
 
 
-def _read_pair(path: Path) -> Pair:
-    with np.load(path) as stored:
-        first = np.asarray(cv2.imdecode(stored["first"], cv2.IMREAD_COLOR_RGB), np.uint8)
-        second = np.asarray(cv2.imdecode(stored["second"], cv2.IMREAD_COLOR_RGB), np.uint8)
-        height, width = first.shape[:2]
-        flow = cv2.resize(stored["flow"].astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-        valid = np.unpackbits(stored["valid"], count=height * width).reshape(height, width).astype(bool)
-    return Pair(first, second, FlowPair(np.asarray(flow, np.float32), valid))
-
-
 class PairSampler:
     """Mixes clip and photo pairs in the recipe's share.
 
@@ -283,18 +298,71 @@ class PairSampler:
 
         All pairs of a step are of one kind: shifted by whole pixels, or moved.
         """
-        rng = np.random.default_rng((self._recipe.seed, step, index))
-        of_shifts = np.random.default_rng((self._recipe.seed, step, 2**31)).random() < self._recipe.shift_share
-        from_clips = rng.random() < self._recipe.clip_share
+        data, seed = self._recipe.data, self._recipe.seed
+        rng = np.random.default_rng((seed, step, index))
+        of_shifts = np.random.default_rng((seed, step, 2**31)).random() < data.shift_share
+        from_clips = rng.random() < data.clip_share
         sources = (self._clips, self._photos) if from_clips else (self._photos, self._clips)
         preferred = next(source for source in sources if source is not None)
         if not of_shifts:
             return preferred.sample(rng)
         picture = preferred.picture(int(rng.integers(len(preferred))))
-        return shifted(picture, self._recipe.crop, rng, self._recipe.noise)
+        return shifted(picture, data.crop, rng, data.noise)
+
+    def batch(self, step: int, rank: int = 0) -> Batch:
+        """The samples of a step; each process of several has its own."""
+        size = self._recipe.data.batch
+        return stacked([self.sample(step, rank * size + index) for index in range(size)], self._recipe)
 
 
-def shifted(image: NDArray[np.uint8], size: int, rng: np.random.Generator, noise: float = 0.0) -> Pair:
+def stacked(pairs: Sequence[Pair], recipe: Recipe) -> Batch:
+    """Pairs of one kind as a batch for `Objective`; single frames for a recipe without temporal loss."""
+    batch: Batch = {"first": np.stack([pair.first for pair in pairs])}
+    if recipe.loss.temporal <= 0:
+        return batch
+    batch["second"] = np.stack([pair.second for pair in pairs])
+    if pairs[0].shift is not None:
+        return {**batch, "shift": np.array([pair.shift for pair in pairs])}
+    return {
+        **batch,
+        "flow": np.stack([pair.motion.flow.transpose(2, 0, 1) for pair in pairs]),
+        "valid": np.stack([pair.motion.valid[None] for pair in pairs]).astype(np.float32),
+    }
+
+
+def open_pairs(
+    recipe: Recipe, clips: Path | None, photos: Path | None, cache: Path, progress: Progress = no_progress
+) -> tuple[PairSampler, list[Pair]]:
+    """Open folders of clips and photographs; the flow of the clips is kept in ``cache``.
+
+    Returns:
+        The sampler, and up to 8 fixed pairs: whole frames of clips, else crops of photos.
+
+    Raises:
+        InputError: folders without use, or neither of them.
+    """
+    photo_pairs = PhotoPairs(photos, recipe) if photos else None
+    clip_pairs = ClipPairs(clips, recipe, cache, progress) if clips else None
+    sampler = PairSampler(recipe, photo_pairs, clip_pairs)
+    if clip_pairs is None:
+        return sampler, [sampler.sample(0, index) for index in range(_FIXED_PAIRS)]
+    chosen = sorted({len(clip_pairs) * k // (2 * _FIXED_PAIRS) for k in range(1, 2 * _FIXED_PAIRS, 2)})
+    return sampler, [clip_pairs.load(index) for index in chosen]
+
+
+def fixed_batches(fixed: Sequence[Pair], recipe: Recipe) -> list[Batch]:
+    """Batches of one pair: the middle of each fixed pair, every second one shifted where the recipe has such steps."""
+    size, batches = recipe.data.crop, []
+    for index, pair in enumerate(fixed):
+        if recipe.data.shift_share > 0 and index % 2:
+            pair = shifted(pair.first, size, np.random.default_rng(index))
+        elif pair.shift is None:
+            pair = pair.part((len(pair.first) - size) // 2, (pair.first.shape[1] - size) // 2, size)
+        batches.append(stacked([pair], recipe))
+    return batches
+
+
+def shifted(image: Image, size: int, rng: np.random.Generator, noise: float = 0.0) -> Pair:
     """A random part of a picture, and the part some whole pixels beside it.
 
     Args:
@@ -304,9 +372,7 @@ def shifted(image: NDArray[np.uint8], size: int, rng: np.random.Generator, noise
         noise: largest standard deviation of noise, of 255; a third of the pairs get some, fresh on each part.
     """
     zoom = rng.uniform(0.8, 1.25)
-    zoom = max(zoom, (size + REACH + 0.5) / min(image.shape[:2]))
-    method = cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC
-    image = np.asarray(cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=method), np.uint8)
+    image = scaled(image, max(zoom, (size + REACH + 0.5) / min(image.shape[:2])))
     if rng.random() < 0.5:
         image = image[:, ::-1]
     dx, dy = (int(value) for value in rng.integers(-REACH, REACH + 1, 2))
@@ -319,6 +385,4 @@ def shifted(image: NDArray[np.uint8], size: int, rng: np.random.Generator, noise
     if rng.random() < _NOISY_SHARE:
         views = [_with_noise(view, rng.uniform(0, noise), rng) for view in views]
     flow = np.full((size, size, 2), (dx, dy), np.float32)
-    landing = flow + np.stack(np.meshgrid(np.arange(size), np.arange(size)), axis=-1)
-    valid = np.all((landing >= 0) & (landing <= size - 1), axis=-1)
-    return Pair(views[0], views[1], FlowPair(flow, valid), (dx, dy))
+    return Pair(views[0], views[1], FlowPair(flow, _inside(_grid(size) + flow)), (dx, dy))

@@ -1,208 +1,93 @@
-"""Recipes: everything that decides what a training run does, as one flat dataclass filled from YAML."""
+"""Recipes by name and from YAML files.
+
+A value has a dotted name, such as ``loss.temporal``. Recipes were flat once: the name of then, ``temporal_weight``, is
+unique and still read, in recipe files, checkpoints, training states and ``--set``.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from ..common.files import InputError
-from .networks import ARCHITECTURES, resolve_sizes
+from ..common.files import InputError, atomic_path
+from .recipe import WARMUP_STEPS, Recipe
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
 
-
-REACH = 7
-"""Pixels by which a shift pair is moved at most, in each direction: all phases of a grid of 8."""
-
-REPLACED = {
-    "grid_weight": "shift_share: steps on shifted pictures take the grid's pattern away",
-    "contrast": "colour_weight: the painting's own colours and contrast are a term of the training",
-    "border_weight": "shift_share: where the losses' window ends moves from step to step",
-    "border_jitter": "shift_share: where the losses' window ends moves from step to step",
-    "luminance": "nothing: it had no effect",
-    "temporal_feature_weight": "nothing: it had no effect",
-    "brightness": "nothing: it had no effect",
+_TYPES = typing.get_type_hints(Recipe)
+_SECTIONS = {key: typing.get_type_hints(kind) for key, kind in _TYPES.items() if dataclasses.is_dataclass(kind)}
+_FIELDS: dict[str, Any] = {key: kind for key, kind in _TYPES.items() if key not in _SECTIONS} | {
+    f"{section}.{key}": kind for section, kinds in _SECTIONS.items() for key, kind in kinds.items()
 }
-"""Values that recipes had once -> what does their work now."""
+"""Dotted name -> type."""
+
+_FLAT_NAMES = {name.rpartition(".")[2]: name for name in _FIELDS} | {
+    **{f"{term}_weight": f"loss.{term}" for term in ("content", "style", "style_half", "style_quarter")},
+    **{f"{term}_weight": f"loss.{term}" for term in ("colour", "tone", "temporal")},
+    "teacher_weight": "distillation.pixels",
+    "teacher_feature_weight": "distillation.features",
+    "pixels_only": "distillation.pixel_warmup_share",
+}
+"""Flat name -> dotted name."""
+
+_SHIFTS = "in its place there is data.shift_share: where the losses' window ends moves from step to step"
+_NO_EFFECT = "in its place there is nothing: it had no effect"
+GONE: Mapping[str, tuple[object, str]] = {
+    "grid_weight": (0.0, "in its place there is data.shift_share: steps on shifted pictures take the pattern away"),
+    "contrast": (1.0, "in its place there is loss.colour: the painting's colours and contrast are a term"),
+    "border_weight": (0.0, _SHIFTS),
+    "border_jitter": (0, _SHIFTS),
+    "luminance": (False, _NO_EFFECT),
+    "temporal_feature_weight": (0.0, _NO_EFFECT),
+    "brightness": (0.0, _NO_EFFECT),
+    "warmup_steps": (WARMUP_STEPS, f"the learning rate always rises over {WARMUP_STEPS} steps"),
+    "gradient_norm": (1.0, "gradients are always scaled down to a norm of 1"),
+    "variation_weight": (0.1, "total variation always weighs 0.1"),
+    "teacher_layers": (["relu2_2", "relu3_2"], "the teacher's features are always those at relu2_2 and relu3_2"),
+    "motion": (0.03, "photos always move by 0.03 of the crop"),
+    "preview_every": (500, "previews are painted every 500 steps"),
+}
+"""Values that recipes had once -> what may be recorded and nothing is lost, and what does their work now."""
 
 REPLACED_RECIPES = {"edge-finetune": "paint", "edge-steady": "paint", "huang2017-steady": "huang2017-paint"}
 """Recipes that were there once -> the one that does their work now."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A training recipe.
+def by_name(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's values by dotted name, from nested, dotted or flat ones; what is gone and was at rest is left out.
 
-    Attributes:
-        name: the recipe's own name.
-        architecture: stylizing network (``train/networks.py``).
-        sizes: sizes of the network that differ from its defaults.
-        steps: optimizer steps in all.
-        batch: pairs (or single frames when ``temporal_weight`` is 0) a step.
-        crop: side of the square training crop, px.
-        border: px along each side of a crop that the network sees and no loss does; what it paints there, where padding
-            tells it that it is at a border, would be cheap style.
-        learning_rate: Adam's, after a warm-up of ``warmup_steps``; falls along a half cosine to 2 % of it.
-        warmup_steps: steps over which the learning rate rises from 0.
-        gradient_norm: gradients are scaled down to this norm.
-        content_weight: alpha of the paper, on the relative content loss.
-        content_scale: 1 to compare features at full size, as in the paper, 2 at half the size, which leaves strokes
-            free and holds shapes.
-        style_weight: beta of the paper, on the relative style loss at full size.
-        style_half_weight: the same on frames halved in size, which reaches larger strokes.
-        style_quarter_weight: the same at a quarter of the size.
-        colour_weight: on the distance of the colours, as a distribution, to the painting's.
-        tone_weight: on 1 - the correlation of lightness with the source's, at an eighth of the size.
-        variation_weight: gamma of the paper, on total variation.
-        teacher_weight: on the mean absolute difference to what a teacher network paints (distillation).
-        teacher_feature_weight: on the relative distance to the teacher's features, at ``teacher_layers``.
-        pixels_only: share of ``steps``, at the beginning, that learn without the loss network, from the teacher's
-            pixels: several times quicker.
-        both_frames: whether content and style are those of both outputs, as in the paper, or of the first alone: the
-            temporal loss holds the second to it, and a step costs little more than half.
-        temporal_weight: lambda of the paper, on the temporal loss; 0 trains on single frames.
-        temporal_start: share of ``steps`` before the temporal loss sets in.
-        temporal_ramp: share of ``steps`` over which it rises to its weight.
-        shift_share: share of steps on a picture and the same picture moved by whole pixels; see ``train/objective.py``.
-        content_layers: loss-network layers of the content loss.
-        style_layers: of the style loss at full size.
-        style_half_layers: of the style loss at half size.
-        style_quarter_layers: of the style loss at a quarter of the size.
-        teacher_layers: loss-network layers of the distance to the teacher's features.
-        style_size: shorter side of the style image, px.
-        stroke: size of the strokes, 0.75 to 2: multiplies ``style_size`` and the weight at a quarter of the size, and
-            divides the one at full size.
-        clip_share: share of real-video pairs among the samples when clips are given; the rest come from photos.
-        clip_height: height to which clips are scaled, px.
-        clip_intervals: distances in frames between the two frames of a pair, drawn from evenly.
-        pairs_per_clip: pairs kept (with flow and mask) of each clip.
-        motion: standard deviation of the random shift of a photo pair, as a share of the crop.
-        noise: largest standard deviation of the Gaussian noise on photo pairs, of 255.
-        still_share: share of photo pairs in which nothing moves, so that noise is all that differs.
-        checkpoint_every: steps between checkpoints.
-        preview_every: steps between preview sheets.
-        precision: of the loss network: ``float32``, ``bfloat16``, or ``auto`` for the faster one by a short measurement
-            at the start.
-        seed: of weights and samples.
+    Raises:
+        InputError: an unknown name, one that is gone with a value of its own, or one that is given twice.
     """
-
-    name: str
-    architecture: str = "huang2017"
-    sizes: dict[str, int] = field(default_factory=dict)
-    steps: int = 12000
-    batch: int = 1
-    crop: int = 224
-    border: int = 0
-    learning_rate: float = 1.5e-3
-    warmup_steps: int = 100
-    gradient_norm: float = 1.0
-    content_weight: float = 0.75
-    content_scale: int = 1
-    style_weight: float = 8.0
-    style_half_weight: float = 2.0
-    style_quarter_weight: float = 0.0
-    colour_weight: float = 0.0
-    tone_weight: float = 0.0
-    variation_weight: float = 0.1
-    teacher_weight: float = 0.0
-    teacher_feature_weight: float = 0.0
-    pixels_only: float = 0.0
-    both_frames: bool = True
-    temporal_weight: float = 380.0
-    temporal_start: float = 0.1
-    temporal_ramp: float = 0.2
-    shift_share: float = 0.0
-    content_layers: tuple[str, ...] = ("relu3_2",)
-    style_layers: tuple[str, ...] = ("relu1_2", "relu2_2", "relu3_2", "relu3_4")
-    style_half_layers: tuple[str, ...] = ("relu2_2", "relu3_2", "relu3_4")
-    style_quarter_layers: tuple[str, ...] = ()
-    teacher_layers: tuple[str, ...] = ("relu2_2", "relu3_2")
-    style_size: int = 384
-    stroke: float = 1.0
-    clip_share: float = 0.5
-    clip_height: int = 360
-    clip_intervals: tuple[int, ...] = (1,)
-    pairs_per_clip: int = 40
-    motion: float = 0.03
-    noise: float = 6.0
-    still_share: float = 0.0
-    checkpoint_every: int = 100
-    preview_every: int = 500
-    precision: str = "auto"
-    seed: int = 1
-
-    def __post_init__(self) -> None:
-        """Check what types alone do not say; raises InputError."""
-        if self.architecture not in ARCHITECTURES:
-            raise InputError(f"unknown network '{self.architecture}': choose one of {', '.join(ARCHITECTURES)}")
-        try:
-            resolve_sizes(self.architecture, self.sizes)
-        except ValueError as error:
-            raise InputError(f"recipe '{self.name}': {error}") from error
-        for name in ("steps", "batch", "pairs_per_clip", "checkpoint_every", "preview_every", "style_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"recipe '{self.name}': {name} must be at least 1, not {getattr(self, name)}")
-        if self.crop < 32 or self.clip_height < self.crop:
-            raise InputError(f"recipe '{self.name}': crop must be at least 32 and at most clip_height")
-        if self.border < 0 or 2 * self.border + self.slack > self.crop - 24:
-            raise InputError(f"recipe '{self.name}': border and shifts must leave at least 24 px of the crop")
-        if self.content_scale not in (1, 2):
-            raise InputError(f"recipe '{self.name}': content_scale must be 1 or 2, not {self.content_scale}")
-        if not 0.75 <= self.stroke <= 2.0:
-            raise InputError(f"the size of strokes must lie between 0.75 and 2, not {self.stroke:g}")
-        if self.precision not in ("auto", "float32", "bfloat16"):
-            raise InputError(f"recipe '{self.name}': precision must be auto, float32 or bfloat16")
-        for name in ("clip_share", "shift_share"):
-            if not 0.0 <= getattr(self, name) <= 1.0:
-                raise InputError(f"recipe '{self.name}': {name} must lie between 0 and 1, not {getattr(self, name)}")
-        if self.shift_share > 0 and self.temporal_weight <= 0:
-            raise InputError(f"recipe '{self.name}': shift_share needs a temporal_weight")
-        if self.pixels_only > 0 and self.teacher_weight <= 0:
-            raise InputError(f"recipe '{self.name}': pixels_only needs a teacher_weight")
-
-    @property
-    def slack(self) -> int:
-        """By how many px less than the crop without its border the losses see, so that shifts find room."""
-        return REACH if self.shift_share > 0 else 0
-
-    @property
-    def needs_teacher(self) -> bool:
-        """Whether a term asks for one."""
-        return self.teacher_weight > 0 or self.teacher_feature_weight > 0
-
-    @property
-    def starts_from_a_style(self) -> bool:
-        """Whether it is made to go on from a bundled fast style, and has no teacher to learn from."""
-        return self.architecture == "edge-lp" and not self.needs_teacher
-
-    @property
-    def layers(self) -> set[str]:
-        """Names of all loss-network layers that a term with weight reads."""
-        terms = (
-            (self.content_weight, self.content_layers),
-            (self.style_weight, self.style_layers),
-            (self.style_half_weight, self.style_half_layers),
-            (self.style_quarter_weight, self.style_quarter_layers),
-            (self.teacher_feature_weight, self.teacher_layers),
-        )
-        return {layer for weight, layers in terms if weight > 0 for layer in layers}
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, as YAML and JSON hold them."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(self).items()
-        }
-
-
-def recipe_names() -> list[str]:
-    """Names of the recipes that ship."""
-    return sorted(path.stem for path in RECIPE_FOLDER.glob("*.yaml"))
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if key in _SECTIONS:
+            if not isinstance(value, Mapping):
+                raise InputError(
+                    f"the recipe section '{key}' holds {', '.join(_SECTIONS[key])}: write KEY: VALUE lines"
+                )
+            entries = by_name({f"{key}.{inner}": entry for inner, entry in value.items()})
+        elif key in _FIELDS or key in _FLAT_NAMES:
+            entries = {_FLAT_NAMES.get(key, key): value}
+        elif key not in GONE:
+            section = str(key).partition(".")[0] + "."
+            near = [name for name in _FIELDS if name.startswith(section)] or _FIELDS
+            raise InputError(f"a recipe has no value '{key}': it has {', '.join(near)}")
+        elif value != GONE[key][0]:
+            raise InputError(f"the recipe value '{key}' is gone; {GONE[key][1]}")
+        else:
+            continue
+        twice = next((name for name in entries if name in found), None)
+        if twice:
+            raise InputError(f"the recipe value {twice} is given twice: keep one")
+        found |= entries
+    return found
 
 
 def _convert(name: str, value: object, wanted: Any) -> Any:
@@ -218,23 +103,52 @@ def _convert(name: str, value: object, wanted: Any) -> Any:
     if wanted in (int, str, bool) and type(value) is wanted:
         return value
     expected = getattr(wanted, "__name__", str(wanted)) if origin is None else str(wanted)
-    raise InputError(f"recipe value {name}={value!r} does not fit: {expected} is expected")
+    raise InputError(f"recipe value {name}={reprlib.repr(value)} does not fit: {expected} is expected")
 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
-    """Fill a recipe from plain values.
+    """Fill a recipe from recorded values, nested as :meth:`Recipe.to_dict` gives them or flat as they once were.
 
     Raises:
         InputError: an unknown key or a value that does not fit.
     """
-    types = typing.get_type_hints(Recipe)
-    unknown = sorted(set(values) - set(types))
-    gone = next((key for key in unknown if key in REPLACED), None)
-    if gone:
-        raise InputError(f"the recipe value '{gone}' is gone; in its place there is {REPLACED[gone]}")
-    if unknown:
-        raise InputError(f"a recipe has no value '{unknown[0]}': it has {', '.join(types)}")
-    return Recipe(**{key: _convert(key, value, types[key]) for key, value in values.items()})
+    top: dict[str, Any] = {}
+    inside: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
+    recorded = {key: value for key, value in values.items() if key != "preview_every"}  # it changed no weight
+    for name, value in by_name(recorded).items():
+        section, _, key = name.rpartition(".")
+        (inside[section] if section else top)[key] = _convert(name, value, _FIELDS[name])
+    return Recipe(**top, **{section: _TYPES[section](**entries) for section, entries in inside.items()})
+
+
+def changed(recipe: Recipe, values: Mapping[str, Any] | None = None, **more: Any) -> Recipe:
+    """The recipe with other values, by dotted or flat names.
+
+    Raises:
+        InputError: an unknown name or a value that does not fit.
+    """
+    return recipe_from_dict(by_name(recipe.to_dict()) | by_name({**(values or {}), **more}))
+
+
+def difference(one: Recipe, other: Recipe) -> tuple[str, Any, Any] | None:
+    """Dotted name and both values of what differs first; what recipes say about themselves counts nothing."""
+    ours, theirs = (by_name(recipe.to_dict()) for recipe in (one, other))
+    differing = (name for name in ours if name != "about" and ours[name] != theirs[name])
+    return next(((name, ours[name], theirs[name]) for name in differing), None)
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that ship."""
+    return sorted(path.stem for path in RECIPE_FOLDER.glob("*.yaml"))
+
+
+def _recipe_file(name: str) -> Path:
+    path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPE_FOLDER / f"{name}.yaml"
+    if name in REPLACED_RECIPES:
+        raise InputError(f"the recipe '{name}' is gone: '{REPLACED_RECIPES[name]}' takes its place")
+    if not path.is_file():
+        raise InputError(f"unknown recipe '{name}': choose one of {', '.join(recipe_names())}, or give a .yaml file")
+    return path
 
 
 def load_recipe(name: str, overrides: Mapping[str, str] | None = None) -> Recipe:
@@ -242,19 +156,36 @@ def load_recipe(name: str, overrides: Mapping[str, str] | None = None) -> Recipe
 
     Args:
         name: a name from :func:`recipe_names`, or a path ending in ``.yaml``.
-        overrides: field -> value as YAML text, e.g. ``{"steps": "500"}``.
+        overrides: dotted or flat name -> value as YAML text, e.g. ``{"loss.temporal": "500"}``.
 
     Raises:
-        InputError: unknown recipe, broken YAML, unknown field or a value that does not fit.
+        InputError: unknown recipe, broken YAML, unknown name or a value that does not fit.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPE_FOLDER / f"{name}.yaml"
-    if name in REPLACED_RECIPES:
-        raise InputError(f"the recipe '{name}' is gone: '{REPLACED_RECIPES[name]}' takes its place")
-    if not path.is_file():
-        raise InputError(f"unknown recipe '{name}': choose one of {', '.join(recipe_names())}, or give a .yaml file")
+    path = _recipe_file(name)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-        values = {"name": path.stem, **values, **{k: yaml.safe_load(v) for k, v in (overrides or {}).items()}}
-    except (yaml.YAMLError, TypeError, UnicodeDecodeError) as error:
+        values = {"name": path.stem, **yaml.safe_load(path.read_text(encoding="utf-8"))}
+        changes = {key: yaml.safe_load(value) for key, value in (overrides or {}).items()}
+    except (yaml.YAMLError, TypeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"the recipe {path} is not a YAML mapping: {str(error).splitlines()[0]}") from error
-    return recipe_from_dict(values)
+    return recipe_from_dict(by_name(values) | by_name(changes))
+
+
+def copy_recipe(name: str, target: Path) -> None:
+    """Write a recipe's file, with its comments, to a place of one's own.
+
+    Args:
+        name: as in :func:`load_recipe`.
+        target: a path ending in ``.yaml`` at which nothing is.
+
+    Raises:
+        InputError: unknown recipe, another ending, or a file that is there.
+    """
+    source = _recipe_file(name)
+    if target.suffix not in (".yaml", ".yml"):
+        raise InputError(
+            f"'{target}' does not end in .yaml, by which `train --recipe` knows a file: choose such a name"
+        )
+    if target.exists():
+        raise InputError(f"'{target}' exists and is kept as it is: choose another name")
+    with atomic_path(target) as partial:
+        partial.write_bytes(source.read_bytes())

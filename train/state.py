@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from ..common.files import InputError
 from .checkpoint import FORMAT_VERSION, load_weights, read_tensors, write_tensors
-from .recipes import Recipe, recipe_from_dict
+from .recipe import Recipe
+from .recipes import difference, recipe_from_dict
 
 STATE_NAME = "training-state.safetensors"
 
 
 @dataclass
-class Progress:
+class Standing:
     """Where a run stands: what the training state holds beside weights and random generators.
 
     Attributes:
@@ -38,7 +39,7 @@ class Progress:
 
 
 def save_state(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, progress: Progress
+    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, standing: Standing
 ) -> None:
     """Write a training state atomically (errors as `checkpoint.write_tensors`)."""
     tensors = {f"network.{key}": value for key, value in network.state_dict().items()}
@@ -47,24 +48,29 @@ def save_state(
     tensors["rng.torch"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["rng.cuda"] = torch.cuda.get_rng_state()
-    write_tensors(path, tensors, {"format_version": FORMAT_VERSION, "recipe": recipe.to_dict(), **asdict(progress)})
+    write_tensors(path, tensors, {"format_version": FORMAT_VERSION, "recipe": recipe.to_dict(), **asdict(standing)})
 
 
-def load_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe) -> Progress:
+def load_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe) -> Standing:
     """Put a training state back into a network, an optimizer and the random generators.
 
     Raises:
-        InputError: no training state, one of another recipe or network, or one of a steadystyle whose recipes were
-            others.
+        InputError: no training state, one of another recipe or network, or one whose recipe had values that are gone.
     """
     tensors, header = read_tensors(path)
     if "recipe" not in header or "step" not in header:
         raise InputError(f"{path} is a checkpoint, not a training state: give the folder of a run")
-    was, now = recipe_from_dict(header["recipe"]).to_dict(), recipe.to_dict()
-    changed = next((key for key in was if was[key] != now[key]), None)
-    if changed:
+    try:
+        changed = difference(recipe_from_dict(header["recipe"]), recipe)
+    except InputError as error:
         raise InputError(
-            f"the run in {path.parent} was begun with {changed}={was[changed]}, not {now[changed]}: "
+            f"the run in {path.parent} is of an earlier steadystyle ({error}): finish it with that one, or begin a new "
+            "run with --from"
+        ) from error
+    if changed:
+        name, was, now = changed
+        raise InputError(
+            f"the run in {path.parent} was begun with {name}={was}, not {now}: "
             "resume with the same recipe, or begin a new run with --from"
         )
     own = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
@@ -78,7 +84,7 @@ def load_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer,
     torch.set_rng_state(tensors["rng.torch"])
     if "rng.cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["rng.cuda"])
-    return Progress(**{entry.name: header[entry.name] for entry in fields(Progress)})
+    return Standing(**{entry.name: header[entry.name] for entry in fields(Standing)})
 
 
 def steps_done(path: Path) -> int:

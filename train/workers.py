@@ -43,8 +43,8 @@ class Workers:
         """Whether this is the one that writes files and speaks."""
         return self.rank == 0
 
-    def together(self, network: nn.Module) -> nn.Module:
-        """The network, with its gradients averaged over all processes in ``backward``."""
+    def wrap_ddp(self, network: nn.Module) -> nn.Module:
+        """The network as `DistributedDataParallel`: its gradients are averaged over all processes in ``backward``."""
         if self.count == 1:
             return network
         ids = [self.device.index] if self.device.type == "cuda" else None
@@ -58,13 +58,26 @@ class Workers:
         distributed.all_reduce(value, distributed.ReduceOp.MAX)
         return bool(value.item())
 
-    def of_first(self, value: T) -> T:
-        """What the first process has, in all of them; also a place to wait for it."""
+    def broadcast(self, value: T) -> T:
+        """The first process's value, in all of them; also a barrier."""
         if self.count == 1:
             return value
         values = [value]
         distributed.broadcast_object_list(values, device=self.device)
         return values[0]
+
+
+def choose_device(wanted: str) -> torch.device:
+    """``cpu``, ``cuda``, or ``auto`` for CUDA where there is one.
+
+    Raises:
+        InputError: another word, or no CUDA.
+    """
+    if wanted not in ("auto", "cpu", "cuda"):
+        raise InputError(f"unknown device '{wanted}': choose auto, cpu or cuda")
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise InputError("there is no CUDA device that this torch can use: choose --device cpu")
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 @contextmanager

@@ -26,7 +26,6 @@ pairs_per_clip: 2
 style_size: 48
 style_layers: [relu1_2, relu3_2]
 style_half_layers: [relu2_2]
-preview_every: 1000
 precision: float32
 """
 
@@ -55,8 +54,8 @@ def test_each_row_is_a_run_of_its_own_and_done_once(
     assert np.isfinite([[float(part) for cell in line[1:] for part in cell.split()] for line in table[2:]]).all()
     runs = sorted((tmp_path / "runs").glob("*/*.safetensors"))
     values = {path.stem: load_checkpoint(path).header.recipe_values for path in runs if path.stem == path.parent.name}
-    assert values["the-recipe"]["style_half_weight"] == 2.0
-    assert values["no-large-strokes-style-at-full-size-alone"]["style_half_weight"] == 0.0
+    assert values["the-recipe"]["loss"]["style_half"] == 2.0
+    assert values["no-large-strokes-style-at-full-size-alone"]["loss"]["style_half"] == 0.0
     stamps = {path: path.stat().st_mtime_ns for path in runs}
     ablation.main([str(argument) for argument in arguments])
     assert {path: path.stat().st_mtime_ns for path in runs} == stamps

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from steadystyle.train.loss.network import LossNetwork, load_loss_network
-from steadystyle.train.recipes import Recipe
+from steadystyle.train.recipe import Data, Loss, Network, Recipe, Schedule
 from steadystyle.video.frames import write_video
 from steadystyle.video.images import write_image
 
@@ -68,16 +68,14 @@ def recipe() -> Recipe:
     """Six steps of a small network on small crops."""
     return Recipe(
         name="tiny",
-        sizes={"stem": 4, "half": 8, "quarter": 8, "blocks": 1},
-        steps=6,
-        crop=32,
-        clip_height=64,
-        pairs_per_clip=4,
-        style_size=48,
-        content_layers=("relu2_2",),
-        style_layers=("relu1_2", "relu2_2"),
-        style_half_layers=("relu2_2",),
-        checkpoint_every=2,
-        preview_every=3,
+        network=Network(sizes={"stem": 4, "half": 8, "quarter": 8, "blocks": 1}),
+        data=Data(crop=32, clip_height=64, pairs_per_clip=4),
+        loss=Loss(
+            style_size=48,
+            content_layers=("relu2_2",),
+            style_layers=("relu1_2", "relu2_2"),
+            style_half_layers=("relu2_2",),
+        ),
+        schedule=Schedule(steps=6, checkpoint_every=2),
         precision="float32",  # a measured choice may differ between the runs that a test compares
     )

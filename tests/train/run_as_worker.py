@@ -15,7 +15,7 @@ from steadystyle.train.loss.objective import Objective
 from steadystyle.train.networks import build_network
 from steadystyle.train.pairs import PairSampler, PhotoPairs
 from steadystyle.train.recipes import recipe_from_dict
-from steadystyle.train.trainer import _batch, train
+from steadystyle.train.trainer import TrainingJob, train
 from steadystyle.train.workers import Workers, join_workers
 from steadystyle.video.images import read_image
 
@@ -52,11 +52,11 @@ atexit.register(say_threads)  # the first to be registered is the last to be cal
 def gradients(workers: Workers) -> dict[str, torch.Tensor]:
     """Of a fresh network, for the samples of step 0."""
     torch.manual_seed(0)
-    network = build_network(recipe.architecture, recipe.sizes)
+    network = build_network(recipe.network.architecture, recipe.network.sizes)
     objective = Objective(loss_network, read_image(material / "style.png"), recipe, workers.device)
-    batch = _batch(PairSampler(recipe, PhotoPairs(material / "photos", recipe), None), recipe, 0, workers.rank)
-    joint = workers.together(network)  # held, since it is what averages
-    torch.autograd.backward(objective(joint, batch, recipe.temporal_weight)[1])
+    batch = PairSampler(recipe, PhotoPairs(material / "photos", recipe), None).batch(0, workers.rank)
+    joint = workers.wrap_ddp(network)  # held, since it is what averages
+    torch.autograd.backward(objective(joint, batch, recipe.loss.temporal)[1])
     return {name: value.grad for name, value in network.named_parameters() if value.grad is not None}
 
 
@@ -66,7 +66,7 @@ if what == "gradients":
         if workers.first:
             torch.save(found, out)
 else:
-    result = train(
+    job = TrainingJob(
         style=material / "style.png",
         photos=material / "photos",
         clips=material / "clips",
@@ -74,9 +74,12 @@ else:
         out=out,
         name="tiny",
         resume=what == "resume",
-        loss_network=loss_network,
         device="cpu",
-        message=lambda text: say(f"said {text}"),
-        report=lambda report: say(f"step {report.step}"),
+    )
+    result = train(
+        job,
+        loss_network,
+        notify=lambda text: say(f"said {text}"),
+        on_step=lambda report: say(f"step {report.step}"),
     )
     say(f"{'finished' if result.finished else 'stopped'} {result.steps}")

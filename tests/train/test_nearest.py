@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from steadystyle.common.files import InputError
+from steadystyle.studies import nearest_grams
 from steadystyle.train import nearest
 from steadystyle.train.checkpoint import CheckpointHeader, read_tensors, save_checkpoint
 from steadystyle.train.loss.network import LossNetwork
@@ -36,7 +37,7 @@ def test_a_painting_is_nearest_to_itself_and_then_to_its_like(
         save_checkpoint(tmp_path / f"{name}.safetensors", build_network("edge-lp", SIZES), header)
     checkpoints = [str(tmp_path / f"{name}.safetensors") for name in paintings]
     grams = tmp_path / "grams"
-    nearest.main([*checkpoints, "--styles", str(tmp_path), "--loss-network", str(loss_file), "-o", str(grams)])
+    nearest_grams.main([*checkpoints, "--styles", str(tmp_path), "--loss-network", str(loss_file), "-o", str(grams)])
     for name, image in paintings.items():
         found, distance = nearest_style(image, loss_network, list(paintings), grams)
         assert found == name and distance < 1e-4

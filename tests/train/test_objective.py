@@ -1,6 +1,5 @@
 """What a step minimizes: which pixels count, what the two kinds of steps ask for."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,9 @@ from numpy.typing import NDArray
 
 from steadystyle.common.files import InputError
 from steadystyle.train.loss.network import LossNetwork
-from steadystyle.train.loss.objective import Objective, check_style_image, loss_offset
-from steadystyle.train.recipes import Recipe
+from steadystyle.train.loss.objective import VARIATION_WEIGHT, Objective, check_style_image, loss_offset
+from steadystyle.train.recipe import Recipe
+from steadystyle.train.recipes import changed
 
 CPU = torch.device("cpu")
 Batch = dict[str, NDArray[Any]]
@@ -23,7 +23,7 @@ def picture(side: int, seed: int = 0) -> NDArray[np.uint8]:
 
 @pytest.fixture
 def paint(recipe: Recipe) -> Recipe:
-    return dataclasses.replace(
+    return changed(
         recipe, crop=64, border=8, both_frames=False, shift_share=0.5, colour_weight=1.0, tone_weight=1.0,
         content_scale=2,
         style_quarter_weight=1.0, style_quarter_layers=("relu1_2",),
@@ -36,7 +36,7 @@ def moving(side: int) -> Batch:
 
 
 def test_what_is_painted_in_the_border_counts_nothing(paint: Recipe, loss_network: LossNetwork) -> None:
-    objective = Objective(loss_network, picture(48), dataclasses.replace(paint, teacher_weight=1.0), CPU)
+    objective = Objective(loss_network, picture(48), changed(paint, teacher_weight=1.0), CPU)
     objective.teacher = torch.nn.Identity()
 
     def painting(border: float, inside: float) -> dict[str, float]:
@@ -61,7 +61,7 @@ def test_the_window_of_the_losses_moves_over_all_that_is_behind_the_border(
     paint: Recipe, loss_network: LossNetwork
 ) -> None:
     # At a quarter of the size the last columns of 41 are left out, and colours are means of 4x4.
-    fine = dataclasses.replace(paint, style_quarter_weight=0.0, content_weight=0.0)
+    fine = changed(paint, style_quarter_weight=0.0, content_weight=0.0)
     objective, seen = Objective(loss_network, picture(48), fine, CPU), np.zeros((64, 64), bool)
     for offset in {loss_offset(paint, step) for step in range(100)}:
         place = torch.zeros(1, 1, 64, 64, requires_grad=True)
@@ -105,12 +105,13 @@ def test_larger_strokes_have_a_larger_style_image_and_weigh_more_at_a_quarter(
     style = picture(96).repeat(2, 0).repeat(2, 1)
     grams, totals = [], []
     for stroke in (1.0, 2.0):
-        objective = Objective(loss_network, style, dataclasses.replace(paint, stroke=stroke), CPU)
+        objective = Objective(loss_network, style, changed(paint, stroke=stroke), CPU)
         grams.append(objective.style_grams)
         terms, total = objective(lambda x: x, moving(64), 0.0)
         others = ("content", "colour", "tone", "variation", "style_half")
-        rest = float(total) - sum(float(getattr(paint, f"{key}_weight")) * float(terms[key]) for key in others)
-        expected = paint.style_weight / stroke * float(terms["style"]) + stroke * float(terms["style_quarter"])
+        weights = {**paint.to_dict()["loss"], "variation": VARIATION_WEIGHT}
+        rest = float(total) - sum(weights[key] * float(terms[key]) for key in others)
+        expected = paint.loss.style / stroke * float(terms["style"]) + stroke * float(terms["style_quarter"])
         totals.append((rest, expected))
     assert not torch.allclose(grams[0][2]["relu2_2"], grams[1][2]["relu2_2"])
     assert all(rest == pytest.approx(expected, rel=1e-3) for rest, expected in totals)

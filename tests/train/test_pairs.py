@@ -1,4 +1,3 @@
-import dataclasses
 import shutil
 from pathlib import Path
 
@@ -7,7 +6,8 @@ import pytest
 
 from steadystyle.common.files import InputError
 from steadystyle.train.pairs import ClipPairs, Pair, PairSampler, PhotoPairs, shifted, smooth_motion
-from steadystyle.train.recipes import REACH, Recipe
+from steadystyle.train.recipe import REACH, Recipe
+from steadystyle.train.recipes import changed
 from steadystyle.video.flow import warp
 from steadystyle.video.frames import write_video
 
@@ -19,7 +19,7 @@ def warped_error(pair: Pair) -> float:
 
 
 def test_photo_pairs_move_exactly_as_their_flow_says(material: Path, recipe: Recipe) -> None:
-    photos = PhotoPairs(material / "photos", dataclasses.replace(recipe, noise=0.0, crop=48))
+    photos = PhotoPairs(material / "photos", changed(recipe, noise=0.0, crop=48))
     for seed in range(6):
         pair = photos.sample(np.random.default_rng(seed))
         assert pair.first.shape == (48, 48, 3) and pair.motion.valid.mean() > 0.5
@@ -29,15 +29,15 @@ def test_photo_pairs_move_exactly_as_their_flow_says(material: Path, recipe: Rec
 
 
 def test_photo_noise_is_fresh_on_each_view(material: Path, recipe: Recipe) -> None:
-    still = dataclasses.replace(recipe, motion=0.0, noise=20.0)
+    still = changed(recipe, still_share=1.0, noise=20.0)
     pair = PhotoPairs(material / "photos", still).sample(np.random.default_rng(3))
     assert np.abs(pair.motion.flow).max() == 0
     assert 1 < (pair.first.astype(float) - pair.second).std() < 30
 
 
 def test_photos_stand_still_as_the_recipe_says(material: Path, recipe: Recipe) -> None:
-    plain = dataclasses.replace(recipe, noise=0.0)
-    still = PhotoPairs(material / "photos", dataclasses.replace(plain, still_share=0.5))
+    plain = changed(recipe, noise=0.0)
+    still = PhotoPairs(material / "photos", changed(plain, still_share=0.5))
     pairs = [still.sample(np.random.default_rng(seed)) for seed in range(40)]
     unmoved = [pair for pair in pairs if np.abs(pair.motion.flow).max() == 0]
     assert 10 < len(unmoved) < 30
@@ -68,7 +68,7 @@ def test_shift_pairs_show_the_same_places_at_whole_pixels() -> None:
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_all_pairs_of_a_step_are_of_one_kind(material: Path, recipe: Recipe, tmp_path: Path, share: float) -> None:
-    recipe = dataclasses.replace(recipe, shift_share=share)
+    recipe = changed(recipe, shift_share=share)
     sampler = PairSampler(
         recipe, PhotoPairs(material / "photos", recipe), ClipPairs(material / "clips", recipe, tmp_path)
     )
@@ -96,7 +96,7 @@ def test_clip_pairs_find_the_motion_and_are_kept(material: Path, recipe: Recipe,
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npz")}
     ClipPairs(material / "clips", recipe, tmp_path / "cache")
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "cache").rglob("*.npz")}
-    ClipPairs(material / "clips", dataclasses.replace(recipe, pairs_per_clip=3), tmp_path / "cache")
+    ClipPairs(material / "clips", changed(recipe, pairs_per_clip=3), tmp_path / "cache")
     assert len(list((tmp_path / "cache").iterdir())) == 2  # other settings, other pairs
 
 
@@ -104,7 +104,7 @@ def test_pairs_across_a_cut_are_dropped(recipe: Recipe, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     shots = [np.kron(rng.integers(0, 255, (8, 10, 3)), np.ones((8, 8, 1))).astype(np.uint8) for _ in range(2)]
     write_video(tmp_path / "clips" / "cut.mp4", [shots[0]] * 3 + [shots[1]] * 3, 25)
-    pairs = ClipPairs(tmp_path / "clips", dataclasses.replace(recipe, pairs_per_clip=5), tmp_path / "cache")
+    pairs = ClipPairs(tmp_path / "clips", changed(recipe, pairs_per_clip=5), tmp_path / "cache")
     assert len(pairs) == 4  # of five
     for index in range(4):
         pair = pairs.load(index)

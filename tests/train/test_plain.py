@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from steadystyle.studies import plain_loop as plain
-from steadystyle.train.recipes import Recipe
+from steadystyle.train.recipe import Recipe
 
 
 def test_both_loops_are_timed(

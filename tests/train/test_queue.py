@@ -46,7 +46,7 @@ def test_runs_wait_for_what_they_start_from_and_finished_ones_are_left_alone(
     assert capsys.readouterr().out.splitlines() == ["first: finished", "second: finished"]
     headers = [load_checkpoint(out / name / f"{name}.safetensors").header for name in ("first", "second")]
     assert [header.steps for header in headers] == [2, 5]  # the second goes on from the first
-    assert headers[1].recipe_values["stroke"] == 1.5 and headers[1].architecture == "edge-lp"
+    assert headers[1].recipe_values["loss"]["stroke"] == 1.5 and headers[1].architecture == "edge-lp"
     before = (out / "second" / STATE_NAME).stat().st_mtime_ns
     run(material, loss_file, file, out)
     assert capsys.readouterr().out == "" and (out / "second" / STATE_NAME).stat().st_mtime_ns == before

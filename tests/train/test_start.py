@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from steadystyle.common.files import InputError
-from steadystyle.train.checkpoint import Checkpoint, CheckpointHeader
+from steadystyle.train.checkpoint import Checkpoint, CheckpointHeader, starting_weights
 from steadystyle.train.networks import build_network, resolve_sizes
-from steadystyle.train.start import starting_weights
 
 SIZES = {"quarter": 8, "eighth": 16, "blocks": 1, "strokes": 1}
 

@@ -1,6 +1,5 @@
 """Two processes on this machine train one network, by gloo."""
 
-import dataclasses
 import json
 import subprocess
 import sys
@@ -10,7 +9,8 @@ import pytest
 import torch
 
 from steadystyle.train.checkpoint import load_checkpoint, read_tensors
-from steadystyle.train.recipes import Recipe
+from steadystyle.train.recipe import Recipe
+from steadystyle.train.recipes import changed
 from steadystyle.train.state import STATE_NAME
 
 SCRIPT = Path(__file__).with_name("run_as_worker.py")
@@ -29,11 +29,11 @@ def run(count: int, material: Path, loss_file: Path, out: Path, recipe: Recipe, 
 def test_two_processes_have_the_gradients_of_their_joint_batch(
     material: Path, recipe: Recipe, loss_file: Path, tmp_path: Path
 ) -> None:
-    recipe = dataclasses.replace(recipe, colour_weight=1.0)
+    recipe = changed(recipe, colour_weight=1.0)
     both, one = tmp_path / "both.pt", tmp_path / "one.pt"
     said = run(2, material, loss_file, both, recipe, "gradients").splitlines()
     assert said == ["gloo threads left: 0"] * 2
-    run(1, material, loss_file, one, dataclasses.replace(recipe, batch=2), "gradients")
+    run(1, material, loss_file, one, changed(recipe, batch=2), "gradients")
     ours, theirs = torch.load(both, weights_only=True), torch.load(one, weights_only=True)
     assert ours.keys() == theirs.keys() and len(ours) > 10
     for name, gradient in theirs.items():

@@ -12,20 +12,22 @@ the size by deeper layers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...common.arrays import Image, resized, scaled
 from ...common.files import InputError
-from ..pairs import Pair
-from ..recipes import Recipe
+from ..recipe import Recipe
 from ..tensors import to_tensor
 from .network import LossNetwork
 from .terms import Palette, content_loss, gram, style_loss, temporal_loss, tone_loss, total_variation
@@ -33,6 +35,13 @@ from .terms import Palette, content_loss, gram, style_loss, temporal_loss, tone_
 Terms = dict[str, tuple[float, Tensor]]
 """Name -> weight and value."""
 
+VARIATION_WEIGHT = 0.1
+"""Gamma of the paper, on total variation."""
+
+TEACHER_LAYERS = ("relu2_2", "relu3_2")
+"""Loss-network layers of the distance to the teacher's features."""
+
+_PROBE_ROUNDS = 3
 _ONE_COLOUR = 1.5 / 255
 """Deviation of a style image's colours below which its Gram matrices say nothing."""
 
@@ -47,13 +56,38 @@ class _Level:
     name: str
 
 
-def check_style_image(image: NDArray[np.uint8]) -> None:
+def _pyramid(recipe: Recipe) -> list[_Level]:
+    """The sizes at which style is looked at; one without weight costs nothing."""
+    loss = recipe.loss
+    levels = (
+        _Level(1, loss.style / loss.stroke, loss.style_layers, "style"),
+        _Level(2, loss.style_half, loss.style_half_layers, "style_half"),
+        _Level(4, loss.style_quarter * loss.stroke, loss.style_quarter_layers, "style_quarter"),
+    )
+    return [level for level in levels if level.weight > 0]
+
+
+def _content_layers(recipe: Recipe) -> tuple[str, ...]:
+    return recipe.loss.content_layers if recipe.loss.content > 0 else ()
+
+
+def _teacher_layers(recipe: Recipe) -> tuple[str, ...]:
+    return TEACHER_LAYERS if recipe.distillation.features > 0 else ()
+
+
+def needed_layers(recipe: Recipe) -> set[str]:
+    """Names of all loss-network layers that a term with weight reads."""
+    style = {layer for level in _pyramid(recipe) for layer in level.layers}
+    return style | {*_content_layers(recipe), *_teacher_layers(recipe)}
+
+
+def check_style_image(image: Image) -> None:
     """Refuse a style image of one colour.
 
     Raises:
         InputError: it has no texture and no colours to learn.
     """
-    small = cv2.resize(image, (64, 64), interpolation=cv2.INTER_AREA).reshape(-1, 3)
+    small = resized(image, (64, 64)).reshape(-1, 3)
     if float(small.std(0).max()) < 255 * _ONE_COLOUR:
         raise InputError("the style image is of one colour, so that there is no style to learn: choose a painting")
 
@@ -71,27 +105,16 @@ class Objective:
         teacher: the network to learn from, on ``device``; needed by a recipe with a weight on it.
     """
 
-    def __init__(
-        self, loss_network: LossNetwork, style_image: NDArray[np.uint8], recipe: Recipe, device: torch.device
-    ) -> None:
+    def __init__(self, loss_network: LossNetwork, style_image: Image, recipe: Recipe, device: torch.device) -> None:
         self.loss_network, self.recipe, self.device = loss_network, recipe, device
         # The stylizing network follows the loss network: in bfloat16 what it paints is .002 off, a fifth of the errors
         # that the temporal loss squares, without bias, and a step takes a quarter less.
         self.mixed = next(loss_network.parameters()).dtype == torch.bfloat16
         self.teacher: nn.Module | None = None
-        pyramid = (
-            _Level(1, recipe.style_weight / recipe.stroke, recipe.style_layers, "style"),
-            _Level(2, recipe.style_half_weight, recipe.style_half_layers, "style_half"),
-            _Level(4, recipe.style_quarter_weight * recipe.stroke, recipe.style_quarter_layers, "style_quarter"),
-        )
-        self._levels = [level for level in pyramid if level.weight > 0]  # a term without weight costs nothing
-        # Content is read where style is, where that size is looked at anyway.
-        self._content = recipe.content_layers if recipe.content_weight > 0 else ()
-        self._taught = recipe.teacher_layers if recipe.teacher_feature_weight > 0 else ()
-        scale = recipe.stroke * recipe.style_size / min(style_image.shape[:2])
-        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        sized = cv2.resize(style_image, None, fx=scale, fy=scale, interpolation=method)
-        frame = to_tensor(np.asarray(sized, np.uint8)[None], device)
+        self._levels = _pyramid(recipe)
+        self._content, self._taught = _content_layers(recipe), _teacher_layers(recipe)
+        sized = scaled(style_image, recipe.loss.stroke * recipe.loss.style_size / min(style_image.shape[:2]))
+        frame = to_tensor(sized[None], device)
         with torch.no_grad():
             self.style_grams = {
                 level.factor: {k: gram(v) for k, v in loss_network(_smaller(frame, level.factor), level.layers).items()}
@@ -105,7 +128,7 @@ class Objective:
         batch: Mapping[str, NDArray[Any]],
         temporal_weight: float,
         *,
-        pixels_only: bool = False,
+        pixel_warmup: bool = False,
         offset: tuple[int, int] = (0, 0),
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Stylize a batch and weigh the result.
@@ -116,7 +139,7 @@ class Objective:
                 (B, 2, H, W) float32 px from second to first and ``valid`` (B, 1, H, W) float32, or ``shift`` (B, 2)
                 int, columns and rows by which the second shows a place further left and up.
             temporal_weight: lambda at this step.
-            pixels_only: leave out the terms that need the loss network.
+            pixel_warmup: leave out the terms that need the loss network.
             offset: rows and columns, up to ``recipe.slack``, by which the part that losses see is moved.
 
         Returns:
@@ -127,22 +150,22 @@ class Objective:
         source = to_tensor(np.concatenate(frames), self.device)  # (2 B, 3, H, W), all first frames before all second
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed):
             output = network(source).float()
-        side = source.shape[-1] - 2 * recipe.border - recipe.slack
+        side = source.shape[-1] - 2 * recipe.data.border - recipe.slack
         if "shift" in batch:
-            seen, painted, agreement = _moved_back(source, output, batch["shift"], recipe.border, side)
-            terms = self._spatial(painted, seen, None, pixels_only)
+            seen, painted, agreement = _moved_back(source, output, batch["shift"], recipe.data.border, side)
+            terms = self._spatial(painted, seen, None, pixel_warmup)
             terms["shift"] = temporal_weight, agreement
         else:
-            top, left = (recipe.border + part for part in offset)
+            top, left = (recipe.data.border + part for part in offset)
             window = (slice(top, top + side), slice(left, left + side))
             # The paper's spatial losses are of both frames; of the first alone they cost half.
-            part = slice(None if recipe.both_frames else len(batch["first"]))
+            part = slice(None if recipe.loss.both_frames else len(batch["first"]))
             taught = None
             if self.teacher is not None:
                 with torch.no_grad():
                     taught = self.teacher(source[part])[..., window[0], window[1]]
             inside = (part, slice(None), *window)
-            terms = self._spatial(output[inside], source[inside], taught, pixels_only)
+            terms = self._spatial(output[inside], source[inside], taught, pixel_warmup)
             if "second" in batch:
                 first, second = output.chunk(2)
                 valid = torch.zeros_like(first[:, :1])
@@ -152,28 +175,29 @@ class Objective:
         total = torch.stack([weight * value for weight, value in terms.values()]).sum()
         return {key: value.detach() for key, (_, value) in terms.items()}, total
 
-    def _spatial(self, painted: Tensor, source: Tensor, taught: Tensor | None, pixels_only: bool) -> Terms:
+    def _spatial(self, painted: Tensor, source: Tensor, taught: Tensor | None, pixel_warmup: bool) -> Terms:
         """Terms of single frames: content, style, colour, tone, total variation and what a teacher would paint.
 
         Args:
             painted: (B, 3, h, w), what the network made.
             source: (B, 3, h, w), of what.
             taught: (B, 3, h, w), what the teacher made of it.
-            pixels_only: as in `__call__`.
+            pixel_warmup: as in `__call__`.
         """
-        recipe, terms = self.recipe, Terms()
+        loss, distillation, terms = self.recipe.loss, self.recipe.distillation, Terms()
         if taught is not None:
-            terms["teacher"] = recipe.teacher_weight, functional.l1_loss(painted, taught)
-        terms["variation"] = recipe.variation_weight, total_variation(painted)
-        if recipe.colour_weight > 0:
-            terms["colour"] = recipe.colour_weight, self._colours.distance(painted)
-        if recipe.tone_weight > 0:
-            terms["tone"] = recipe.tone_weight, tone_loss(painted, source)
-        if pixels_only:
+            terms["teacher"] = distillation.pixels, functional.l1_loss(painted, taught)
+        terms["variation"] = VARIATION_WEIGHT, total_variation(painted)
+        if loss.colour > 0:
+            terms["colour"] = loss.colour, self._colours.distance(painted)
+        if loss.tone > 0:
+            terms["tone"] = loss.tone, tone_loss(painted, source)
+        if pixel_warmup:
             return terms
-        factors = {level.factor for level in self._levels} | ({recipe.content_scale} if self._content else set())
+        # Content is read where style is, where that size is looked at anyway.
+        factors = {level.factor for level in self._levels} | ({loss.content_scale} if self._content else set())
         for factor in sorted(factors | ({1} if self._taught else set())):
-            content = self._content if factor == recipe.content_scale else ()
+            content = self._content if factor == loss.content_scale else ()
             teacher = self._taught if factor == 1 and taught is not None else ()
             level = next((level for level in self._levels if level.factor == factor), None)
             layers = level.layers if level else ()
@@ -184,9 +208,9 @@ class Objective:
                 wanted = self.loss_network(_smaller(source, factor), content)
                 guide = self.loss_network(taught, teacher) if taught is not None and teacher else {}
             if content:
-                terms["content"] = recipe.content_weight, content_loss(features, wanted)
+                terms["content"] = loss.content, content_loss(features, wanted)
             if teacher:
-                terms["teacher_features"] = recipe.teacher_feature_weight, content_loss(features, guide)
+                terms["teacher_features"] = distillation.features, content_loss(features, guide)
         return terms
 
 
@@ -230,16 +254,22 @@ def loss_offset(recipe: Recipe, step: int) -> tuple[int, int]:
     return int(down), int(right)
 
 
-def stacked(pairs: Sequence[Pair], recipe: Recipe) -> dict[str, NDArray[Any]]:
-    """Pairs of one kind as a batch for `Objective`; single frames for a recipe without temporal loss."""
-    batch: dict[str, NDArray[Any]] = {"first": np.stack([pair.first for pair in pairs])}
-    if recipe.temporal_weight <= 0:
-        return batch
-    batch["second"] = np.stack([pair.second for pair in pairs])
-    if pairs[0].shift is not None:
-        return {**batch, "shift": np.array([pair.shift for pair in pairs])}
-    return {
-        **batch,
-        "flow": np.stack([pair.motion.flow.transpose(2, 0, 1) for pair in pairs]),
-        "valid": np.stack([pair.motion.valid[None] for pair in pairs]).astype(np.float32),
-    }
+def faster_precision(loss_network: LossNetwork, recipe: Recipe, device: torch.device) -> str:
+    """``bfloat16`` where the loss network is faster in it on this machine, by a short measurement, else ``float32``.
+
+    Measured is what a step does with it: features and their Gram matrices, forward and backward. bfloat16 lies channels
+    last (see `LossNetwork.compact`), float32 channels first: on a CPU each is quickest so.
+    """
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    seconds = {"float32": math.inf, "bfloat16": math.inf}
+    networks = {"float32": loss_network, "bfloat16": copy.deepcopy(loss_network).compact()}
+    layers = recipe.loss.style_layers or recipe.loss.content_layers
+    for _ in range(_PROBE_ROUNDS):
+        for precision, network in networks.items():
+            frame = torch.rand(recipe.data.batch, 3, recipe.data.crop, recipe.data.crop, requires_grad=True)
+            began = time.perf_counter()
+            features = network(frame, layers)
+            torch.autograd.backward([gram(value).sum() for value in features.values()])
+            seconds[precision] = min(seconds[precision], time.perf_counter() - began)
+    return min(seconds, key=lambda key: seconds[key])

@@ -8,18 +8,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from ...common.arrays import Image, resized, size_at_shorter_side
 from ...common.files import InputError, sha256_of
+from ..tensors import frame_to_tensor
 from .network import LossNetwork, load_loss_network, named_loss_networks
 from .terms import colour_distance, colour_moments, gram, relative_distance
-
-Frame = NDArray[np.uint8]
 
 _STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_2")
 _DEEP_LAYER = "relu4_2"
@@ -44,7 +42,7 @@ class _Look:
         colours: see `colour_moments`.
     """
 
-    frame: Frame
+    frame: Image
     grams: dict[str, Tensor]
     content: Tensor | None
     strokes: dict[str, Tensor]
@@ -64,7 +62,7 @@ class StyleJudge:
     def __init__(
         self,
         loss_networks: Sequence[Path] | None,
-        styles: Mapping[str, Frame],
+        styles: Mapping[str, Image],
         style_side: int = STYLE_SIDE,
         own_sides: Mapping[str, int] | None = None,
         stroke_side: int = STROKE_SIDE,
@@ -112,13 +110,13 @@ class StyleJudge:
             own_side = (own_sides or {}).get(row, style_side)
             for side in {style_side, own_side, stroke_side}:
                 if (id(image), side) not in looks:
-                    looks[id(image), side] = self._look(_at_size(image, side))
+                    looks[id(image), side] = self._look(_at_side(image, side))
             self._styles[row] = looks[id(image), style_side]
             self._own_grams[row] = looks[id(image), own_side].grams
             self._strokes[row] = looks[id(image), stroke_side].strokes
         self._looks: list[_Look] = []
 
-    def _look(self, frame: Frame) -> _Look:
+    def _look(self, frame: Image) -> _Look:
         image = _to_tensor(frame)
         seen = self._see("VGG-19", image, self.style_layers)
         strokes = self._see("VGG-16", functional.avg_pool2d(image, 2), self.stroke_layers)
@@ -135,7 +133,7 @@ class StyleJudge:
         with torch.inference_mode():
             return self._networks[architecture](image, layers) if architecture in self._networks else {}
 
-    def _look_once(self, frame: Frame) -> _Look:
+    def _look_once(self, frame: Image) -> _Look:
         # The same array comes again and again in the still control; looking is what takes the time here.
         known = [look for look in self._looks if look.frame is frame]
         if not known:
@@ -143,7 +141,7 @@ class StyleJudge:
             self._looks += known
         return known[0]
 
-    def __call__(self, source: Frame, frames: Mapping[str, Frame]) -> dict[str, dict[str, float | None]]:
+    def __call__(self, source: Image, frames: Mapping[str, Image]) -> dict[str, dict[str, float | None]]:
         """Score each row's frame of one source frame.
 
         The style score is the Gram distance to the style image over that of the source frame: a layer's distance is
@@ -181,16 +179,13 @@ class StyleJudge:
         return scores
 
 
-def _to_tensor(frame: Frame) -> Tensor:
+def _to_tensor(frame: Image) -> Tensor:
     """(1, 3, H, W) RGB in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)[None].float() / 255
+    return frame_to_tensor(frame).float() / 255
 
 
-def _at_size(image: Frame, shorter_side: int) -> Frame:
-    height, width = image.shape[:2]
-    scale = shorter_side / min(height, width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC), np.uint8)
+def _at_side(image: Image, shorter_side: int) -> Image:
+    return resized(image, size_at_shorter_side((image.shape[1], image.shape[0]), shorter_side))
 
 
 def _distance(grams: Mapping[str, Tensor], style: Mapping[str, Tensor]) -> float:
