@@ -127,6 +127,12 @@ def test_every_link_leads_somewhere(page: Path) -> None:
             assert not heading or heading in headings(found), target
 
 
+@pytest.mark.parametrize("page", WRITTEN, ids=named)
+def test_every_study_that_is_named_exists(page: Path) -> None:
+    for study in re.findall(r"python -m studies\.(\w+)", page.read_text(encoding="utf-8")):
+        assert study == "NAME" or (ROOT / "studies" / f"{study}.py").is_file(), study
+
+
 def headings(page: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     lines = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
