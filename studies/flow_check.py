@@ -23,6 +23,8 @@ from steadystyle.video.images import read_image
 from steadystyle.video.synthetic.motions import SCENES
 from steadystyle.video.synthetic.scene import Scene
 
+from . import run_study
+
 TOLERANCE = 0.15
 """Most that the temporal error with DIS may differ from that with exact flow, as a share."""
 _HEIGHT = 360
@@ -100,4 +102,4 @@ def _flow_row(earlier: Frame, later: Frame, exact: NDArray[np.float32]) -> list[
 
 
 if __name__ == "__main__":
-    main()
+    run_study(main)

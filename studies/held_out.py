@@ -9,7 +9,6 @@ temporal error, mean over the clips, is given as a share of what the peer adds, 
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,40 +19,17 @@ from steadystyle.benchmarks.judging import Judging, open_judging, read_style_ima
 from steadystyle.benchmarks.measure.clips import ClipSource, FileClip, Frame
 from steadystyle.benchmarks.measure.peer import open_peer
 from steadystyle.benchmarks.measure.steadiness import IDENTITY, Stylize, controls_of, measure_clip, measure_drift
-from steadystyle.benchmarks.record import Method, Row, Summary, summarize
+from steadystyle.benchmarks.record import Method, Summary, summarize
 from steadystyle.benchmarks.report.table import figure
 from steadystyle.common.files import InputError
 from steadystyle.train.checkpoint import load_checkpoint
 from steadystyle.train.tensors import to_frame, to_tensor
 
+from . import run_study
+
 _PLAIN = {"white": (245, 245, 245), "blue": (120, 160, 220), "dark": (60, 60, 60)}
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What a stylizer did on clips, mean over them.
-
-    Attributes:
-        short: excess temporal error at interval 1.
-        long: at interval 5.
-        style: style score.
-        content: content score.
-        drift: of a still frame of the first clip under noise.
-        own_style: style score, the style image at the size that the network was trained for.
-        stroke: stroke score; None without VGG-16.
-        colour: colour distance.
-        shift: shift error at 1, 2, 3 and 4 px; None for tiny frames.
-    """
-
-    short: float
-    long: float
-    style: float
-    content: float
-    drift: float
-    own_style: float
-    stroke: float | None
-    colour: float
-    shift: list[float] | None
+_NEEDED = ("excess_short", "excess_long", "score", "content", "drift", "own_score", "colour")
+"""What every row must have."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -94,13 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"| --- |{' ---: |' * 10}")
     for name in own:
         one = found[name]
-        cells = [f"{value:.4f}" for value in (one.short, one.long, one.drift)]
+        cells = [figure(value, 4) for value in (one.excess_short, one.excess_long, one.drift)]
         if peer is not None:
-            shares = (one.short / peer.short, one.long / peer.long, one.drift / peer.drift)
-            cells = [f"{share:.3f}" for share in shares]
+            keys = ("excess_short", "excess_long", "drift")
+            cells = [f"{getattr(one, key) / getattr(peer, key):.3f}" for key in keys]
         lines = [border_line(stylizers[name], scenes, colour) for colour in _PLAIN.values()]
-        cells += [f"{one.style:.3f}", f"{one.own_style:.3f} ({style_sizes[name]})", figure(one.stroke, 3)]
-        cells += [f"{one.colour:.3f}", f"{one.content:.2f}", " ".join(f"{error:.4f}" for error in one.shift or [])]
+        cells += [figure(one.score, 3), f"{figure(one.own_score, 3)} ({style_sizes[name]})", figure(one.stroke, 3)]
+        cells += [figure(one.colour, 3), figure(one.content, 2), " ".join(f"{error:.4f}" for error in one.shift or [])]
         cells.append(" ".join(f"{line:.1f}" for line in lines))
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
@@ -128,8 +104,8 @@ def open_held_out_judging(
     return judging
 
 
-def measure(stylizers: Mapping[str, Stylize], clips: Sequence[ClipSource], judging: Judging) -> dict[str, Figures]:
-    """Figures of stylizers, all on the same frames and flow.
+def measure(stylizers: Mapping[str, Stylize], clips: Sequence[ClipSource], judging: Judging) -> dict[str, Summary]:
+    """Figures of stylizers, mean over the clips, all on the same frames and flow; drift is of the first clip's first.
 
     Args:
         stylizers: by name.
@@ -143,20 +119,10 @@ def measure(stylizers: Mapping[str, Stylize], clips: Sequence[ClipSource], judgi
         measure_clip(clip, stylizers, judge=judging.judge, fixed_sizes=dict.fromkeys(stylizers))[0] for clip in clips
     ]
     drifts = measure_drift(next(iter(clips[0])), stylizers)
-    return {row.method: _figures(row) for row in summarize(results, drifts) if row.method in stylizers}
-
-
-def row_of(name: str, rows: Sequence[Row]) -> Row:
-    """The row of one method."""
-    return next(row for row in rows if row.method == name)
-
-
-def _figures(row: Summary) -> Figures:
-    needed = (row.excess_short, row.excess_long, row.score, row.content, row.drift, row.own_score, row.colour)
-    if None in needed:
+    found = {row.method: row for row in summarize(results, drifts) if row.method in stylizers}
+    if any(getattr(row, key) is None for row in found.values() for key in _NEEDED):
         raise InputError("the clips are too short to be measured: give clips of six frames or more, without cuts")
-    short, long, style, content, drift, own_style, colour = (value for value in needed if value is not None)
-    return Figures(short, long, style, content, drift, own_style, row.stroke, colour, row.shift)
+    return found
 
 
 def stylizer(network: nn.Module) -> Stylize:
@@ -197,4 +163,4 @@ def border_line(stylize: Stylize, scenes: Sequence[Frame], colour: tuple[int, in
 
 
 if __name__ == "__main__":
-    main()
+    run_study(main)
