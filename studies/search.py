@@ -3,7 +3,7 @@
     python -m studies.search --peer PEER.onnx -o FOLDER
 
 Each candidate is exported as it would ship, uint8 frames in and out, and timed beside the peer as the benchmark times
-(see `latency.py`). What became the default sizes of `edge`, and what lost is in `docs/decisions`.
+(see `latency.py`). What ended up as the default sizes of `edge` is in docs/decisions/005, with what lost.
 """
 
 import argparse
