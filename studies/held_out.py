@@ -17,11 +17,12 @@ import torch
 from torch import nn
 
 from steadystyle.benchmarks.judging import Judging, open_judging, read_style_images
-from steadystyle.benchmarks.measure.clips import ClipSource, FileClip, Frame
+from steadystyle.benchmarks.measure.clips import ClipSource, FileClip
 from steadystyle.benchmarks.measure.peer import open_peer
 from steadystyle.benchmarks.measure.steadiness import IDENTITY, Stylize, controls_of, measure_clip, measure_drift
-from steadystyle.benchmarks.record import Method, Row, Summary, summarize
+from steadystyle.benchmarks.record import Drift, Method, Row, Summary, summarize
 from steadystyle.benchmarks.report.tables import figure
+from steadystyle.common.arrays import Image
 from steadystyle.common.files import InputError
 from steadystyle.train.checkpoint import load_checkpoint
 from steadystyle.train.tensors import to_frame, to_tensor
@@ -122,7 +123,7 @@ def open_held_out_judging(
     methods = [Method(IDENTITY, "control")]
     for name in names:
         methods += [Method(name, "artifact"), *controls_of(name)]
-    judging = open_judging(methods, read_style_images(style), loss_networks, {}, style_sizes)
+    judging = open_judging(methods, read_style_images({"": style}), loss_networks, {}, style_sizes)
     if "score" in judging.absent:
         raise InputError(judging.absent["score"])
     return judging
@@ -142,7 +143,8 @@ def measure(stylizers: Mapping[str, Stylize], clips: Sequence[ClipSource], judgi
     results = [
         measure_clip(clip, stylizers, judge=judging.judge, fixed_sizes=dict.fromkeys(stylizers))[0] for clip in clips
     ]
-    drifts = measure_drift(next(iter(clips[0])), stylizers)
+    found = measure_drift(next(iter(clips[0])), stylizers)
+    drifts = [Drift(method, "local", value) for method, value in found.items()]
     return {row.method: _figures(row) for row in summarize(results, drifts) if row.method in stylizers}
 
 
@@ -162,14 +164,14 @@ def _figures(row: Summary) -> Figures:
 def stylizer(network: nn.Module) -> Stylize:
     """A network, in float on the CPU, as something that stylizes frames: (H, W, 3) uint8 RGB each."""
 
-    def stylize(frame: Frame) -> Frame:
+    def stylize(frame: Image) -> Image:
         with torch.inference_mode():
             return to_frame(network(to_tensor(frame[None], torch.device("cpu")))[0])
 
     return stylize
 
 
-def border_line(stylize: Stylize, scenes: Sequence[Frame], colour: tuple[int, int, int]) -> float:
+def border_line(stylize: Stylize, scenes: Sequence[Image], colour: tuple[int, int, int]) -> float:
     """How a plain area differs along the frame's upper border from what is painted further in, of 255.
 
     The scene's upper and left parts are painted over with the colour.

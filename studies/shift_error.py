@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from steadystyle.benchmarks.measure.clips import Frame
+from steadystyle.common.arrays import Image
 from steadystyle.runtimes.registry import open_stylizer
 from steadystyle.train.pairs import IMAGE_ENDINGS, find_files
 from steadystyle.video.images import read_image
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"| {Path(name).stem} | {' | '.join(f'{error:.4f}' for error in errors)} |", flush=True)
 
 
-def _covering(image: Frame, width: int, height: int) -> Frame:
+def _covering(image: Image, width: int, height: int) -> Image:
     scale = max(width / image.shape[1], height / image.shape[0])
     if scale != 1:
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC

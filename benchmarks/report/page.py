@@ -15,6 +15,7 @@ from ..record import Report
 from .pictures import Grid, Image
 from .tables import (
     Table,
+    asked,
     clip_table,
     growth_tables,
     latency_tables,
@@ -198,7 +199,11 @@ def _sections_behind(report: Report) -> dict[str, Table]:
         "growth": growth_tables(report),
         "sustained": sustained_tables(report),
     }
-    return {anchor: table for anchor, tables in found.items() for table in tables}
+    return {
+        f"{anchor}-{number}" if number else anchor: table
+        for anchor, tables in found.items()
+        for number, table in enumerate(tables)
+    }
 
 
 def _link(text: str, anchor: str) -> str:
@@ -252,7 +257,7 @@ def _pairs(pairs: Sequence[tuple[str, str]]) -> str:
 
 
 def _machine(report: Report) -> str:
-    settings = [(name, str(value)) for name, value in report.settings.items()]
+    settings = asked(report)
     files = [
         (method.name, f"{method.file}, {method.bytes} bytes, SHA-256 {method.sha256}")
         for method in report.methods

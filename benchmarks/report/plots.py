@@ -11,8 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ...common.files import atomic_path
-from ..record import Clip, Latency, Method, Report
-from .tables import growth_sizes
+from ..costs import CostGrowth, Latency, Sustained
+from ..record import Clip, Method, Report
+from .tables import devices_of, growth_sizes
 
 _COLOURS = (
     "#1f5fa8",
@@ -30,6 +31,8 @@ _SOFT = "#808080"
 _DEADLINE_MS = 1000 / 30
 _PANEL_HEIGHT, _LABEL_HEIGHT = 260, 11
 """Of the trade-offs' panels and of a name in them, in points; the former about, before the layout is known."""
+_LINES = ("-", "--", ":", "-.")
+"""For each device, where a report has several."""
 _MARKERS = {None: "o", "identity": "*", "blur": "s", "still": "X"}
 
 
@@ -127,8 +130,8 @@ def _plot_style_panel(axes: Axes, report: Report, errors: Mapping[str, float], c
     axes.set_xlim(0, 1.25 * max([1.0, *scores.values()]))
 
 
-def _timed_name(row: Latency, report: Report) -> str:
-    several = len({other.device for other in report.latency}) > 1
+def _timed_name(row: Latency | CostGrowth | Sustained, report: Report) -> str:
+    several = len(devices_of(report)) > 1
     return f"{row.method}, {row.device}" if several else row.method
 
 
@@ -228,7 +231,7 @@ def plot_growth(report: Report, target: Path) -> None:
     time, memory = figure.subplots(1, 2)
     _tidy(time, "frame", "latency, ms a frame")
     _tidy(memory, "frame", "peak memory less that before loading, MiB")
-    sizes = growth_sizes(report.growth)
+    sizes, devices = growth_sizes(report.growth), devices_of(report)
     colours = method_colours(report.methods)
     for row in report.growth:
         pixels = [point.width * point.height for point in row.points]
@@ -238,8 +241,17 @@ def plot_growth(report: Report, target: Path) -> None:
             (memory, taken, row.memory_exponent),
         )
         for axes, figures, exponent in panels:
-            label = row.method if exponent is None else f"{row.method}: pixels to the power of {exponent:.2f}"
-            axes.plot(pixels, figures, "o-", color=colours[row.method], linewidth=1.3, markersize=5, label=label)
+            name = _timed_name(row, report)
+            label = name if exponent is None else f"{name}: pixels to the power of {exponent:.2f}"
+            axes.plot(
+                pixels,
+                figures,
+                "o" + _LINES[devices.index(row.device) % len(_LINES)],
+                color=colours[row.method],
+                linewidth=1.3,
+                markersize=5,
+                label=label,
+            )
     for axes in (time, memory):
         axes.set_xscale("log")
         axes.set_yscale("log")
@@ -263,11 +275,12 @@ def plot_sustained(report: Report, target: Path) -> None:
     figure = Figure(figsize=(12.4, 3.2), layout="constrained")
     axes = figure.subplots()
     _tidy(axes, "minutes", "ms a frame, median of a second")
-    colours = method_colours(report.methods)
+    colours, devices = method_colours(report.methods), devices_of(report)
     for row in report.sustained:
         minutes = [second / 60 for second in row.at_s]
-        label = f"{row.method}: {row.slope_ms_per_minute:+.3f} ms a minute"
-        axes.plot(minutes, row.medians_ms, color=colours[row.method], linewidth=1.3, label=label)
+        label = f"{_timed_name(row, report)}: {row.slope_ms_per_minute:+.3f} ms a minute"
+        line = _LINES[devices.index(row.device) % len(_LINES)]
+        axes.plot(minutes, row.medians_ms, line, color=colours[row.method], linewidth=1.3, label=label)
     axes.axhline(_DEADLINE_MS, color=_SOFT, linestyle=":", linewidth=1)
     # The deadline shows where a method comes near it; for much quicker ones it would flatten what is to be seen.
     axes.set_ylim(0, 1.3 * max(max(row.medians_ms) for row in report.sustained))

@@ -1,14 +1,18 @@
 """The report's tables, for the page and for Markdown."""
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ...runtimes.artifact import STYLE_SIZE
 from ...video.temporal import SHIFTS
-from ..record import Clip, CostGrowth, Latency, Method, Report, RooflineRow, Row, Style, Summary, Sustained
+from ..costs import CostGrowth, Latency, Roofline, RooflineRow, Sustained, ThreadScaling
+from ..record import Clip, Method, Report, Row, Style, Summary
 
 ABSENT = "—"
+OnDevice = TypeVar("OnDevice", Latency, CostGrowth, ThreadScaling, Sustained, Roofline)
 _NAMES = {
     "score": "style score",
     "own_score": "style score at its own size",
@@ -156,6 +160,36 @@ def devices_timed(report: Report) -> list[str]:
     return list(dict.fromkeys(row.device for row in report.latency))
 
 
+def asked(report: Report) -> list[tuple[str, str]]:
+    """What was asked for, device by device, and what else shaped the figures."""
+    several = len(report.runs) > 1
+    found = [
+        (f"{run.device}: {name}" if several else name, str(value))
+        for run in report.runs
+        if run.request is not None
+        for field in dataclasses.fields(run.request)
+        for name, value in [(field.name.replace("_", " "), getattr(run.request, field.name))]
+        if value not in ((), {}, None)
+    ]
+    return [*found, *((name, str(value)) for name, value in report.settings.items())]
+
+
+def devices_of(report: Report) -> list[str]:
+    """Names of all devices."""
+    return [device.name for device in (report.device, *report.other_devices)]
+
+
+def _for_each_device(
+    title: str, rows: Sequence[OnDevice], table: Callable[[str, list[OnDevice]], Table], report: Report
+) -> list[Table]:
+    """A table of each device's rows; the title names the device where the report has several."""
+    several = len(devices_of(report)) > 1
+    return [
+        table(f"{title} on {device}" if several else title, [row for row in rows if row.device == device])
+        for device in dict.fromkeys(row.device for row in rows)
+    ]
+
+
 def latency_reference(report: Report, device: str) -> str:
     """The method that a device's ratios of latency are to."""
     return next(row.reference for row in report.latency if row.device == device)
@@ -212,10 +246,7 @@ def _clip_caption(clip: Clip, absent_throughout: Mapping[str, str]) -> str:
 
 def latency_tables(report: Report) -> list[Table]:
     """Latency and memory in full, one table for each device; empty for a comparison."""
-    devices = devices_timed(report)
-    by_device = ([row for row in report.latency if row.device == device] for device in devices)
-    where = [f" on {device}" if len(devices) > 1 else "" for device in devices]
-    return [_latency_table(f"Latency and memory{on}", rows) for on, rows in zip(where, by_device, strict=True)]
+    return _for_each_device("Latency and memory", report.latency, _latency_table, report)
 
 
 def _latency_table(title: str, latency: Sequence[Latency]) -> Table:
@@ -270,19 +301,19 @@ def _memory(row: Latency) -> str:
 
 
 def roofline_tables(report: Report) -> list[Table]:
-    """Each method's share of the machine's peak; empty for a comparison."""
-    peak = report.roofline
-    if peak is None:
-        return []
-    # Of the first device: the peak was measured there.
-    medians = {row.method: row.median_ms for row in reversed(report.latency)}
+    """Each method's share of its machine's peak; empty for a comparison."""
+    medians = {(row.device, row.method): row.median_ms for row in report.latency}
+    return _for_each_device("Roofline", report.roofline, lambda title, rows: _roofline(title, rows[0], medians), report)
+
+
+def _roofline(title: str, peak: Roofline, medians: Mapping[tuple[str, str], float]) -> Table:
     columns: list[tuple[str, Callable[[RooflineRow], str]]] = [
         ("method", lambda row: row.method),
         ("precision", lambda row: row.precision or ABSENT),
         ("GMAC a frame", lambda row: _scaled(row.multiplications, 1e9, 3)),
         ("least MB moved", lambda row: _scaled(row.least_bytes, 1e6, 2)),
         ("bound, ms", lambda row: f"{row.bound_ms:.2f} ({row.bound_by})" if row.bound_ms is not None else ABSENT),
-        ("measured, ms", lambda row: figure(medians[row.method], 2)),
+        ("measured, ms", lambda row: figure(medians[peak.device, row.method], 2)),
         ("of what the processor can do", _share_of_peak),
     ]
     caption = (
@@ -300,7 +331,7 @@ def roofline_tables(report: Report) -> list[Table]:
         caption += "More than 100 % in float: the peak was disturbed, measure again with nothing else running. "
     caption += " ".join(f"{row.method} has no share: {row.absent}." for row in peak.rows if row.absent)
     rows = [(False, [text(row) for _, text in columns]) for row in peak.rows]
-    return [Table("Roofline", caption.strip(), [name for name, _ in columns], rows)]
+    return Table(title, caption.strip(), [name for name, _ in columns], rows)
 
 
 def _scaled(value: int | None, unit: float, digits: int) -> str:
@@ -315,31 +346,35 @@ def _share_of_peak(row: RooflineRow) -> str:
 
 def thread_tables(report: Report) -> list[Table]:
     """Latency with each number of threads, and how much quicker that is; empty where it was not asked for."""
-    if not report.threads:
-        return []
-    first = report.threads[0]
+    return _for_each_device("Threads", report.threads, _thread_table, report)
+
+
+def _thread_table(title: str, threads: Sequence[ThreadScaling]) -> Table:
+    first = threads[0]
     counts = [point.threads for point in first.points]
     rows = []
-    for row in report.threads:
+    for row in threads:
         one = row.points[0].median_ms
         cells = [f"{point.median_ms:.2f} ms ({one / point.median_ms:.2f}x)" for point in row.points]
         rows.append((False, [row.method, *cells]))
-    most = max(point.spread for row in report.threads for point in row.points)
+    most = max(point.spread for row in threads for point in row.points)
     caption = (
         f"Median latency at {first.width}x{first.height}, each number of threads in a process of its own, in "
         f"alternating rounds whose medians spread by up to {_share(most)}. In brackets: how many times as quick as "
         "with the first."
     )
-    return [Table("Threads", caption, ["method", *(f"{count} thread{'s' * (count > 1)}" for count in counts)], rows)]
+    return Table(title, caption, ["method", *(f"{count} thread{'s' * (count > 1)}" for count in counts)], rows)
 
 
 def growth_tables(report: Report) -> list[Table]:
     """Cost at each size and how it grows; empty where it was not asked for."""
-    if not report.growth:
-        return []
-    sizes = growth_sizes(report.growth)
+    return _for_each_device("Cost growth", report.growth, _growth_table, report)
+
+
+def _growth_table(title: str, growths: Sequence[CostGrowth]) -> Table:
+    sizes = growth_sizes(growths)
     rows = []
-    for growth in report.growth:
+    for growth in growths:
         cost = {f"{point.width}x{point.height}": point for point in growth.points}
         cells = [
             f"{cost[size].median_ms:.2f} ms, {cost[size].peak_memory_mib:.0f} MiB" if size in cost else ABSENT
@@ -347,16 +382,16 @@ def growth_tables(report: Report) -> list[Table]:
         ]
         exponents = [figure(growth.latency_exponent, 2), figure(growth.memory_exponent, 2)]
         rows.append((False, [growth.method, *cells, *exponents]))
-    points = [point for growth in report.growth for point in growth.points]
+    points = [point for growth in growths for point in growth.points]
     caption = (
         "Median latency and peak memory, each size in a process of its own, the sizes of a method in alternating rounds"
         + (f" whose medians spread by up to {_share(max(point.spread for point in points))}. " if points else ". ")
         + "Exponents: slope of the least-squares line of the logarithms over that of the number of pixels; 1 = in "
         "proportion. That of memory is of the peak less what the process had before the method was loaded. "
-        + _growth_holes(report.growth)
+        + _growth_holes(growths)
     )
     columns = ["method", *sizes, "exponent of latency", "exponent of memory"]
-    return [Table("Cost growth", caption.strip(), columns, rows)]
+    return Table(title, caption.strip(), columns, rows)
 
 
 def growth_sizes(growth: Sequence[CostGrowth]) -> list[str]:
@@ -372,9 +407,12 @@ def _growth_holes(growth: Sequence[CostGrowth]) -> str:
 
 def sustained_tables(report: Report) -> list[Table]:
     """The sustained runs; empty where they were not asked for."""
-    if not report.sustained:
-        return []
-    first = report.sustained[0]
+    return _for_each_device("Sustained run", report.sustained, _sustained_table, report)
+
+
+def _sustained_table(title: str, sustained: Sequence[Sustained]) -> Table:
+    first = sustained[0]
+    minutes = (max(first.at_s) + 1) / 60
     columns: list[tuple[str, Callable[[Sustained], str]]] = [
         ("method", lambda row: row.method),
         ("frames", lambda row: str(row.frames)),
@@ -386,9 +424,9 @@ def sustained_tables(report: Report) -> list[Table]:
         (f"> {first.deadline_ms:.1f} ms", lambda row: _share(row.over_deadline)),
     ]
     caption = (
-        f"{first.width}x{first.height}, {first.threads} threads, {report.settings.get('minutes')} minutes of each "
+        f"{first.width}x{first.height}, {first.threads} threads, {minutes:.3g} minutes of each "
         "method alone, frame after frame without a pause. Jitter: 90th minus 10th percentile of all frames. Ms a "
         "minute: slope of the least-squares line through the medians of each second; above 0 it gets slower."
     )
-    rows = [(False, [text(row) for _, text in columns]) for row in report.sustained]
-    return [Table("Sustained run", caption, [name for name, _ in columns], rows)]
+    rows = [(False, [text(row) for _, text in columns]) for row in sustained]
+    return Table(title, caption, [name for name, _ in columns], rows)
