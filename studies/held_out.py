@@ -16,11 +16,12 @@ import torch
 from torch import nn
 
 from steadystyle.benchmarks.judging import Judging, open_judging, read_style_images
-from steadystyle.benchmarks.measure.clips import ClipSource, FileClip, Frame
+from steadystyle.benchmarks.measure.clips import ClipSource, FileClip
 from steadystyle.benchmarks.measure.peer import open_peer
 from steadystyle.benchmarks.measure.steadiness import IDENTITY, Stylize, controls_of, measure_clip, measure_drift
-from steadystyle.benchmarks.record import Method, Summary, summarize
+from steadystyle.benchmarks.record import Drift, Method, Summary, summarize
 from steadystyle.benchmarks.report.table import figure
+from steadystyle.common.arrays import Image
 from steadystyle.common.files import InputError
 from steadystyle.train.checkpoint import load_checkpoint
 from steadystyle.train.tensors import to_frame, to_tensor
@@ -98,7 +99,7 @@ def open_held_out_judging(
     methods = [Method(IDENTITY, "control")]
     for name in names:
         methods += [Method(name, "artifact"), *controls_of(name)]
-    judging = open_judging(methods, read_style_images(style), loss_networks, {}, style_sizes)
+    judging = open_judging(methods, read_style_images({"": style}), loss_networks, {}, style_sizes)
     if "score" in judging.absent:
         raise InputError(judging.absent["score"])
     return judging
@@ -118,7 +119,7 @@ def measure(stylizers: Mapping[str, Stylize], clips: Sequence[ClipSource], judgi
     results = [
         measure_clip(clip, stylizers, judge=judging.judge, fixed_sizes=dict.fromkeys(stylizers))[0] for clip in clips
     ]
-    drifts = measure_drift(next(iter(clips[0])), stylizers)
+    drifts = [Drift(name, "local", value) for name, value in measure_drift(next(iter(clips[0])), stylizers).items()]
     found = {row.method: row for row in summarize(results, drifts) if row.method in stylizers}
     if any(getattr(row, key) is None for row in found.values() for key in _NEEDED):
         raise InputError("the clips are too short to be measured: give clips of six frames or more, without cuts")
@@ -128,14 +129,14 @@ def measure(stylizers: Mapping[str, Stylize], clips: Sequence[ClipSource], judgi
 def stylizer(network: nn.Module) -> Stylize:
     """A network, in float on the CPU, as something that stylizes frames: (H, W, 3) uint8 RGB each."""
 
-    def stylize(frame: Frame) -> Frame:
+    def stylize(frame: Image) -> Image:
         with torch.inference_mode():
             return to_frame(network(to_tensor(frame[None], torch.device("cpu")))[0])
 
     return stylize
 
 
-def border_line(stylize: Stylize, scenes: Sequence[Frame], colour: tuple[int, int, int]) -> float:
+def border_line(stylize: Stylize, scenes: Sequence[Image], colour: tuple[int, int, int]) -> float:
     """How a plain area differs along the frame's upper border from what is painted further in, of 255.
 
     The scene's upper and left parts are painted over with the colour.

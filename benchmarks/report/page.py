@@ -5,8 +5,9 @@ The text is in `templates/report.html.jinja` and `templates/definitions.html.jin
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import cv2
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -60,9 +61,32 @@ def write_page(report: Report, target: Path, pictures: Mapping[str, Pictures]) -
         report=report,
         sections=sections(report),
         pictures=pictures,
+        asked=_asked(report),
     )
     with atomic_path(target) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def _asked(report: Report) -> list[tuple[str, str]]:
+    """What was asked for, device by device, and what else shaped the figures."""
+    several = len(report.runs) > 1
+    found = [
+        (f"{run.device}: {name}" if several else name, _words(value))
+        for run in report.runs
+        if run.request is not None
+        for field in fields(run.request)
+        for name, value in [(field.name.replace("_", " "), getattr(run.request, field.name))]
+        if value not in ((), {}, None)
+    ]
+    return [*found, *((name, _words(value)) for name, value in report.settings.items())]
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {one}" for key, one in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join("x".join(map(str, one)) if isinstance(one, tuple) else str(one) for one in value)
+    return str(value)
 
 
 def _uri(content: bytes, kind: str) -> str:
