@@ -84,7 +84,7 @@ def test_a_control_is_judged_by_the_size_of_its_method(
     tmp_path: Path, loss_file: Path, texture: Callable[[int, int, int], NDArray[np.uint8]]
 ) -> None:
     write_image(tmp_path / "style.png", texture(96, 96, 1))
-    judging = open_judging(METHODS, read_style_images(tmp_path / "style.png"), [loss_file], {}, {"wave": 96})
+    judging = open_judging(METHODS, read_style_images({"": tmp_path / "style.png"}), [loss_file], {}, {"wave": 96})
     assert judging.judge is not None
     rows = dict.fromkeys(("identity", "wave", "wave (blur)"), texture(96, 96, 1))
     figures = judging.judge(texture(96, 96, 2), rows)
