@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ...common.arrays import Image
 from ...common.files import atomic_path
 from ..record import Report
+from ..request import BenchmarkRequest
 from .pictures import Grid
 from .tables import sections
 
@@ -61,24 +62,15 @@ def write_page(report: Report, target: Path, pictures: Mapping[str, Pictures]) -
         report=report,
         sections=sections(report),
         pictures=pictures,
-        asked=_asked(report),
     )
     with atomic_path(target) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 
-def _asked(report: Report) -> list[tuple[str, str]]:
-    """What was asked for, device by device, and what else shaped the figures."""
-    several = len(report.runs) > 1
-    found = [
-        (f"{run.device}: {name}" if several else name, _words(value))
-        for run in report.runs
-        if run.request is not None
-        for field in fields(run.request)
-        for name, value in [(field.name.replace("_", " "), getattr(run.request, field.name))]
-        if value not in ((), {}, None)
-    ]
-    return [*found, *((name, _words(value)) for name, value in report.settings.items())]
+def _asked(request: BenchmarkRequest) -> list[tuple[str, str]]:
+    """What was asked for, by name."""
+    values = ((field.name.replace("_", " "), getattr(request, field.name)) for field in fields(request))
+    return [(name, _words(value)) for name, value in values if value not in ((), {}, None)]
 
 
 def _words(value: Any) -> str:
@@ -105,4 +97,4 @@ def _image_uri(image: Image) -> str:
     return _uri(cv2.imencode(".jpg", colours, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes(), "jpeg")
 
 
-_PAGES.filters |= {"file_uri": _file_uri, "image_uri": _image_uri}
+_PAGES.filters |= {"file_uri": _file_uri, "image_uri": _image_uri, "words": _words, "asked": _asked}

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from steadystyle.benchmarks.record import Report
+from steadystyle.benchmarks.record import Report, Run
 from steadystyle.benchmarks.report.merge import merge_reports
 from steadystyle.benchmarks.report.tables import sections
 from steadystyle.benchmarks.report.write import check_folder, write_report
+from steadystyle.benchmarks.request import BenchmarkRequest
 from steadystyle.common.files import InputError
 
 
@@ -30,6 +31,21 @@ def test_each_table_has_its_anchor_and_each_device_its_tables(whole: Report, tmp
     links = dict(re.findall(r'<a href="#([^"]+)">([^<]+)</a>', page))
     assert list(headings.values())[: len(titles)] == titles and set(headings) == set(links)
     assert {"summary", "clip-0", "clip-1", "latency", "latency-2", "definitions", "machine"} <= set(headings)
+
+
+def test_what_was_asked_of_a_device_stands_with_it(whole: Report, tmp_path: Path) -> None:
+    report = dataclasses.replace(
+        whole,
+        other_devices=[dataclasses.replace(whole.device, name="ssh://board")],
+        runs=[
+            Run(device, f"benchmark on {device}", "", "", BenchmarkRequest(sizes=((32, 24), (64, 48)), threads=threads))
+            for device, threads in (("local", 3), ("ssh://board", 4))
+        ],
+    )
+    _, mine, board = re.split("<h3>(?:local|ssh://board)</h3>", written(report, tmp_path))
+    for part, other, threads in ((mine, "ssh://board", 3), (board, "local", 4)):
+        assert f"<dt>threads</dt><dd>{threads}</dd>" in part and "<dd>32x24, 64x48</dd>" in part
+        assert f"benchmark on {other}" not in part and "<dt>processor</dt>" in part
 
 
 def test_words_of_a_report_are_no_markup(whole: Report, tmp_path: Path) -> None:
