@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..common.arrays import Image, Size
 from ..common.files import InputError
-from .measure.clips import Frame
 
 FRAMES_APART = 2
 """So many frames may be missing or too many, at either end: encoders and editors drop and repeat a few there."""
@@ -32,7 +32,7 @@ class Sketched:
     """
 
     name: str
-    size: tuple[int, int]
+    size: Size
     frame_rate: float | None
     frames: int
     sketches: list[NDArray[np.float32]]
@@ -53,7 +53,7 @@ class Alignment:
     note: str = ""
 
 
-def sketch(name: str, size: tuple[int, int], frame_rate: float | None, frames: Iterable[Frame]) -> Sketched:
+def sketch(name: str, size: Size, frame_rate: float | None, frames: Iterable[Image]) -> Sketched:
     """Count frames, and keep the outlines of the first two hundred.
 
     Args:
@@ -70,7 +70,7 @@ def sketch(name: str, size: tuple[int, int], frame_rate: float | None, frames: I
     return Sketched(name, size, frame_rate, count, outlines)
 
 
-def _outline(frame: Frame) -> NDArray[np.float32]:
+def _outline(frame: Image) -> NDArray[np.float32]:
     """How strong edges are: what a stylizer repaints, it mostly paints within the same outlines."""
     small = cv2.resize(frame, _SKETCH_SIZE, interpolation=cv2.INTER_AREA)
     gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
@@ -79,7 +79,7 @@ def _outline(frame: Frame) -> NDArray[np.float32]:
     return np.asarray(strength / max(float(np.linalg.norm(strength)), 1e-6), np.float32)
 
 
-def check_shape(video: tuple[str, tuple[int, int]], source: tuple[str, tuple[int, int]]) -> None:
+def check_shape(video: tuple[str, Size], source: tuple[str, Size]) -> None:
     """Check that a stylized video has its source's shape.
 
     Args:

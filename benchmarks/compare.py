@@ -6,14 +6,15 @@ from itertools import islice
 from pathlib import Path
 
 from .. import __version__
+from ..common.arrays import Image, Size
 from ..common.files import InputError, made_folder, sha256_of
 from ..common.machine import this_device
-from ..common.progress import Progress
+from ..common.progress import Progress, no_progress
 from .alignment import Alignment, Sketched, align, check_shape, sketch
 from .judging import StyleImages, open_judging, read_style_images
-from .measure.clips import FileClip, Frame
+from .measure.clips import FileClip
 from .measure.steadiness import IDENTITY, controls_of, measure_clip
-from .record import Method, Report, summarize
+from .record import Method, Report, Run, summarize
 from .report.write import check_folder, now, write_report
 
 
@@ -24,10 +25,10 @@ def compare(
     out_dir: str | Path,
     max_frames: int | None = None,
     every: int = 1,
-    style_images: StyleImages = None,
+    style_images: StyleImages | None = None,
     loss_networks: Sequence[str | Path] = (),
     command: str = "",
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> Report:
     """Measure temporal error, style and content of stylized videos, and write the report.
 
@@ -39,12 +40,12 @@ def compare(
             of the frame rate (see `alignment`). One that cannot be aligned is a hole in the report.
         out_dir: folder for report.json, report.html, tables.md and the PNGs; created when missing.
         max_frames: take only so many frames.
-        every: measure temporal error on every so many-th frame only.
+        every: measure every Nth frame.
         style_images: for the style score, see `StyleImages`; names are the files' names without ending.
         loss_networks: VGG-19 weights, VGG-16 weights, or both; none takes the environment variable
             STEADYSTYLE_LOSS_NETWORK.
         command: the command line, for the record.
-        progress: see `Progress`.
+        progress: told of each step.
 
     Returns:
         The report as written.
@@ -63,12 +64,14 @@ def compare(
     for name, video in videos.items():
         methods += [_method(name, video.clip), *controls_of(name)]
     images = {
-        name: image for name, image in read_style_images(style_images).items() if name in videos or name not in files
+        name: image
+        for name, image in read_style_images(style_images or {}).items()
+        if name in videos or name not in files
     }
     judging = open_judging(methods, images, loss_networks, {})
     absent = {**judging.absent, "shift": "finished videos are compared"}
     device = this_device()
-    groups: dict[tuple[tuple[int, int], int, int], dict[str, _Aligned]] = {}
+    groups: dict[tuple[Size, int, int], dict[str, _Aligned]] = {}
     for name, video in videos.items():
         groups.setdefault(video.group, {})[name] = video
     measured = []
@@ -89,10 +92,11 @@ def compare(
             )
         )
     results = [clip for clip, _ in measured]
+    date = now()
     report = Report(
         kind="compare",
         command=command,
-        date=now(),
+        date=date,
         version=__version__,
         device=device,
         other_devices=[],
@@ -104,15 +108,16 @@ def compare(
         },
         methods=methods,
         clips=results,
-        drift={},
+        drift=[],
         latency=[],
-        summary=summarize(results, {}),
+        summary=summarize(results, []),
         absent={"latency": "finished videos are compared", "drift": "there is no still clip", **absent},
         holes=holes,
         notes=[
             "The videos are measured as they are decoded, so what their compression does to them is in the figures."
         ],
         pictures=[],
+        runs=[Run(device.name, command, date, __version__, None)],
     )
     with made_folder(folder):
         return write_report(report, [moment for _, moment in measured], folder)
@@ -127,13 +132,13 @@ class _Aligned:
     alignment: Alignment
 
     @property
-    def group(self) -> tuple[tuple[int, int], int, int]:
+    def group(self) -> tuple[Size, int, int]:
         """Videos of one size that show the same frames of the source share a table."""
         return self.clip.size, self.alignment.step, self.alignment.offset % self.alignment.step
 
 
 def _aligned(
-    files: Mapping[str, str | Path], original: Sketched, progress: Progress | None
+    files: Mapping[str, str | Path], original: Sketched, progress: Progress
 ) -> tuple[dict[str, _Aligned], list[str]]:
     """The videos that can be measured, and why the others cannot.
 
@@ -155,9 +160,8 @@ def _aligned(
     return videos, [str(error) for error in refusals]
 
 
-def _sketched(clip: FileClip, progress: Progress | None) -> Sketched:
-    if progress is not None:
-        progress(f"counting the frames of {clip.name}", 0, None)
+def _sketched(clip: FileClip, progress: Progress) -> Sketched:
+    progress(f"counting the frames of {clip.name}", 0, None)
     return sketch(clip.name, clip.size, clip.frame_rate, clip)
 
 
@@ -181,9 +185,9 @@ class _Playback:
     """A finished video in the place of a stylizer: called with a source frame, it gives its own next one."""
 
     def __init__(self, video: FileClip, skip: int) -> None:
-        self._frames: Iterator[Frame] = islice(video, skip, None)
+        self._frames: Iterator[Image] = islice(video, skip, None)
 
-    def __call__(self, frame: Frame) -> Frame:
+    def __call__(self, frame: Image) -> Image:
         return next(self._frames)
 
 

@@ -5,36 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..common.arrays import Image
 from ..common.files import InputError, sha256_of
 from ..video.frames import read_image
-from .measure.clips import Frame
 from .measure.steadiness import IDENTITY, Judge
 from .record import JUDGED, Method
 
-StyleImages = str | Path | Mapping[str, str | Path] | None
-"""One style image for every method, or images by the name of a method or of its style ("" for all others)."""
-
-
-def parse_style_options(options: Sequence[str]) -> dict[str, str]:
-    """Turn the command line's `--style IMAGE` and `--style NAME=IMAGE` into `StyleImages`.
-
-    Args:
-        options: what was given, in order.
-
-    Raises:
-        InputError: two images for one name.
-    """
-    images: dict[str, str] = {}
-    for option in options:
-        # An existing file is a file, whatever its name looks like.
-        name, equals, path = ("", "", "") if Path(option).exists() else option.partition("=")
-        key, value = (name, path) if equals else ("", option)
-        if key in images:
-            raise InputError(
-                f"there are two style images for {key or 'all methods'}: give one, or NAME=IMAGE for each method"
-            )
-        images[key] = value
-    return images
+StyleImages = Mapping[str, str | Path]
+"""Style images by the name of a method or of its style, "" for all others."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +27,7 @@ class StyleImage:
 
     file: str
     sha256: str
-    image: Frame
+    image: Image
 
 
 def read_style_images(images: StyleImages) -> dict[str, StyleImage]:
@@ -58,8 +36,7 @@ def read_style_images(images: StyleImages) -> dict[str, StyleImage]:
     Raises:
         InputError: one is missing or not an image.
     """
-    by_name = images if isinstance(images, Mapping) else {} if images is None else {"": images}
-    return {name: _read(Path(file)) for name, file in by_name.items()}
+    return {name: _read(Path(file)) for name, file in images.items()}
 
 
 def _read(path: Path) -> StyleImage:

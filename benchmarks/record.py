@@ -1,22 +1,26 @@
-"""What a benchmark found: the record with every raw figure, its schema, and its way to `report.json`.
+"""What a benchmark found: every raw figure, as it stands in `report.json`.
 
-The dataclasses below are the report; `report.schema.json` beside this file says the same in the terms of JSON
-Schema, so that other programs can rely on it. A figure that could not be taken is None, and `absent` says why.
+The dataclasses here and in `costs.py` are the report. msgspec reads, checks and writes them, and `schema` says the same
+in JSON Schema. A figure that could not be taken is None, and `absent` says why.
 """
 
-import dataclasses
-import functools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
+
+import msgspec
 
 from ..common.files import InputError, atomic_path
 from ..common.machine import Device
+from ..video.temporal import FlowSource
+from .costs import CostGrowth, Latency, Roofline, Sustained, ThreadScaling
+from .fields import Count, DeviceName, MethodName, NotNegative, Positive, Share
+from .request import BenchmarkRequest
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
+OLDEST_FORMAT = 2
 
 Kind = Literal["artifact", "peer", "video", "control"]
 Control = Literal["identity", "blur", "still"]
@@ -32,19 +36,17 @@ class Method:
         control: which control, None for the others.
         of: the method whose video the control is made from; None for identity, which is the source itself.
         file: name of the file (not its folder), None for controls.
-        sha256: of the file.
-        bytes: size of the file.
         engine: what ran it, None where nothing was run.
         metadata: what the artifact says of itself, None for others.
     """
 
-    name: str
+    name: MethodName
     kind: Kind
     control: Control | None = None
-    of: str | None = None
+    of: MethodName | None = None
     file: str | None = None
     sha256: str | None = None
-    bytes: int | None = None
+    bytes: Count | None = None
     engine: str | None = None
     metadata: dict[str, Any] | None = None
 
@@ -59,19 +61,18 @@ class Temporal:
         excess: e_temporal minus identity's on the same pairs.
         pairs: number of pairs averaged.
         mask_share: mean share of valid pixels, in [0, 1].
-        flow_source: "ground truth" or "DIS medium".
         starts: index of each pair's earlier frame.
         per_pair: masked mean squared difference of each pair.
     """
 
-    interval: int
-    value: float
+    interval: Positive
+    value: NotNegative
     excess: float
-    pairs: int
-    mask_share: float
-    flow_source: str
-    starts: list[int]
-    per_pair: list[float]
+    pairs: Positive
+    mask_share: Share
+    flow_source: FlowSource
+    starts: list[Count]
+    per_pair: list[NotNegative]
 
 
 @dataclass(frozen=True)
@@ -88,12 +89,12 @@ class Style:
         colour: colour distance to the style image, 0 = its own mean and covariance.
     """
 
-    score: float | None
-    content: float | None
-    frames: int
-    own_score: float | None = None
-    stroke: float | None = None
-    colour: float | None = None
+    score: NotNegative | None
+    content: NotNegative | None
+    frames: Positive
+    own_score: NotNegative | None = None
+    stroke: NotNegative | None = None
+    colour: NotNegative | None = None
 
 
 JUDGED = ("score", "own_score", "content", "stroke", "colour")
@@ -105,7 +106,6 @@ class Row:
     """What one method did on one clip.
 
     Attributes:
-        method: name of the method.
         short: temporal error at interval 1.
         long: temporal error at interval 5.
         style: what style image and loss networks say.
@@ -113,12 +113,13 @@ class Row:
         shift: shift error at 1, 2, 3 and 4 px, of the first frame; None for controls, which nothing paints.
     """
 
-    method: str
+    method: MethodName
+    device: DeviceName
     short: Temporal | None
     long: Temporal | None
     style: Style | None
     absent: dict[str, str]
-    shift: list[float] | None = None
+    shift: list[NotNegative] | None = None
 
 
 @dataclass(frozen=True)
@@ -126,290 +127,71 @@ class Clip:
     """One clip with the rows measured on it.
 
     Attributes:
-        name: the clip's name.
-        width: in pixels, as measured.
-        height: in pixels, as measured.
         frames: number of frames measured.
         frame_rate: in frames a second, None where it is not known.
-        flow_source: "ground truth" or "DIS medium".
         cuts: number of scene cuts; pairs across one are left out.
         rows: one row a method, identity first.
+        again: rows of methods that `rows` has from another device; tables and means leave them out.
         notes: what a reader should know, one sentence each.
         moment: index of the first of the three frames in the clip's pictures, None without pictures.
     """
 
     name: str
-    width: int
-    height: int
-    frames: int
-    frame_rate: float | None
-    flow_source: str
-    cuts: int
+    width: Positive
+    height: Positive
+    frames: Positive
+    frame_rate: NotNegative | None
+    flow_source: FlowSource
+    cuts: Count
     rows: list[Row]
     notes: list[str]
-    moment: int | None
+    moment: Count | None
+    again: list[Row] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class EndToEnd:
-    """Decoding, stylizing and encoding one clip through the pipeline.
+class Drift:
+    """Change of a method's mean colour over a clip that stands still, of RGB in [0, 1]."""
 
-    Attributes:
-        frames: number of frames.
-        seconds: wall time of the whole.
-        fps: frames a second.
-        share_of_inference: fps over the fps that inference alone reaches (1000 / median_ms).
-        inference_share: share of the wall time that the stylizer was at work, measured in this very run. Decoding and
-            encoding work beside it, so that near 1 inference sets the pace, and the lower it is, the more they do.
-    """
-
-    frames: int
-    seconds: float
-    fps: float
-    share_of_inference: float
-    inference_share: float
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Latency and memory of one method in a process of its own, in milliseconds a frame.
-
-    What a device's own tool does not tell is None.
-
-    Attributes:
-        method: name of the method.
-        device: name of the device that it ran on.
-        engine: what ran it.
-        width: of the frames, in pixels.
-        height: of the frames, in pixels.
-        threads: threads that the engine was given.
-        warm_up_frames: frames run and not counted: some at the start and one at the beginning of each round.
-        frames: frames timed.
-        median_ms: median.
-        p90_ms: 90th percentile.
-        p99_ms: 99th percentile.
-        deadline_ms: the deadline, 33.3 for 30 frames a second.
-        over_deadline: share of frames that took longer than the deadline.
-        reference: method on the same device that the ratio is to.
-        ratio: median over the rounds of (this method's median of the round / the reference's).
-        ratio_low: smallest of those ratios.
-        ratio_high: largest of those ratios.
-        rounds_ms: every sample, round by round; empty where only the summary is known.
-        spread: 90th minus 10th percentile of the rounds' medians, over the median of these; None without samples.
-        end_to_end: decode, stylize and encode.
-        peak_memory_mib: largest resident memory of the process after `memory_frames` frames.
-        memory_before_mib: the same before the method was loaded (Python and its libraries).
-        memory_frames: frames that had been run by then.
-    """
-
-    method: str
-    device: str
-    engine: str
-    width: int
-    height: int
-    threads: int
-    warm_up_frames: int
-    frames: int
-    median_ms: float
-    p90_ms: float | None
-    p99_ms: float | None
-    deadline_ms: float
-    over_deadline: float | None
-    reference: str
-    ratio: float
-    ratio_low: float
-    ratio_high: float
-    rounds_ms: list[list[float]]
-    spread: float | None
-    end_to_end: EndToEnd | None
-    peak_memory_mib: float | None
-    memory_before_mib: float | None
-    memory_frames: int
-
-
-@dataclass(frozen=True)
-class CostPoint:
-    """What one method costs at one size of the frame, in a process of its own.
-
-    Attributes:
-        width: of the frames, in pixels.
-        height: of the frames, in pixels.
-        frames: frames timed.
-        median_ms: median latency.
-        rounds_ms: every sample, round by round; the sizes take turns.
-        spread: 90th minus 10th percentile of the rounds' medians, over the median of these.
-        peak_memory_mib: largest resident memory of the process after `memory_frames` frames.
-        memory_before_mib: the same before the method was loaded (Python, its libraries and the frames).
-        memory_frames: frames that had been run by then.
-    """
-
-    width: int
-    height: int
-    frames: int
-    median_ms: float
-    rounds_ms: list[list[float]]
-    spread: float
-    peak_memory_mib: float
-    memory_before_mib: float
-    memory_frames: int
-
-
-@dataclass(frozen=True)
-class CostGrowth:
-    """How one method's cost grows with the number of pixels.
-
-    Attributes:
-        method: name of the method.
-        points: one for each size that it can do.
-        latency_exponent: slope of the least-squares line of log latency over log pixels; 1 = in proportion.
-        memory_exponent: the same of peak memory less the memory before loading.
-        absent: why a size is missing, by the size ("640x360"), or the exponents are ("exponents").
-    """
-
-    method: str
-    points: list[CostPoint]
-    latency_exponent: float | None
-    memory_exponent: float | None
-    absent: dict[str, str]
-
-
-@dataclass(frozen=True)
-class ThreadPoint:
-    """What one method costs with one number of threads, in a process of its own.
-
-    Attributes:
-        threads: threads that the engine was given.
-        frames: frames timed.
-        median_ms: median latency.
-        rounds_ms: every sample, round by round; the numbers of threads take turns.
-        spread: 90th minus 10th percentile of the rounds' medians, over the median of these.
-        peak_memory_mib: largest resident memory of the process.
-    """
-
-    threads: int
-    frames: int
-    median_ms: float
-    rounds_ms: list[list[float]]
-    spread: float
-    peak_memory_mib: float
-
-
-@dataclass(frozen=True)
-class ThreadScaling:
-    """One method's latency with several numbers of threads.
-
-    Attributes:
-        method: name of the method.
-        width: of the frames, in pixels.
-        height: of the frames, in pixels.
-        points: one for each number of threads, in the order asked for.
-    """
-
-    method: str
-    width: int
-    height: int
-    points: list[ThreadPoint]
-
-
-@dataclass(frozen=True)
-class Sustained:
-    """One method run for minutes, alone, frame after frame without a pause.
-
-    Attributes:
-        method: name of the method.
-        width: of the frames, in pixels.
-        height: of the frames, in pixels.
-        threads: threads that the engine was given.
-        frames: frames timed.
-        at_s: when each second began, in seconds.
-        medians_ms: median latency of each second.
-        median_ms: of all frames.
-        p99_ms: 99th percentile of all frames.
-        worst_ms: the slowest frame.
-        slope_ms_per_minute: of the least-squares line through `medians_ms`; above 0 it gets slower.
-        jitter_ms: 90th minus 10th percentile of all frames' latencies.
-        deadline_ms: the deadline, 33.3 for 30 frames a second.
-        over_deadline: share of frames that took longer than the deadline.
-    """
-
-    method: str
-    width: int
-    height: int
-    threads: int
-    frames: int
-    at_s: list[float]
-    medians_ms: list[float]
-    median_ms: float
-    p99_ms: float
-    worst_ms: float
-    slope_ms_per_minute: float
-    jitter_ms: float
-    deadline_ms: float
-    over_deadline: float
-
-
-@dataclass(frozen=True)
-class RooflineRow:
-    """How much of the machine's peak one method makes use of.
-
-    Attributes:
-        method: name of the method.
-        precision: of the artifact; the peak is that of float32, which 8 bits may exceed. None for a peer.
-        multiplications: multiply-accumulates of the convolutions for one frame, for the architecture's own sizes.
-        least_bytes: frame in, frame out, and the file's bytes once; between the layers more is moved.
-        bound_ms: nobody is quicker than this at the measured peak.
-        bound_by: "arithmetic" or "memory", whichever takes longer.
-        share: bound over measured median latency, in [0, 1] but for 8 bits or a peak that was disturbed.
-        absent: why there is none, None where there is.
-    """
-
-    method: str
-    precision: str | None
-    multiplications: int | None
-    least_bytes: int | None
-    bound_ms: float | None
-    bound_by: Literal["arithmetic", "memory"] | None
-    share: float | None
-    absent: str | None
-
-
-@dataclass(frozen=True)
-class Roofline:
-    """The machine's peak, measured in the same run with numpy, and what of it each method makes use of.
-
-    Attributes:
-        threads: of the matrix product and the copy.
-        product_side: rows and columns of the float32 matrices.
-        copy_mib: size of the array that was copied, in MiB.
-        gflops: 10⁹ operations a second of the quickest product, a multiply-accumulate counted as two.
-        gb_per_s: 10⁹ bytes read and written a second by the quickest copy.
-        rows: one for each method.
-    """
-
-    threads: int
-    product_side: int
-    copy_mib: int
-    gflops: float
-    gb_per_s: float
-    rows: list[RooflineRow]
+    method: MethodName
+    device: DeviceName
+    value: NotNegative
 
 
 @dataclass(frozen=True)
 class Summary:
     """One row of the first table: the mean over the clips of each figure, None where no clip has it."""
 
-    method: str
-    short: float | None
+    method: MethodName
+    short: NotNegative | None
     excess_short: float | None
-    long: float | None
+    long: NotNegative | None
     excess_long: float | None
-    score: float | None
-    content: float | None
-    drift: float | None
-    own_score: float | None = None
-    stroke: float | None = None
-    colour: float | None = None
-    shift: list[float] | None = None
+    score: NotNegative | None
+    content: NotNegative | None
+    drift: NotNegative | None
+    own_score: NotNegative | None = None
+    stroke: NotNegative | None = None
+    colour: NotNegative | None = None
+    shift: list[NotNegative] | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was asked for on one device.
+
+    Attributes:
+        command: the command line.
+        date: UTC, ISO 8601.
+        version: of this package.
+        request: None for a comparison, and where a report of an older format does not tell.
+    """
+
+    device: DeviceName
+    command: str
+    date: str
+    version: str
+    request: BenchmarkRequest | None
 
 
 @dataclass(frozen=True)
@@ -422,11 +204,11 @@ class Report:
         date: UTC, ISO 8601.
         version: of this package.
         device: machine and software.
-        other_devices: further ones that rows of latency are from.
-        settings: the arguments that shape the figures.
+        other_devices: further ones that rows are from.
+        settings: what else shapes the figures: the method that ratios are to, style images, loss networks.
         methods: the rows' methods.
         clips: figures clip by clip.
-        drift: drift of each method on the still clip; empty for a comparison.
+        drift: on the still clip; empty for a comparison.
         latency: empty for a comparison.
         summary: means over the clips.
         absent: reason for each kind of figure that is missing throughout ("latency", "drift", "shift", and `JUDGED`).
@@ -434,10 +216,11 @@ class Report:
         notes: what a reader should know, one sentence each.
         pictures: names of the PNG files beside the report.
         format_version: of this record.
+        runs: what was asked for, device by device.
         growth: cost growth of each method, empty where it was not asked for.
         sustained: sustained run of each method, empty where it was not asked for.
         threads: latency of each method with several numbers of threads, empty where it was not asked for.
-        roofline: None for a comparison.
+        roofline: one for each device, empty for a comparison.
     """
 
     kind: Literal["benchmark", "compare"]
@@ -449,7 +232,7 @@ class Report:
     settings: dict[str, Any]
     methods: list[Method]
     clips: list[Clip]
-    drift: dict[str, float]
+    drift: list[Drift]
     latency: list[Latency]
     summary: list[Summary]
     absent: dict[str, str]
@@ -457,20 +240,21 @@ class Report:
     notes: list[str]
     pictures: list[str]
     format_version: int = FORMAT_VERSION
+    runs: list[Run] = field(default_factory=list)
     growth: list[CostGrowth] = field(default_factory=list)
     sustained: list[Sustained] = field(default_factory=list)
     threads: list[ThreadScaling] = field(default_factory=list)
-    roofline: Roofline | None = None
+    roofline: list[Roofline] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values."""
-        return dataclasses.asdict(self)
+        return dict(msgspec.to_builtins(self))
 
     def to_json(self) -> str:
-        """The report as JSON text, checked against the schema.
+        """The report as JSON text, checked.
 
         Raises:
-            ValueError: the report does not fit the schema, or holds a number that is not finite.
+            ValueError: a figure is out of its range or not finite.
         """
         record = self.to_dict()
         check(record)
@@ -486,18 +270,21 @@ class Report:
             temporary.write_text(self.to_json() + "\n", encoding="utf-8")
 
 
-def summarize(rows_by_clip: list[Clip], drift: Mapping[str, float], methods: Sequence[str] = ()) -> list[Summary]:
+def summarize(clips: Sequence[Clip], drift: Iterable[Drift], methods: Sequence[str] = ()) -> list[Summary]:
     """Average each method's figures over the clips, each clip with the same weight.
 
     Args:
-        rows_by_clip: the clips.
-        drift: of the methods that have it.
+        clips: the clips.
+        drift: of the methods that have it; of a method on several devices the first counts.
         methods: names of methods that get a row of their own without a clip too.
     """
-    names = list(dict.fromkeys([*(row.method for clip in rows_by_clip for row in clip.rows), *methods]))
+    drifts: dict[str, float] = {}
+    for one in drift:
+        drifts.setdefault(one.method, one.value)
+    names = list(dict.fromkeys([*(row.method for clip in clips for row in clip.rows), *methods]))
     summary = []
     for name in names:
-        rows = [row for clip in rows_by_clip for row in clip.rows if row.method == name]
+        rows = [row for clip in clips for row in clip.rows if row.method == name]
         styles, shifts = [row.style for row in rows if row.style], [row.shift for row in rows if row.shift]
         summary.append(
             Summary(
@@ -506,7 +293,7 @@ def summarize(rows_by_clip: list[Clip], drift: Mapping[str, float], methods: Seq
                 excess_short=_mean(row.short.excess for row in rows if row.short),
                 long=_mean(row.long.value for row in rows if row.long),
                 excess_long=_mean(row.long.excess for row in rows if row.long),
-                drift=drift.get(name),
+                drift=drifts.get(name),
                 shift=[sum(errors) / len(errors) for errors in zip(*shifts, strict=True)] or None,
                 **{
                     key: _mean(value for style in styles if (value := getattr(style, key)) is not None)
@@ -517,126 +304,89 @@ def summarize(rows_by_clip: list[Clip], drift: Mapping[str, float], methods: Seq
     return summary
 
 
-def _mean(values: Any) -> float | None:
+def _mean(values: Iterable[float]) -> float | None:
     figures = list(values)
     return sum(figures) / len(figures) if figures else None
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """Read a `report.json` back as plain values, checked.
+    """Read a `report.json` back as plain values of the present format, checked.
 
     Raises:
-        InputError: missing, not JSON, or not a report of this version.
+        InputError: missing, not JSON, or not a report of a format that can be read.
     """
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        version = record.get("format_version") if isinstance(record, dict) else None
-        if version not in (None, FORMAT_VERSION):
-            raise ValueError(f"it is of format {version}, and this version reads {FORMAT_VERSION}")
-        check(record)
-    except (OSError, ValueError) as error:
-        raise InputError(f"'{path}' is not a report that can be read ({error}): make it again") from error
-    return dict(record)
+    return _read(path)[0]
 
 
 def load_report(path: Path) -> Report:
-    """Read a `report.json` back.
+    """Read a `report.json` back; one of format 2 comes in the present format.
 
     Raises:
-        InputError: missing, not JSON, or not a report of this version.
+        InputError: missing, not JSON, or not a report of a format that can be read.
     """
-    report: Report = restored(Report, read_report(path))
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], Report]:
+    try:
+        record = msgspec.json.decode(path.read_bytes())
+        version = record.get("format_version") if isinstance(record, dict) else None
+        if version not in (None, OLDEST_FORMAT, FORMAT_VERSION):
+            raise ValueError(f"it is of format {version}, and this version reads {OLDEST_FORMAT} and {FORMAT_VERSION}")
+        record = _upgraded(record) if version == OLDEST_FORMAT else record
+        return record, check(record)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"'{path}' is not a report that can be read ({error}): make it again") from error
+
+
+def _upgraded(record: dict[str, Any]) -> dict[str, Any]:
+    """A report of format 2 in the present one: its rows that name no device are the first device's."""
+    device = record["device"]["name"]
+    rows = [row for clip in record["clips"] for row in clip["rows"]]
+    for row in (*rows, *record["growth"], *record["sustained"], *record["threads"]):
+        row["device"] = device
+    about = {name: record[name] for name in ("command", "date", "version")}
+    return record | {
+        "format_version": FORMAT_VERSION,
+        "drift": [{"method": method, "device": device, "value": value} for method, value in record["drift"].items()],
+        "roofline": [record["roofline"] | {"device": device}] if record["roofline"] else [],
+        "runs": [
+            {"device": one["name"], "request": None, **about} for one in (record["device"], *record["other_devices"])
+        ],
+    }
+
+
+def check(record: Any) -> Report:
+    """The report that plain JSON values say.
+
+    Raises:
+        ValueError: where and why they do not fit, for example a figure out of range or an unknown field.
+    """
+    try:
+        report = msgspec.convert(record, Report)
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$")
+        raise ValueError(f"report{where.rstrip('`')}: {what[:1].lower()}{what[1:]}") from error
+    _check_known(record, report.to_dict(), "report")
     return report
 
 
-def restored(kind: Any, value: Any) -> Any:
-    """A record from its plain JSON values.
-
-    Args:
-        kind: a dataclass of this file, a list or dict of them, or what their fields are annotated with.
-        value: what `dataclasses.asdict` and JSON made of it.
-    """
-    if value is None:
-        return None
-    inner = get_args(kind)
-    if get_origin(kind) in (Union, UnionType):  # in this file always with None
-        return restored(next(choice for choice in inner if choice is not NoneType), value)
-    if get_origin(kind) is list:
-        return [restored(inner[0], item) for item in value]
-    if get_origin(kind) is dict:
-        return {name: restored(inner[1], item) for name, item in value.items()}
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        hints = get_type_hints(kind)
-        return kind(**{name: restored(hints[name], item) for name, item in value.items()})
-    return value
-
-
-@functools.cache
-def schema() -> dict[str, Any]:
-    """The JSON Schema of `report.json`."""
-    return dict(json.loads(Path(__file__).with_name("record.schema.json").read_text(encoding="utf-8")))
-
-
-def check(record: object) -> None:
-    """Check a report against the schema.
-
-    Args:
-        record: plain JSON values.
-
-    Raises:
-        ValueError: where and why it does not fit.
-    """
-    _check(record, schema(), "report")
-
-
-_TYPES: dict[str, tuple[type, ...]] = {
-    "object": (dict,),
-    "array": (list, tuple),
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "null": (type(None),),
-}
-
-
-def _check(value: object, rule: Mapping[str, Any], where: str) -> None:
-    """The part of JSON Schema that our schema uses; a test holds the two together."""
-    if "$ref" in rule:
-        return _check(value, schema()["$defs"][rule["$ref"].removeprefix("#/$defs/")], where)
-    if "anyOf" in rule:
-        if not any(_fits(value, choice, where) for choice in rule["anyOf"]):
-            # The last choice is the full one (the first is null), so its complaint is the one that helps.
-            _check(value, rule["anyOf"][-1], where)
-        return None
-    kinds = [rule["type"]] if isinstance(rule.get("type"), str) else rule.get("type", [])
-    if kinds and (isinstance(value, bool) or not any(isinstance(value, _TYPES[kind]) for kind in kinds)):
-        raise ValueError(f"{where} must be {' or '.join(kinds)}, but is {value!r:.60}")
-    if "enum" in rule and value not in rule["enum"]:
-        raise ValueError(f"{where} must be one of {rule['enum']}, but is {value!r:.60}")
-    if isinstance(value, (int, float)) and not rule.get("minimum", value) <= value <= rule.get("maximum", value):
-        raise ValueError(f"{where} is out of range: {value}")
-    if isinstance(value, dict):
-        fields = rule.get("properties", {})
-        missing = [name for name in rule.get("required", []) if name not in value]
-        if missing:
-            raise ValueError(f"{where} lacks {missing[0]}")
-        others = rule.get("additionalProperties", True)
-        for name, item in value.items():
-            if name in fields:
-                _check(item, fields[name], f"{where}.{name}")
-            elif others is False:
+def _check_known(given: Any, kept: Any, where: str) -> None:
+    """Refuse what a record does not keep: msgspec passes over fields that a dataclass does not have."""
+    if isinstance(given, dict):
+        for name, value in given.items():
+            if name not in kept:
                 raise ValueError(f"{where} has an unknown field {name}")
-            elif isinstance(others, dict):
-                _check(item, others, f"{where}.{name}")
-    elif isinstance(value, (list, tuple)) and "items" in rule:
-        for index, item in enumerate(value):
-            _check(item, rule["items"], f"{where}[{index}]")
-    return None
+            _check_known(value, kept[name], f"{where}.{name}")
+    elif isinstance(given, list):
+        for index, (value, own) in enumerate(zip(given, kept, strict=True)):
+            if isinstance(value, dict | list):
+                _check_known(value, own, f"{where}[{index}]")
 
 
-def _fits(value: object, rule: Mapping[str, Any], where: str) -> bool:
-    try:
-        _check(value, rule, where)
-    except ValueError:
-        return False
-    return True
+def schema() -> dict[str, Any]:
+    """The JSON Schema of `report.json`, generated from the dataclasses."""
+    (whole,), parts = msgspec.json.schema_components([Report], ref_template="#/$defs/{name}")
+    for part in parts.values():
+        part["additionalProperties"] = False
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole, "$defs": parts}

@@ -4,7 +4,6 @@ An interrupted run leaves the folder `.working` there. The same command with the
 finished and measures only the rest. Nothing in it looks like a report, and the report removes it.
 """
 
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -13,12 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 
 from ..common.files import InputError, atomic_path, made_folder
 from ..video.flow import FlowPair
 from .measure.steadiness import Moment
-from .record import Clip, restored
+from .record import Clip
 from .report.write import now
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class Kept:
 
         Args:
             step: its name, another one for each step of a run.
-            kind: a dataclass of `report`, a list or dict of them, or of plain values.
+            kind: a record, a list or dict of them, or of plain values.
             make: does the step.
 
         Raises:
@@ -52,8 +52,7 @@ class Kept:
         """
         path = self._path(step, ".json")
         if path.exists():
-            value: T = self._read(step, path, lambda record: restored(kind, record))
-            return value
+            return self._read(step, path, kind)
         value = make()
         self._write(path, value)
         return value
@@ -70,7 +69,7 @@ class Kept:
         """
         path, arrays = self._path(step, ".json"), self._path(step, ".npz")
         if path.exists():
-            clip: Clip = self._read(step, path, lambda record: restored(Clip, record))
+            clip = self._read(step, path, Clip)
             return clip, self._read_moment(arrays) if clip.moment is not None else None
         clip, moment = make()
         if moment is not None:
@@ -92,13 +91,13 @@ class Kept:
         # A step is named after clips and methods, whose names are no file names.
         return self._folder / f"{hashlib.sha256(step.encode()).hexdigest()[:16]}{ending}"
 
-    def _read(self, step: str, path: Path, restore: Callable[[Any], Any]) -> Any:
+    def _read(self, step: str, path: Path, kind: type[T]) -> T:
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-            value = restore(record["value"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            record = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+            value = msgspec.convert(record["value"], kind)
+            self.resumed[step] = record["date"]
+        except (ValueError, KeyError) as error:
             raise _unreadable(path) from error
-        self.resumed[step] = record["date"]
         return value
 
     def _read_moment(self, path: Path) -> Moment:
@@ -111,7 +110,7 @@ class Kept:
     def _write(self, path: Path, value: object) -> None:
         record = {"date": now(), "value": value}
         with atomic_path(path) as temporary:
-            text = json.dumps(record, default=dataclasses.asdict, allow_nan=False)
+            text = json.dumps(msgspec.to_builtins(record), allow_nan=False)
             temporary.write_text(text, encoding="utf-8")
 
 
@@ -148,9 +147,10 @@ def keeping(folder: Path, inputs: object) -> Iterator[Kept]:
     Args:
         folder: where the report will be; created when missing, and removed again when the block fails with no step
             finished.
-        inputs: plain JSON values: everything that shapes a figure. What was kept is taken only where all is the same.
+        inputs: records and plain JSON values: everything that shapes a figure. What was kept is taken only where all
+            is the same.
     """
-    digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
+    digest = hashlib.sha256(msgspec.json.encode(inputs, order="deterministic")).hexdigest()
     working = folder / _FOLDER
     with made_folder(folder), made_folder(working / digest[:16]):
         kept = Kept(working / digest[:16])

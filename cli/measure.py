@@ -1,15 +1,14 @@
 """`benchmark`, `compare`, `merge` and `baseline`."""
 
 import shlex
-import tempfile
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ..common.files import InputError
+from ..benchmarks.request import BenchmarkRequest
+from .asked import asks_for
 from .options import (
     Debug,
     Every,
@@ -20,200 +19,59 @@ from .options import (
     MaxFrames,
     Output,
     Styles,
-    parse_counts,
-    parse_size,
-    parse_sizes,
+    parse_styles,
 )
 from .terminal import complain, note, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from ..benchmarks.record import Report
-    from ..benchmarks.remote.ssh import Word
-    from ..benchmarks.report.limits import Floor
-
-    Completed = Callable[[Report], Report]
+    from ..benchmarks.report.limits import Limit
 
 app = typer.Typer()
 
 
 @app.command(epilog="Example: steadystyle benchmark great-wave --clip in.mp4 --peer other.onnx -o reports/wave")
+@asks_for(BenchmarkRequest)
 def benchmark(
     context: typer.Context,
-    artifacts: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="ARTIFACT", help="Names or files, FILE@openvino for another engine; without any, what is bundled."
-        ),
-    ] = None,
-    clips: Annotated[
-        list[str] | None,
-        typer.Option("--clip", help="Video to measure on; may be repeated. Without clip and scene, the bundled scene."),
-    ] = None,
-    scenes: Annotated[
-        list[str] | None,
-        typer.Option("--scene", help="Synthetic scene with exact motion, or all; may be repeated."),
-    ] = None,
-    sintel: Annotated[
-        list[str] | None,
-        typer.Option("--sintel", metavar="DIR", help="MPI-Sintel as it unpacks: the scenes of papers, exact motion."),
-    ] = None,
-    peers: Annotated[
-        list[str] | None,
-        typer.Option("--peer", help="ONNX file with one NCHW float 0..255 image input; may be repeated."),
-    ] = None,
+    request: BenchmarkRequest,
     output: Output = Path("reports/benchmark"),
-    size: Annotated[str, typer.Option(help="Size of the frames that latency is measured on.")] = "640x360",
-    height: Annotated[int, typer.Option(min=16, help="Height of the frames for all other figures.")] = 360,
-    threads: Annotated[int, typer.Option(min=1, help="Threads of each engine.")] = 2,
-    max_frames: MaxFrames = None,
-    every: Every = 1,
-    seconds: Annotated[float, typer.Option(min=0, help="Least time of inference for each artifact.")] = 10,
-    sizes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WxH,WxH,...",
-            help="How cost grows: latency and memory at each size, for example 320x180,640x360,1280x720; slow.",
-        ),
-    ] = None,
-    minutes: Annotated[
-        float, typer.Option(min=0, help="Sustained run: each method alone for so many minutes, second by second.")
-    ] = 0,
-    thread_counts: Annotated[
-        str | None,
-        typer.Option(metavar="N,N,...", help="What cores buy: latency with each number of threads, for example 1,2,4."),
-    ] = None,
-    styles: Styles = None,
-    loss_networks: LossNetworkFiles = None,
     device: Annotated[
         list[str] | None,
-        typer.Option(help="local, cuda, ssh://user@host[:port], adb[:SERIAL]; may be repeated, for one report of all."),
+        typer.Option(metavar="DEVICE", help="ssh://user@host, adb, cuda, local or a name."),
     ] = None,
-    remote_python: Annotated[str, typer.Option(help="ssh: the Python there, with what the package needs.")] = "python3",
-    install: Annotated[
-        str | None,
-        typer.Option(
-            metavar="EXTRA", help="ssh: install the package with this extra there first, in a venv of its own."
-        ),
-    ] = None,
-    ssh_option: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="ssh: an option as in ssh_config; may be repeated.")
-    ] = None,
-    benchmark_model: Annotated[
-        Path | None, typer.Option(help="adb: LiteRT's benchmark_model for the phone, which times .tflite artifacts.")
-    ] = None,
+    devices: Annotated[Path | None, typer.Option(metavar="FILE", help="Names of devices (devices.toml).")] = None,
     fail_if: FailIf = None,
     pictures: Annotated[
-        bool, typer.Option("--pictures/--no-pictures", help="Without them, report.json is all: needs no matplotlib.")
+        bool, typer.Option("--pictures/--no-pictures", help="Or report.json only.", show_default=False)
     ] = True,
     as_json: Json = False,
     debug: Debug = False,
+    request_file: Annotated[Path | None, typer.Option("--request", hidden=True)] = None,
 ) -> None:
-    """Measure latency, temporal error and style of what ships, in one table.
+    """Measure latency, temporal error and style, in one report.
 
-    Writes report.html (tables, plots, error maps, zooms), report.json (every raw figure) and the pictures. With several
-    devices, one that fails is left out and named in the report, and the exit code is 1. Interrupted, it keeps what is
-    finished in the output folder; the same command goes on from there.
+    Repeat an option to give several. Give an interrupted command again: it continues. A device that fails is left
+    out and named in the report (exit code 1). A device is local, cuda, adb[:SERIAL] or ssh://[user@]host[:port], with
+    what it needs as a query: ?python=PATH&install=EXTRA&options=KEY=VALUE (ssh), ?benchmark_model=FILE (adb). Or it is
+    the name of an entry of devices.toml with these keys and address.
     """
-    from ..benchmarks.judging import parse_style_options
-    from ..benchmarks.remote.adb import benchmark_over_adb
-    from ..benchmarks.remote.devices import CUDA, LOCAL, benchmark_on, on_cuda, parse_devices
-    from ..benchmarks.remote.ssh import Remote, benchmark_over_ssh
-    from ..benchmarks.report.limits import parse_floor
-    from ..benchmarks.run import benchmark as run_benchmark
+    from ..benchmarks.remote.devices import benchmark_everywhere, parse_devices
+    from ..benchmarks.report.limits import parse_limit
+    from ..benchmarks.request import read_request
 
-    floors = [parse_floor(text) for text in fail_if or []]
-    latency_size = parse_size(size)
-    if latency_size is None:
-        raise InputError("latency needs a size: give --size WIDTHxHEIGHT, for example 640x360")
-    growth_sizes = parse_sizes(sizes) if sizes else []
-    counts = parse_counts(thread_counts) if thread_counts else []
-    devices = parse_devices(device or [])
-    own = LOCAL if LOCAL in devices else CUDA
-    remote = Remote(remote_python, install, ssh_option or [])
-    words = _words_elsewhere(context)
-    command = shlex.join(["steadystyle", *context.obj])
+    limits = [parse_limit(text) for text in fail_if or []]
+    targets = parse_devices(device or [], devices)
     with progress() as update:
-
-        def run_here(on: str, folder: Path, whole: bool, completed: "Completed | None" = None) -> "Report":
-            return run_benchmark(
-                on_cuda(artifacts or []) if on == CUDA else artifacts or [],
-                peers=peers or [],
-                clips=clips or [],
-                scenes=scenes or [],
-                sintel=sintel or [],
-                out_dir=folder,
-                size=latency_size,
-                height=height,
-                threads=threads,
-                max_frames=max_frames,
-                every=every,
-                latency_seconds=seconds,
-                sizes=growth_sizes,
-                minutes=minutes,
-                thread_counts=counts,
-                style_images=parse_style_options(styles or []),
-                loss_networks=loss_networks or [],
-                device=on,
-                pictures=whole,
-                completed=completed,
-                command=command,
-                progress=update,
-            )
-
-        def run_cuda_too() -> "Report":
-            with tempfile.TemporaryDirectory() as folder:
-                return run_here(CUDA, Path(folder), whole=False)
-
-        def run_far(far: str) -> "Report":
-            def tell(what: str) -> None:
-                update(what, 0, None)
-
-            if far.startswith("ssh:"):
-                return benchmark_over_ssh(far, words, remote, tell)
-            return benchmark_over_adb(
-                far, artifacts or [], benchmark_model, threads=threads, seconds=seconds, command=command, tell=tell
-            )
-
-        elsewhere: dict[str, Callable[[], Report]] = {
-            far: partial(run_far, far) for far in devices if far not in (LOCAL, CUDA)
-        }
-        if LOCAL in devices:
-            elsewhere[CUDA] = run_cuda_too
-        report = benchmark_on(
-            devices, partial(run_here, own, output, pictures), elsewhere, out_dir=output, command=command
+        report = benchmark_everywhere(
+            read_request(request_file) if request_file else request,
+            targets,
+            out_dir=output,
+            pictures=pictures,
+            command=shlex.join(["steadystyle", *context.obj]),
+            progress=update,
         )
-    _print_report(report, output, floors, as_json)
-
-
-def _words_elsewhere(context: typer.Context) -> "list[Word]":
-    """What was asked for on the command line, for the same command on another machine."""
-    from ..benchmarks.remote.ssh import Word, word_of
-
-    stays = {
-        "output",
-        "device",
-        "remote_python",
-        "install",
-        "ssh_option",
-        "benchmark_model",
-        "fail_if",
-        "pictures",
-        "as_json",
-        "debug",
-    }
-    files = {"artifacts", "peers", "clips", "sintel", "styles", "loss_networks"}
-    words = []
-    for parameter in context.command.params:
-        name = str(parameter.name)
-        source = context.get_parameter_source(name)
-        if name in stays or source is None or source.name != "COMMANDLINE":
-            continue
-        value = context.params[name]
-        for one in value if isinstance(value, list | tuple) else [value]:
-            if parameter.param_type_name == "option":
-                words.append(Word(parameter.opts[0]))
-            words.append(word_of(str(one)) if name in files else Word(str(one)))
-    return words
+    _print_report(report, output, limits, as_json)
 
 
 @app.command(epilog="Example: steadystyle compare in.mp4 wave.mp4 other-app.mp4 --style wave.jpg -o reports/apps")
@@ -236,10 +94,9 @@ def compare(
     or with one frame in two or three of the source's, is aligned; one that cannot be is left out, with exit code 1.
     """
     from ..benchmarks.compare import compare as run_compare
-    from ..benchmarks.judging import parse_style_options
-    from ..benchmarks.report.limits import parse_floor
+    from ..benchmarks.report.limits import parse_limit
 
-    floors = [parse_floor(text) for text in fail_if or []]
+    limits = [parse_limit(text) for text in fail_if or []]
     with progress() as update:
         report = run_compare(
             source,
@@ -247,12 +104,12 @@ def compare(
             out_dir=output,
             max_frames=max_frames,
             every=every,
-            style_images=parse_style_options(styles or []),
+            style_images=parse_styles(styles or []),
             loss_networks=loss_networks or [],
             command=shlex.join(["steadystyle", *context.obj]),
             progress=update,
         )
-    _print_report(report, output, floors, as_json)
+    _print_report(report, output, limits, as_json)
 
 
 @app.command(epilog="Example: steadystyle merge laptop/report.json jetson/report.json -o reports/both")
@@ -268,17 +125,17 @@ def merge(
 
     Latency keeps every row, with its device. A file that is no report is left out and named, with exit code 1.
     """
-    from ..benchmarks.report.limits import parse_floor
+    from ..benchmarks.report.limits import parse_limit
     from ..benchmarks.report.merge import merge as merge_files
 
-    floors = [parse_floor(text) for text in fail_if or []]
+    limits = [parse_limit(text) for text in fail_if or []]
     report = merge_files(reports, out_dir=output, command=shlex.join(["steadystyle", *context.obj]))
-    _print_report(report, output, floors, as_json)
+    _print_report(report, output, limits, as_json)
 
 
-def _print_report(report: "Report", folder: Path, floors: "Sequence[Floor]", as_json: bool) -> None:
-    """Print a report; leaves with 1 where something could not be measured or a floor is broken."""
-    from ..benchmarks.report.limits import broken_floors
+def _print_report(report: "Report", folder: Path, limits: "Sequence[Limit]", as_json: bool) -> None:
+    """Print a report; leaves with 1 where something could not be measured or a limit is broken."""
+    from ..benchmarks.report.limits import broken_limits
     from ..benchmarks.report.tables import tables
 
     if as_json:
@@ -290,7 +147,7 @@ def _print_report(report: "Report", folder: Path, floors: "Sequence[Floor]", as_
         for sentence in report.notes:
             note(sentence)
         print(folder / "report.html")
-    failures = [*(f"not measured: {hole}" for hole in report.holes), *broken_floors(floors, report)]
+    failures = [*(f"not measured: {hole}" for hole in report.holes), *broken_limits(limits, report)]
     for failure in failures:
         complain(failure)
     if failures:

@@ -1,5 +1,6 @@
 """Options that several commands share, and how their words are read."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +15,9 @@ Provider = Annotated[
     str | None,
     typer.Option(help="Engine, or what it computes on: cpu, cuda, tensorrt, openvino, litert, ... (see `doctor`)."),
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.")]
-MaxFrames = Annotated[int | None, typer.Option(min=1, help="Take only so many frames of a video.")]
-Every = Annotated[int, typer.Option(min=1, help="Measure temporal error on every so many-th frame only.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Folder for the report.", metavar="DIR")]
+MaxFrames = Annotated[int | None, typer.Option(min=1, metavar="N", help="Read at most N frames of a video.")]
+Every = Annotated[int, typer.Option(min=1, metavar="N", help="Measure every Nth frame.")]
 Styles = Annotated[
     list[str] | None,
     typer.Option(
@@ -27,8 +28,7 @@ FailIf = Annotated[
     list[str] | None,
     typer.Option(
         metavar="EXPRESSION",
-        help="Exit with 1 where it holds: [METHOD:]FIGURE>LIMIT, the limit a number or [FACTOR*]REPORT.json, for "
-        "example e_temporal>1.1*old/report.json; may be repeated.",
+        help="Exit 1 if it holds, e.g. e_temporal>1.1*old/report.json.",
     ),
 ]
 LossNetworkFile = Annotated[
@@ -59,20 +59,35 @@ def parse_size(text: str) -> tuple[int, int] | None:
     return int(width), int(height)
 
 
-def parse_sizes(text: str) -> list[tuple[int, int]]:
+def parse_sizes(text: str) -> tuple[tuple[int, int], ...]:
     """`320x180,640x360` as pairs of (width, height)."""
     sizes = [parse_size(one.strip()) for one in text.split(",")]
     if None in sizes:
         raise InputError(f"sizes '{text}' are not understood: give WIDTHxHEIGHT,WIDTHxHEIGHT, each with its numbers")
-    return [size for size in sizes if size is not None]
+    return tuple(size for size in sizes if size is not None)
 
 
-def parse_counts(text: str) -> list[int]:
+def parse_counts(text: str) -> tuple[int, ...]:
     """`1,2,4` as numbers."""
     words = text.split(",")
     if not all(word.strip().isdecimal() for word in words):
         raise InputError(f"thread counts must be numbers such as 1,2,4, but are '{text}'")
-    return [int(word) for word in words]
+    return tuple(int(word) for word in words)
+
+
+def parse_styles(options: Sequence[str]) -> dict[str, str]:
+    """`IMAGE` and `NAME=IMAGE` as images by the name of a method or style, "" for all others."""
+    images: dict[str, str] = {}
+    for option in options:
+        # An existing file is a file, whatever its name looks like.
+        name, equals, path = ("", "", "") if Path(option).exists() else option.partition("=")
+        key, value = (name, path) if equals else ("", option)
+        if key in images:
+            raise InputError(
+                f"there are two style images for {key or 'all methods'}: give one, or NAME=IMAGE for each method"
+            )
+        images[key] = value
+    return images
 
 
 def key_and_value(text: str) -> tuple[str, str]:

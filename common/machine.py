@@ -6,6 +6,9 @@ import subprocess
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Annotated
+
+from msgspec import Meta
 
 _PACKAGES = ("numpy", "opencv-python-headless", "opencv-python", "av", "onnxruntime", "torch")
 
@@ -29,12 +32,12 @@ class Device:
     name: str
     system: str
     processor: str
-    cores: int
-    memory_gib: float | None
+    cores: Annotated[int, Meta(ge=1)]
+    memory_gib: Annotated[float, Meta(ge=0)] | None
     python: str | None
     versions: dict[str, str]
     commit: str | None
-    load_average: float | None
+    load_average: Annotated[float, Meta(ge=0)] | None
 
 
 def this_device(name: str = "local") -> Device:

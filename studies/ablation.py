@@ -15,9 +15,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from steadystyle.benchmarks.measure.clips import FileClip
+from steadystyle.benchmarks.report.table import figure
 from steadystyle.common.files import InputError
 from steadystyle.train.checkpoint import load_checkpoint
 
+from . import run_study
 from .held_out import measure, open_held_out_judging, stylizer
 
 BASE = "the recipe"
@@ -75,9 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found = measure(
             stylize, clips, open_held_out_judging(options.style, [row], [options.judge, options.loss_network])
         )[row]
-        cells = [f"{value:.4f}" for value in (found.short, found.long)]
-        cells += [f"{value:.3f}" for value in (found.own_style, found.stroke or float("nan"), found.colour)]
-        cells += [f"{found.content:.2f}", " ".join(f"{error:.4f}" for error in found.shift or ()), f"{found.drift:.4f}"]
+        cells = [figure(value, 4) for value in (found.excess_short, found.excess_long)]
+        cells += [figure(value, 3) for value in (found.own_score, found.stroke, found.colour)]
+        cells += [figure(found.content, 2), " ".join(f"{error:.4f}" for error in found.shift or ())]
+        cells.append(figure(found.drift, 4))
         print(f"| {row} | {' | '.join(cells)} |", flush=True)
 
 
@@ -104,4 +107,4 @@ def _trained(row: str, options: argparse.Namespace) -> Path:
 
 
 if __name__ == "__main__":
-    main()
+    run_study(main)

@@ -15,13 +15,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from steadystyle.benchmarks.measure.clips import Frame, SceneClip
+from steadystyle.benchmarks.measure.clips import SceneClip
 from steadystyle.benchmarks.measure.steadiness import LONG, SHORT, measure_clip
+from steadystyle.common.arrays import Image
 from steadystyle.runtimes.registry import open_stylizer
 from steadystyle.video.flow import FlowPair, estimate_flow, flow_pair, read_flo
 from steadystyle.video.images import read_image
 from steadystyle.video.synthetic.motions import SCENES
 from steadystyle.video.synthetic.scene import Scene
+
+from . import run_study
 
 TOLERANCE = 0.15
 """Most that the temporal error with DIS may differ from that with exact flow, as a share."""
@@ -32,7 +35,7 @@ _FRAMES = 16
 class EstimatedClip(SceneClip):
     """A scene measured as a video file is: its flow is estimated."""
 
-    def pair(self, t: int, interval: int, earlier: Frame, later: Frame) -> FlowPair:
+    def pair(self, t: int, interval: int, earlier: Image, later: Image) -> FlowPair:
         """DIS and its masks."""
         return flow_pair(earlier, later)
 
@@ -91,7 +94,7 @@ def _flow_rows(folders: Sequence[Path], scenes: dict[str, Scene]) -> Iterator[tu
             yield f"{name}, {interval} apart", _flow_row(first, second, scene.pair(1, interval).flow)
 
 
-def _flow_row(earlier: Frame, later: Frame, exact: NDArray[np.float32]) -> list[str]:
+def _flow_row(earlier: Image, later: Image, exact: NDArray[np.float32]) -> list[str]:
     """Figures of the flow from the later frame to the earlier one."""
     found, counts = estimate_flow(later, earlier), flow_pair(earlier, later).valid
     motion = np.nanmean(np.hypot(*np.moveaxis(exact, 2, 0)))
@@ -100,4 +103,4 @@ def _flow_row(earlier: Frame, later: Frame, exact: NDArray[np.float32]) -> list[
 
 
 if __name__ == "__main__":
-    main()
+    run_study(main)

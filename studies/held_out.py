@@ -9,7 +9,6 @@ temporal error, mean over the clips, is given as a share of what the peer adds, 
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,43 +16,21 @@ import torch
 from torch import nn
 
 from steadystyle.benchmarks.judging import Judging, open_judging, read_style_images
-from steadystyle.benchmarks.measure.clips import ClipSource, FileClip, Frame
+from steadystyle.benchmarks.measure.clips import ClipSource, FileClip
 from steadystyle.benchmarks.measure.peer import open_peer
 from steadystyle.benchmarks.measure.steadiness import IDENTITY, Stylize, controls_of, measure_clip, measure_drift
-from steadystyle.benchmarks.record import Method, Row, Summary, summarize
+from steadystyle.benchmarks.record import Drift, Method, Summary, summarize
 from steadystyle.benchmarks.report.table import figure
+from steadystyle.common.arrays import Image
 from steadystyle.common.files import InputError
 from steadystyle.train.checkpoint import load_checkpoint
 from steadystyle.train.tensors import to_frame, to_tensor
 
+from . import run_study
+
 _PLAIN = {"white": (245, 245, 245), "blue": (120, 160, 220), "dark": (60, 60, 60)}
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What a stylizer did on clips, mean over them.
-
-    Attributes:
-        short: excess temporal error at interval 1.
-        long: at interval 5.
-        style: style score.
-        content: content score.
-        drift: of a still frame of the first clip under noise.
-        own_style: style score, the style image at the size that the network was trained for.
-        stroke: stroke score; None without VGG-16.
-        colour: colour distance.
-        shift: shift error at 1, 2, 3 and 4 px; None for tiny frames.
-    """
-
-    short: float
-    long: float
-    style: float
-    content: float
-    drift: float
-    own_style: float
-    stroke: float | None
-    colour: float
-    shift: list[float] | None
+_NEEDED = ("excess_short", "excess_long", "score", "content", "drift", "own_score", "colour")
+"""What every row must have."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -94,13 +71,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"| --- |{' ---: |' * 10}")
     for name in own:
         one = found[name]
-        cells = [f"{value:.4f}" for value in (one.short, one.long, one.drift)]
+        cells = [figure(value, 4) for value in (one.excess_short, one.excess_long, one.drift)]
         if peer is not None:
-            shares = (one.short / peer.short, one.long / peer.long, one.drift / peer.drift)
-            cells = [f"{share:.3f}" for share in shares]
+            keys = ("excess_short", "excess_long", "drift")
+            cells = [f"{getattr(one, key) / getattr(peer, key):.3f}" for key in keys]
         lines = [border_line(stylizers[name], scenes, colour) for colour in _PLAIN.values()]
-        cells += [f"{one.style:.3f}", f"{one.own_style:.3f} ({style_sizes[name]})", figure(one.stroke, 3)]
-        cells += [f"{one.colour:.3f}", f"{one.content:.2f}", " ".join(f"{error:.4f}" for error in one.shift or [])]
+        cells += [figure(one.score, 3), f"{figure(one.own_score, 3)} ({style_sizes[name]})", figure(one.stroke, 3)]
+        cells += [figure(one.colour, 3), figure(one.content, 2), " ".join(f"{error:.4f}" for error in one.shift or [])]
         cells.append(" ".join(f"{line:.1f}" for line in lines))
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
@@ -122,14 +99,14 @@ def open_held_out_judging(
     methods = [Method(IDENTITY, "control")]
     for name in names:
         methods += [Method(name, "artifact"), *controls_of(name)]
-    judging = open_judging(methods, read_style_images(style), loss_networks, {}, style_sizes)
+    judging = open_judging(methods, read_style_images({"": style}), loss_networks, {}, style_sizes)
     if "score" in judging.absent:
         raise InputError(judging.absent["score"])
     return judging
 
 
-def measure(stylizers: Mapping[str, Stylize], clips: Sequence[ClipSource], judging: Judging) -> dict[str, Figures]:
-    """Figures of stylizers, all on the same frames and flow.
+def measure(stylizers: Mapping[str, Stylize], clips: Sequence[ClipSource], judging: Judging) -> dict[str, Summary]:
+    """Figures of stylizers, mean over the clips, all on the same frames and flow; drift is of the first clip's first.
 
     Args:
         stylizers: by name.
@@ -142,34 +119,24 @@ def measure(stylizers: Mapping[str, Stylize], clips: Sequence[ClipSource], judgi
     results = [
         measure_clip(clip, stylizers, judge=judging.judge, fixed_sizes=dict.fromkeys(stylizers))[0] for clip in clips
     ]
-    drifts = measure_drift(next(iter(clips[0])), stylizers)
-    return {row.method: _figures(row) for row in summarize(results, drifts) if row.method in stylizers}
-
-
-def row_of(name: str, rows: Sequence[Row]) -> Row:
-    """The row of one method."""
-    return next(row for row in rows if row.method == name)
-
-
-def _figures(row: Summary) -> Figures:
-    needed = (row.excess_short, row.excess_long, row.score, row.content, row.drift, row.own_score, row.colour)
-    if None in needed:
+    drifts = [Drift(name, "local", value) for name, value in measure_drift(next(iter(clips[0])), stylizers).items()]
+    found = {row.method: row for row in summarize(results, drifts) if row.method in stylizers}
+    if any(getattr(row, key) is None for row in found.values() for key in _NEEDED):
         raise InputError("the clips are too short to be measured: give clips of six frames or more, without cuts")
-    short, long, style, content, drift, own_style, colour = (value for value in needed if value is not None)
-    return Figures(short, long, style, content, drift, own_style, row.stroke, colour, row.shift)
+    return found
 
 
 def stylizer(network: nn.Module) -> Stylize:
     """A network, in float on the CPU, as something that stylizes frames: (H, W, 3) uint8 RGB each."""
 
-    def stylize(frame: Frame) -> Frame:
+    def stylize(frame: Image) -> Image:
         with torch.inference_mode():
             return to_frame(network(to_tensor(frame[None], torch.device("cpu")))[0])
 
     return stylize
 
 
-def border_line(stylize: Stylize, scenes: Sequence[Frame], colour: tuple[int, int, int]) -> float:
+def border_line(stylize: Stylize, scenes: Sequence[Image], colour: tuple[int, int, int]) -> float:
     """How a plain area differs along the frame's upper border from what is painted further in, of 255.
 
     The scene's upper and left parts are painted over with the colour.
@@ -197,4 +164,4 @@ def border_line(stylize: Stylize, scenes: Sequence[Frame], colour: tuple[int, in
 
 
 if __name__ == "__main__":
-    main()
+    run_study(main)

@@ -27,6 +27,8 @@ from steadystyle.video.flow import flow_pair
 from steadystyle.video.frames import read_frames
 from steadystyle.video.images import read_image
 
+from . import run_study
+
 _FRAMES_OF_A_CLIP = 12
 _WARM_UP = 5
 
@@ -103,4 +105,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_study(main)

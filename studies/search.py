@@ -9,16 +9,16 @@ Each candidate is exported as it would ship, uint8 frames in and out, and timed 
 import argparse
 import itertools
 import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from steadystyle.benchmarks.measure.latency import Subject, measure_latency
-from steadystyle.common.files import InputError
+from steadystyle.export.pipeline import Proof, export
 from steadystyle.train.checkpoint import CheckpointHeader, save_checkpoint
 from steadystyle.train.networks import build_network, multiplications, resolve_sizes
 from steadystyle.video.synthetic.harbour import harbour
+
+from . import run_study
 
 SIZE = (640, 360)
 CANDIDATES: Mapping[str, tuple[str, dict[str, int]]] = {
@@ -97,20 +97,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _exported(checkpoint: Path, target: str, precision: str) -> Path:
-    """Export by the command line, which this room is not built upon; a file that is there is taken."""
+    """The candidate as an artifact; a file that is there is taken."""
     size = "x".join(map(str, SIZE))
-    ending = {"onnx": "onnx", "tflite": "tflite"}[target]
-    file = checkpoint.with_name(f"{checkpoint.stem}-{size}-{precision}.{ending}")
+    file = checkpoint.with_name(f"{checkpoint.stem}-{size}-{precision}.{target}")
     if not file.exists():
-        options = itertools.chain.from_iterable(
-            {"--target": target, "--precision": precision, "--size": size, "-o": str(checkpoint.parent)}.items()
-        )
-        command = [sys.executable, "-m", "steadystyle.cli", "export", str(checkpoint), *options, "--allow-degraded"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode or not file.exists():
-            raise InputError(f"the candidate {checkpoint.stem} could not be exported: {done.stderr.strip()}")
+        export(checkpoint, target, precision, SIZE, checkpoint.parent, proof=Proof(allow_degraded=True))
     return file
 
 
 if __name__ == "__main__":
-    main()
+    run_study(main)

@@ -33,9 +33,12 @@ from pathlib import Path
 from typing import Any
 
 from steadystyle.common.files import InputError
+from steadystyle.common.signals import stop_on_signal
 from steadystyle.train.recipe import Recipe
 from steadystyle.train.recipes import load_recipe
 from steadystyle.train.state import STATE_NAME, steps_done
+
+from . import run_study
 
 
 @dataclass(frozen=True)
@@ -114,11 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         runs = read_queue(options.queue, options.styles)
     except InputError as error:
         parser.exit(2, f"{error}\n")
-    stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda number, frame: stopping.set())
-    signal.signal(signal.SIGINT, lambda number, frame: stopping.set())  # the runs are told by the terminal as well
     futures: dict[str, Future[bool]] = {}
-    with ThreadPoolExecutor(max(1, options.jobs)) as pool:
+    with stop_on_signal() as stopping, ThreadPoolExecutor(max(1, options.jobs)) as pool:
         for run in runs:  # one that waits has a smaller number than what it waits for, which therefore has a place
             futures[run.name] = pool.submit(_train, run, options, dict(futures), stopping)
     if stopping.is_set():
@@ -170,4 +170,4 @@ def _train(
 
 
 if __name__ == "__main__":
-    main()
+    run_study(main)

@@ -49,7 +49,7 @@ def stylize(frames: Sequence[Image], painter: Painter, finished: Finished) -> in
 def _held_to_neighbour(
     frames: Sequence[Image], index: int, before: int, finished: Finished, run: int, weight: float
 ) -> tuple[Tensor, Term | None]:
-    """Where to begin, the last pass's frame with this pass's one before blended in, and the loss that holds it there."""
+    """Where to begin, the last pass's frame with this pass's one before blended in, and the loss that holds it so."""
     own = to_tensor(finished.read(index, run - 1)[None], torch.device("cpu"))
     if not 0 <= before < len(frames) or is_cut(frames[before], frames[index]):
         return own, None

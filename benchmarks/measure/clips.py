@@ -5,18 +5,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
+from ...common.arrays import Image, Size, resized, size_at_height
 from ...common.files import InputError
 from ...video.flow import FlowPair, flow_pair
 from ...video.frames import open_source
 from ...video.synthetic.harbour import Scene
 from ...video.temporal import FlowSource
-
-Frame = NDArray[np.uint8]
-"""(H, W, 3) uint8 RGB."""
 
 
 class ClipSource(Protocol):
@@ -32,17 +26,17 @@ class ClipSource(Protocol):
     """
 
     name: str
-    size: tuple[int, int]
+    size: Size
     frame_rate: float | None
     flow_source: FlowSource
     expected_frames: int | None
     notes: list[str]
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[Image]:
         """The frames, each (H, W, 3) uint8 RGB, all of one size."""
         ...
 
-    def pair(self, t: int, interval: int, earlier: Frame, later: Frame) -> FlowPair:
+    def pair(self, t: int, interval: int, earlier: Image, later: Image) -> FlowPair:
         """The motion between frames t and t + interval, which are given."""
         ...
 
@@ -57,7 +51,7 @@ class FileClip:
         path: str | Path,
         *,
         height: int | None = None,
-        size: tuple[int, int] | None = None,
+        size: Size | None = None,
         max_frames: int | None = None,
         start: int = 0,
         step: int = 1,
@@ -82,7 +76,7 @@ class FileClip:
             raise InputError(f"'{path}' is no clip: give a video or a folder of images")
         self.name = self.path.name
         self.frame_rate = float(info.frame_rate) / step if info.frame_rate else None
-        self.size = size or _in_proportion(info.width, info.height, height or info.height)
+        self.size = size or size_at_height((info.width, info.height), height or info.height)
         self.max_frames = max_frames
         self._start, self._step = start, step
         taken = None if info.frames is None else max(0, -(-(info.frames - start) // step))
@@ -92,17 +86,17 @@ class FileClip:
         if self.size != (info.width, info.height):
             self.notes.append(f"Resized from {info.width}x{info.height} to {self.size[0]}x{self.size[1]}")
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[Image]:
         """The frames, resized."""
         with open_source(self.path) as source:
             for index, frame in enumerate(islice(source, self._start, None, self._step)):
                 if index == self.max_frames:
                     return
-                yield resize(frame.image, self.size)
+                yield resized(frame.image, self.size)
             if source.note and source.note not in self.notes:
                 self.notes.append(source.note)
 
-    def pair(self, t: int, interval: int, earlier: Frame, later: Frame) -> FlowPair:
+    def pair(self, t: int, interval: int, earlier: Image, later: Image) -> FlowPair:
         """Flow by OpenCV DIS with the plan's masks."""
         return flow_pair(earlier, later)
 
@@ -126,31 +120,11 @@ class SceneClip:
         self.expected_frames: int | None = min(scene.frames, max_frames or scene.frames)
         self.notes: list[str] = []
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[Image]:
         """The frames."""
         for t in range(self.expected_frames or 0):
             yield self._scene.frame(t)
 
-    def pair(self, t: int, interval: int, earlier: Frame, later: Frame) -> FlowPair:
+    def pair(self, t: int, interval: int, earlier: Image, later: Image) -> FlowPair:
         """The scene's own motion."""
         return self._scene.pair(t, interval)
-
-
-def _in_proportion(width: int, height: int, wanted_height: int) -> tuple[int, int]:
-    if wanted_height == height:
-        return width, height
-    return max(2, 2 * round(width * wanted_height / height / 2)), wanted_height
-
-
-def resize(frame: Frame, size: tuple[int, int]) -> Frame:
-    """Resize a frame, averaging when it shrinks.
-
-    Args:
-        frame: (H, W, 3) uint8 RGB.
-        size: (width, height).
-    """
-    height, width = frame.shape[:2]
-    if (width, height) == size:
-        return frame
-    shrinks = size[0] * size[1] < width * height
-    return np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC), np.uint8)

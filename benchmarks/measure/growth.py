@@ -11,29 +11,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...common.arrays import Image, Size
 from ...common.files import InputError
-from ...common.progress import Progress
-from ..record import CostGrowth, CostPoint
+from ...common.progress import Progress, no_progress
+from ..costs import CostGrowth, CostPoint
 from .latency import SETTLE_S, WARM_UP_AT_START, WARM_UP_EACH_ROUND, MethodProcess, Subject, spread_of
 
 ROUNDS = 5
 
-Size = tuple[int, int]
-"""(width, height) in pixels."""
-
 
 def measure_growth(
     subject: Subject,
-    frames: Mapping[Size, Sequence[NDArray[np.uint8]]],
+    frames: Mapping[Size, Sequence[Image]],
     folder: Path,
     *,
     own_size: Size | None = None,
     threads: int = 2,
+    device: str = "local",
     seconds: float = 3,
     at_least: int = 20,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> CostGrowth:
     """Measure one method at several sizes.
 
@@ -47,14 +45,14 @@ def measure_growth(
         folder: an existing folder for temporary files.
         own_size: the only size that the method is made for; None for any.
         threads: threads for its engine.
+        device: what the report calls this machine.
         seconds: least time of inference at each size.
         at_least: least number of frames at each size.
-        progress: see `Progress`.
+        progress: told of each step.
 
     Returns:
         The figures, in the order of the sizes.
     """
-    tell = progress or (lambda stage, done, total: None)
     absent = {
         size: f"it is made for {own_size[0]}x{own_size[1]} only"
         for size in frames
@@ -68,7 +66,7 @@ def measure_growth(
             for done, (size, process) in enumerate(processes.items()):
                 if size in absent:
                     continue
-                tell(f"cost growth of {subject.name}", number * len(processes) + done, ROUNDS * len(processes))
+                progress(f"cost growth of {subject.name}", number * len(processes) + done, ROUNDS * len(processes))
                 try:
                     if number == 0:
                         stills = folder / f"growth-{size[0]}x{size[1]}.npy"
@@ -81,7 +79,9 @@ def measure_growth(
                 except InputError as error:
                     absent[size] = str(error)
     points = [_point(size, turns[size]) for size in processes if size not in absent]
-    return cost_growth(subject.name, points, {f"{width}x{height}": absent[width, height] for width, height in absent})
+    return cost_growth(
+        subject.name, points, {f"{width}x{height}": why for (width, height), why in absent.items()}, device
+    )
 
 
 def _point(size: Size, turns: Sequence[Mapping[str, Any]]) -> CostPoint:
@@ -100,7 +100,9 @@ def _point(size: Size, turns: Sequence[Mapping[str, Any]]) -> CostPoint:
     )
 
 
-def cost_growth(method: str, points: Sequence[CostPoint], absent: Mapping[str, str]) -> CostGrowth:
+def cost_growth(
+    method: str, points: Sequence[CostPoint], absent: Mapping[str, str], device: str = "local"
+) -> CostGrowth:
     """Fit the exponents to what was measured.
 
     Memory is what the method itself takes: the peak less what the process had before it was loaded. Engine and weights
@@ -110,6 +112,7 @@ def cost_growth(method: str, points: Sequence[CostPoint], absent: Mapping[str, s
         method: name of the method.
         points: its figures, one for each size.
         absent: why a size is missing, by the size.
+        device: what the report calls this machine.
     """
     pixels = [point.width * point.height for point in points]
     absent = dict(absent)
@@ -117,6 +120,7 @@ def cost_growth(method: str, points: Sequence[CostPoint], absent: Mapping[str, s
         absent["exponents"] = "a line needs figures at two numbers of pixels"
     return CostGrowth(
         method=method,
+        device=device,
         points=list(points),
         latency_exponent=exponent(pixels, [point.median_ms for point in points]),
         memory_exponent=exponent(pixels, [point.peak_memory_mib - point.memory_before_mib for point in points]),

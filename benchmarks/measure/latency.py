@@ -19,12 +19,12 @@ from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from ...common.arrays import Image
 from ...common.files import InputError
-from ...common.progress import Progress
+from ...common.progress import Progress, no_progress
 from ...video.frames import write_video
-from ..record import EndToEnd, Latency
+from ..costs import EndToEnd, Latency
 
 DEADLINE_MS = 1000 / 30
 ROUNDS = 10
@@ -107,7 +107,7 @@ class MethodProcess:
 
 def measure_latency(
     subjects: Sequence[Subject],
-    frames: Iterable[NDArray[np.uint8]],
+    frames: Iterable[Image],
     folder: Path,
     *,
     reference: str,
@@ -116,7 +116,7 @@ def measure_latency(
     seconds: float = 10,
     at_least: int = 100,
     frame_rate: float = 25,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> list[Latency]:
     """Measure latency, end to end and alone, and peak memory.
 
@@ -134,7 +134,7 @@ def measure_latency(
         seconds: least time of inference for each method.
         at_least: least number of frames for each method.
         frame_rate: of the clip for the end-to-end run.
-        progress: see `Progress`.
+        progress: told of each step.
 
     Returns:
         One record for each subject, in their order.
@@ -148,7 +148,6 @@ def measure_latency(
     height, width = first[0].shape[:2]
     np.save(stills, np.stack(first))
     write_video(clip, chain(first, coming), frame_rate)
-    tell = progress or (lambda stage, done, total: None)
     with ExitStack() as stack:
         processes = {subject.name: stack.enter_context(MethodProcess(subject)) for subject in subjects}
         engines = {}
@@ -161,14 +160,14 @@ def measure_latency(
         chunk = {"frames": -(-at_least // ROUNDS), "seconds": seconds / ROUNDS}
         for number in range(ROUNDS):
             for name, process in processes.items():
-                tell(f"latency of {name}", number, ROUNDS)
+                progress(f"latency of {name}", number, ROUNDS)
                 time.sleep(SETTLE_S)
                 warm_up = WARM_UP_EACH_ROUND + (WARM_UP_AT_START if number == 0 else 0)
                 rounds[name].append(process.ask("time", warm_up=warm_up, **chunk)["ms"])
         memory = {name: process.ask("memory") for name, process in processes.items()}
         end_to_end = {}
         for name, process in processes.items():
-            tell(f"end to end with {name}", 0, None)
+            progress(f"end to end with {name}", 0, None)
             time.sleep(SETTLE_S)
             end_to_end[name] = process.ask("end_to_end", clip=str(clip), target=str(folder / "latency-stylized.mp4"))
     return [

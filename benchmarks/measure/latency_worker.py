@@ -17,6 +17,7 @@ from typing import Any, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from ...common.arrays import Image
 from ...common.files import InputError
 from ...common.machine import peak_memory_mib
 from ...runtimes.pipeline import run
@@ -31,7 +32,7 @@ class _Worker:
     def __init__(self) -> None:
         self.memory_before = peak_memory_mib()
         self.frames_run = 0
-        self.stylize: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+        self.stylize: Callable[[Image], Image]
         self.frames: NDArray[np.uint8]
 
     def open(self, kind: str, file: str, threads: int, frames: str) -> dict[str, Any]:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
+from ...common.arrays import Image
 from ...common.files import InputError
 
 _MULTIPLE = 4
@@ -67,7 +67,7 @@ class Peer:
             )
         self._input = inputs[0].name
 
-    def __call__(self, frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def __call__(self, frame: Image) -> Image:
         """Stylize a frame.
 
         Args:

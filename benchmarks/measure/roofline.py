@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...common.files import InputError
-from ..record import Latency, Method, Roofline, RooflineRow
+from ..costs import Latency, Roofline, RooflineRow
+from ..record import Method
 from .peak_worker import COPY_MIB, PRODUCT_SIDE
 
 _THREAD_VARIABLES = (
@@ -66,6 +67,7 @@ def roofline(peak: Mapping[str, float], latency: Sequence[Latency], methods: Seq
     """
     by_name = {method.name: method for method in methods}
     return Roofline(
+        device=latency[0].device,
         threads=latency[0].threads,
         product_side=PRODUCT_SIDE,
         copy_mib=COPY_MIB,

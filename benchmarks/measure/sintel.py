@@ -13,11 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ...common.arrays import Image
 from ...common.files import InputError
 from ...video.flow import FlowPair, motion_boundary_mask, read_flo, warp
 from ...video.images import read_image
 from ...video.temporal import FlowSource
-from .clips import ClipSource, Frame
+from .clips import ClipSource
 
 PAPER_SCENES = ("alley_2", "ambush_5", "bandage_2", "market_6", "temple_2")
 """The scenes that papers on stable stylization report."""
@@ -88,12 +89,12 @@ class SintelClip:
         if not occlusions.is_dir():
             self.notes.append("There are no occlusion masks: what is hidden is told by the flow alone")
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[Image]:
         """The frames, the last one first."""
         for path in reversed(self._frames):
             yield np.asarray(cv2.resize(read_image(path), self.size, interpolation=cv2.INTER_AREA), np.uint8)
 
-    def pair(self, t: int, interval: int, earlier: Frame, later: Frame) -> FlowPair:
+    def pair(self, t: int, interval: int, earlier: Image, later: Image) -> FlowPair:
         """The given motion; over several frames, the motions of each to the next put together."""
         first = len(self._frames) - 1 - t - interval  # what is later here is earlier in the film
         flow, valid = self._step(first)

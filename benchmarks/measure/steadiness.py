@@ -9,18 +9,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...common.arrays import Image, Size, resized
 from ...common.files import InputError
-from ...common.progress import Progress
+from ...common.progress import Progress, no_progress
 from ...video.flow import FlowPair
 from ...video.temporal import SHIFTS, box_blur, drift, extended, is_cut, pair_error, shift_errors
 from ..record import JUDGED, Clip, Method, Row, Style, Temporal
-from .clips import ClipSource, Frame, resize
+from .clips import ClipSource
 
-Stylize = Callable[[Frame], Frame]
-Judge = Callable[[Frame, Mapping[str, Frame]], Mapping[str, Mapping[str, float | None]]]
+Stylize = Callable[[Image], Image]
+Judge = Callable[[Image, Mapping[str, Image]], Mapping[str, Mapping[str, float | None]]]
 """Called with the source frame and each row's frame of it; gives each row's figures by their names in `JUDGED`."""
-Size = tuple[int, int]
-"""Width and height, px."""
 
 IDENTITY = "identity"
 SHORT, LONG = 1, 5
@@ -46,7 +45,7 @@ class Moment:
 
     start: int
     worst: str
-    frames: dict[str, list[Frame]]
+    frames: dict[str, list[Image]]
     pairs: list[FlowPair]
 
 
@@ -66,7 +65,8 @@ def measure_clip(
     absent: Mapping[str, str] | None = None,
     fixed_sizes: Mapping[str, Size | None] | None = None,
     every: int = 1,
-    progress: Progress | None = None,
+    device: str = "local",
+    progress: Progress = no_progress,
 ) -> tuple[Clip, Moment | None]:
     """Measure temporal error, style where it can be judged, and shift error of methods and their controls on a clip.
 
@@ -77,8 +77,9 @@ def measure_clip(
         absent: why figures of `JUDGED` or the shift error cannot be had.
         fixed_sizes: the methods whose shift error is measured, on the first frame; each with the size that its frames
             must have, to which the frame is brought first, or None for the clip's.
-        every: take only every so many-th frame as the earlier one of a pair.
-        progress: see `Progress`; told after each frame.
+        every: take only every Nth frame as the earlier one of a pair.
+        device: what the report calls this machine.
+        progress: told after each frame.
 
     Returns:
         The clip's figures, and its moment for the pictures (None when it has not three frames without a cut).
@@ -95,8 +96,7 @@ def measure_clip(
             measured.measure_shifts(source, fixed_sizes or {})
         if judge is not None and (measured.count - 1) % _STYLE_EVERY == 0:
             measured.note_style(judge(source, current))
-        if progress is not None:
-            progress(f"steadiness and style on {clip.name}", measured.count, clip.expected_frames)
+        progress(f"steadiness and style on {clip.name}", measured.count, clip.expected_frames)
     if measured.count == 0:
         raise InputError(f"'{clip.name}' has no frames: give another clip")
     moment = measured.moment()
@@ -108,7 +108,7 @@ def measure_clip(
         frame_rate=clip.frame_rate,
         flow_source=clip.flow_source,
         cuts=measured.shots[-1],
-        rows=measured.rows(absent or {}),
+        rows=measured.rows(absent or {}, device),
         notes=list(clip.notes),
         moment=moment.start if moment else None,
     )
@@ -119,7 +119,7 @@ def measure_clip(
 class _Track:
     """What is kept of one row: its last frames, and its figures so far."""
 
-    last: deque[Frame] = field(default_factory=lambda: deque(maxlen=LONG + 1))
+    last: deque[Image] = field(default_factory=lambda: deque(maxlen=LONG + 1))
     errors: dict[int, list[float]] = field(default_factory=lambda: {SHORT: [], LONG: []})
     figures: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in JUDGED})
     judged: int = 0
@@ -144,13 +144,13 @@ class _Pass:
         names = [row for name in methods for row in (name, *(control.name for control in controls_of(name)))]
         self._tracks = {row: _Track() for row in (IDENTITY, *names)}
         self._pairs = {SHORT: _Pairs(), LONG: _Pairs()}
-        self._first: dict[str, Frame] = {}
+        self._first: dict[str, Image] = {}
         self._best: tuple[float, Moment] | None = None
         self.count = 0
         # Which shot each of the last frames belongs to: a cut begins another one.
         self.shots: deque[int] = deque(maxlen=LONG + 1)
 
-    def take(self, source: Frame) -> dict[str, Frame]:
+    def take(self, source: Image) -> dict[str, Image]:
         """Stylize the next frame; returns each row's frame."""
         current = {IDENTITY: source}
         for name, stylize in self._methods.items():
@@ -200,10 +200,10 @@ class _Pass:
         """The moment found, if there was one."""
         return self._best[1] if self._best else None
 
-    def measure_shifts(self, source: Frame, sizes: Mapping[str, Size | None]) -> None:
+    def measure_shifts(self, source: Image, sizes: Mapping[str, Size | None]) -> None:
         """Measure the shift error of methods on one frame; sizes are those that their frames must have."""
         for name, size in sizes.items():
-            frame = resize(source, size or self._clip.size)
+            frame = resized(source, size or self._clip.size)
             height, width = frame.shape[:2]
             if min(height, width) >= _LEAST_SIDE:
                 self._tracks[name].shift = shift_errors(self._methods[name], extended(frame), SHIFTS, (width, height))
@@ -216,11 +216,11 @@ class _Pass:
             for name, value in figures.items():
                 track.figures[name] += [] if value is None else [value]
 
-    def rows(self, absent: Mapping[str, str]) -> list[Row]:
+    def rows(self, absent: Mapping[str, str], device: str) -> list[Row]:
         """The figures of every row."""
-        return [self._row(name, track, absent) for name, track in self._tracks.items()]
+        return [self._row(name, track, absent, device) for name, track in self._tracks.items()]
 
-    def _row(self, name: str, track: _Track, known: Mapping[str, str]) -> Row:
+    def _row(self, name: str, track: _Track, known: Mapping[str, str], device: str) -> Row:
         short, long = self._temporal(track, SHORT), self._temporal(track, LONG)
         absent = {
             key: f"no two frames {interval} apart without a cut between them ({self.count} frames)"
@@ -234,7 +234,7 @@ class _Pass:
         if name in self._methods and track.shift is None:
             absent["shift"] = known.get("shift", f"the frames have a side of less than {_LEAST_SIDE} px")
         style = Style(frames=track.judged, **means) if track.judged else None
-        return Row(name, short, long, style, absent, track.shift)
+        return Row(name, device, short, long, style, absent, track.shift)
 
     def _temporal(self, track: _Track, interval: int) -> Temporal | None:
         errors, pairs = track.errors[interval], self._pairs[interval]
@@ -257,7 +257,7 @@ def _mean(values: list[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def measure_drift(frame: Frame, methods: Mapping[str, Stylize]) -> dict[str, float]:
+def measure_drift(frame: Image, methods: Mapping[str, Stylize]) -> dict[str, float]:
     """Drift of each method on a clip that stands still.
 
     The clip is one frame repeated 25 times with a camera's noise (Gaussian, standard deviation 2/255, seeded);

@@ -6,10 +6,10 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ...common.progress import Progress
-from ..record import Sustained
+from ...common.arrays import Image
+from ...common.progress import Progress, no_progress
+from ..costs import Sustained
 from .latency import DEADLINE_MS, SETTLE_S, WARM_UP_AT_START, MethodProcess, Subject
 
 _LEAST_SECONDS = 3
@@ -18,12 +18,13 @@ _LEAST_SECONDS = 3
 
 def measure_sustained(
     subject: Subject,
-    frames: Sequence[NDArray[np.uint8]],
+    frames: Sequence[Image],
     folder: Path,
     *,
     minutes: float,
     threads: int = 2,
-    progress: Progress | None = None,
+    device: str = "local",
+    progress: Progress = no_progress,
 ) -> Sustained:
     """Run one method for so many minutes in a process of its own, frame after frame without a pause.
 
@@ -35,7 +36,8 @@ def measure_sustained(
         folder: an existing folder for temporary files.
         minutes: how long; at least three seconds are run.
         threads: threads for its engine.
-        progress: see `Progress`; told every second.
+        device: what the report calls this machine.
+        progress: told every second.
 
     Returns:
         Its figures, see `sustained`.
@@ -56,11 +58,10 @@ def measure_sustained(
         began = time.perf_counter()
         # A frame that takes longer than a second makes its second longer, hence the clock and not the count.
         while len(at_s) < _LEAST_SECONDS or time.perf_counter() - began < whole:
-            if progress is not None:
-                progress(f"sustained run of {subject.name}", min(whole, int(time.perf_counter() - began)), whole)
+            progress(f"sustained run of {subject.name}", min(whole, int(time.perf_counter() - began)), whole)
             at_s.append(time.perf_counter() - began)
             seconds_ms.append(process.ask("time", warm_up=0, frames=1, seconds=1)["ms"])
-    return sustained(subject.name, at_s, seconds_ms, width=width, height=height, threads=threads)
+    return sustained(subject.name, at_s, seconds_ms, width=width, height=height, threads=threads, device=device)
 
 
 def sustained(
@@ -71,6 +72,7 @@ def sustained(
     width: int,
     height: int,
     threads: int,
+    device: str = "local",
 ) -> Sustained:
     """The figures of a sustained run.
 
@@ -81,12 +83,14 @@ def sustained(
         width: of the frames, in pixels.
         height: of the frames, in pixels.
         threads: of the engine.
+        device: what the report calls this machine.
     """
     samples = np.concatenate(seconds_ms)
     medians = [float(median(second)) for second in seconds_ms]
     p10, p50, p90, p99 = (float(share) for share in np.percentile(samples, (10, 50, 90, 99)))
     return Sustained(
         method=method,
+        device=device,
         width=width,
         height=height,
         threads=threads,

@@ -9,10 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ...common.progress import Progress
-from ..record import ThreadPoint, ThreadScaling
+from ...common.arrays import Image
+from ...common.progress import Progress, no_progress
+from ..costs import ThreadPoint, ThreadScaling
 from .latency import SETTLE_S, WARM_UP_AT_START, WARM_UP_EACH_ROUND, MethodProcess, Subject, spread_of
 
 ROUNDS = 5
@@ -20,13 +20,14 @@ ROUNDS = 5
 
 def measure_threads(
     subject: Subject,
-    frames: Sequence[NDArray[np.uint8]],
+    frames: Sequence[Image],
     folder: Path,
     *,
     counts: Sequence[int],
+    device: str = "local",
     seconds: float = 3,
     at_least: int = 20,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> ThreadScaling:
     """Measure one method with several numbers of threads.
 
@@ -37,9 +38,10 @@ def measure_threads(
         frames: a few real frames, each (H, W, 3) uint8 RGB, all of one size.
         folder: an existing folder for temporary files.
         counts: numbers of threads for the engine, each once.
+        device: what the report calls this machine.
         seconds: least time of inference with each count.
         at_least: least number of frames with each count.
-        progress: see `Progress`.
+        progress: told of each step.
 
     Returns:
         The figures, in the order of the counts.
@@ -47,7 +49,6 @@ def measure_threads(
     Raises:
         InputError: the method cannot be opened or its process ended.
     """
-    tell = progress or (lambda stage, done, total: None)
     stills = folder / "threads.npy"
     np.save(stills, np.stack(frames))
     rounds: dict[int, list[list[float]]] = {count: [] for count in counts}
@@ -58,7 +59,7 @@ def measure_threads(
             process.ask("open", kind=subject.kind, file=subject.file, threads=count, frames=str(stills))
         for number in range(ROUNDS):
             for done, (count, process) in enumerate(processes.items()):
-                tell(f"threads of {subject.name}", number * len(counts) + done, ROUNDS * len(counts))
+                progress(f"threads of {subject.name}", number * len(counts) + done, ROUNDS * len(counts))
                 time.sleep(SETTLE_S)
                 warm_up = WARM_UP_EACH_ROUND + (WARM_UP_AT_START if number == 0 else 0)
                 rounds[count].append(process.ask("time", warm_up=warm_up, **chunk)["ms"])
@@ -75,4 +76,4 @@ def measure_threads(
         )
         for count in counts
     ]
-    return ThreadScaling(subject.name, width, height, points)
+    return ThreadScaling(subject.name, device, width, height, points)

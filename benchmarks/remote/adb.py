@@ -1,4 +1,4 @@
-"""`--device adb[:SERIAL]`: latency on an Android phone, by `adb` and LiteRT's own `benchmark_model`.
+"""A device ``adb[:SERIAL]``: latency on an Android phone, by `adb` and LiteRT's own `benchmark_model`.
 
 The tool is the user's: https://ai.google.dev/edge/litert/models/measurement says where it is to be had. It gives back
 no frames, so that temporal error and style have to be measured elsewhere. Not run on a phone by us: its output is
@@ -9,17 +9,20 @@ import re
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ... import __version__
 from ...common.files import InputError, sha256_of
 from ...common.machine import Device
+from ...common.progress import Progress, no_progress
 from ...runtimes.registry import read_metadata, resolve
+from ..costs import Latency
 from ..measure.latency import DEADLINE_MS
-from ..record import JUDGED, Latency, Method, Report, summarize
+from ..record import JUDGED, Method, Report, Run, summarize
 from ..report.write import now
+from ..request import BenchmarkRequest
+from .target import Target
 
 _FOLDER = "/data/local/tmp/steadystyle"
 _ABSENT = "benchmark_model gives back no frames: measure it on another device too (--device local)"
@@ -67,27 +70,16 @@ def parse_benchmark_model(text: str) -> Timing:
 
 
 def benchmark_over_adb(
-    device: str,
-    artifacts: Sequence[str],
-    tool: Path | None,
-    *,
-    threads: int,
-    seconds: float,
-    frames: int = 100,
-    command: str = "",
-    tell: Callable[[str], None] | None = None,
+    target: Target, request: BenchmarkRequest, *, command: str = "", progress: Progress = no_progress
 ) -> Report:
     """Time artifacts on a phone.
 
     Args:
-        device: ``adb`` or ``adb:SERIAL``.
-        artifacts: ``.tflite`` files; any other is a hole in the report.
-        tool: benchmark_model for the phone.
-        threads: of its interpreter.
-        seconds: least time of inference for each.
-        frames: least number of runs for each.
+        target: the phone, and benchmark_model for it.
+        request: its `.tflite` artifacts are timed, any other is a hole in the report; of the rest threads and latency
+            count.
         command: the command line, for the record.
-        tell: told what is being done.
+        progress: told of each step.
 
     Returns:
         A report with latency only.
@@ -95,19 +87,22 @@ def benchmark_over_adb(
     Raises:
         InputError: no tool, no adb, no phone, or none of the artifacts could be timed.
     """
-    if tool is None or not tool.is_file():
-        raise InputError(f"{device} needs LiteRT's benchmark_model for the phone: give its file (--benchmark-model)")
-    phone = _Phone(device)
+    device, tool = target.name, Path(target.benchmark_model or "")
+    if not tool.is_file():
+        raise InputError(
+            f"{device} needs LiteRT's benchmark_model for the phone: give it (--device 'adb?benchmark_model=FILE')"
+        )
+    phone = _Phone(device, target.address)
     described = phone.describe()
     phone.run("shell", f"mkdir -p {_FOLDER}")
     phone.run("push", str(tool), f"{_FOLDER}/benchmark_model")
     phone.run("shell", f"chmod 755 {_FOLDER}/benchmark_model")
     methods, latency, holes, notes = [], list[Latency](), list[str](), list[str]()
     try:
-        for artifact in artifacts:
-            (tell or (lambda what: None))(f"measuring {artifact} on {device}")
+        for artifact in request.artifacts:
+            progress(f"measuring {artifact} on {device}", 0, None)
             try:
-                method, row, timing = _time(phone, artifact, threads, seconds, frames)
+                method, row, timing = _time(phone, artifact, request)
             except InputError as error:
                 holes.append(str(error) if str(error).startswith(device) else f"{device}: {error}")
                 continue
@@ -120,39 +115,41 @@ def benchmark_over_adb(
         phone.call("shell", f"rm -rf {_FOLDER}")
     if not latency:
         raise InputError(holes[0] if holes else f"{device} runs .tflite artifacts: give one")
+    date = now()
     return Report(
         kind="benchmark",
         command=command,
-        date=now(),
+        date=date,
         version=__version__,
         device=described,
         other_devices=[],
-        settings={"threads": threads, "least seconds of latency": seconds, "least frames of latency": frames},
+        settings={"reference": latency[0].method},
         methods=methods,
         clips=[],
-        drift={},
+        drift=[],
         latency=latency,
-        summary=summarize([], {}, [method.name for method in methods]),
+        summary=summarize([], [], [method.name for method in methods]),
         absent=dict.fromkeys(("short", "long", *JUDGED, "shift", "drift"), _ABSENT),
         holes=holes,
         notes=notes,
         pictures=[],
+        runs=[Run(device, command, date, __version__, request)],
     )
 
 
-def _time(phone: "_Phone", artifact: str, threads: int, seconds: float, frames: int) -> tuple[Method, Latency, Timing]:
+def _time(phone: "_Phone", artifact: str, request: BenchmarkRequest) -> tuple[Method, Latency, Timing]:
     path, _ = resolve(artifact)
     if path.suffix.lower() != ".tflite":
         raise InputError(f"'{path.name}' is no .tflite file, which is all that benchmark_model runs: export one")
     metadata = read_metadata(path)
     if metadata.width is None or metadata.height is None:
         raise InputError(f"'{path.name}' has no size of its own: export it with --size")
-    there = f"{_FOLDER}/{path.name}"
+    there, seconds = f"{_FOLDER}/{path.name}", request.latency_seconds
     phone.run("push", str(path), there)
     output = phone.run(
         "shell",
-        f"{_FOLDER}/benchmark_model --graph={shlex.quote(there)} --num_threads={threads} --num_runs={frames} "
-        f"--min_secs={seconds:g} --max_secs={max(150.0, 4 * seconds):g} 2>&1",
+        f"{_FOLDER}/benchmark_model --graph={shlex.quote(there)} --num_threads={request.threads} "
+        f"--num_runs={request.latency_frames} --min_secs={seconds:g} --max_secs={max(150.0, 4 * seconds):g} 2>&1",
     )
     timing = parse_benchmark_model(output)
     method = Method(
@@ -170,7 +167,7 @@ def _time(phone: "_Phone", artifact: str, threads: int, seconds: float, frames: 
         engine="LiteRT benchmark_model",
         width=metadata.width,
         height=metadata.height,
-        threads=threads,
+        threads=request.threads,
         warm_up_frames=timing.warm_up,
         frames=timing.frames,
         median_ms=timing.median_ms,
@@ -195,9 +192,9 @@ def _time(phone: "_Phone", artifact: str, threads: int, seconds: float, frames: 
 class _Phone:
     """A phone behind `adb`, its failures turned into sentences."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, address: str) -> None:
         self.name = name
-        serial = name.partition(":")[2]
+        serial = address.partition(":")[2]
         self._adb = ["adb", *(["-s", serial] if serial else [])]
         if shutil.which("adb") is None:
             raise InputError(f"{name} needs adb, which is not here: install Android's platform tools")

@@ -1,18 +1,44 @@
-"""`--device`: where a benchmark runs, and the reports of several devices in one."""
+"""`--device`: where a benchmark runs, how to work there, and the reports of several devices in one.
 
+A device is an address, with what belongs to it as a query (``ssh://pi@host?python=/opt/bin/python3&install=onnx``), or
+the name of an entry of a `devices.toml`::
+
+    [pi]
+    address = "ssh://pi@raspberrypi"
+    install = "onnx"
+"""
+
+import dataclasses
 import re
+import tempfile
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+from urllib.parse import parse_qs
+
+import msgspec
 
 from ...common.files import InputError, made_folder
+from ...common.progress import Progress, no_progress
 from ...runtimes.registry import bundled_models
 from ..record import Report
 from ..report.merge import merge_reports
 from ..report.write import check_folder, write_report
+from ..request import BenchmarkRequest
+from ..run import benchmark
+from .adb import benchmark_over_adb
+from .ssh import benchmark_over_ssh
+from .target import Target
 
 LOCAL, CUDA = "local", "cuda"
+DEVICES_FILE = Path("devices.toml")
 _FORMS = "local, cuda, ssh://user@host[:port], adb, adb:SERIAL"
+# A host that begins with a dash would be an option of ssh.
+_ADDRESS = re.compile(r"local|cuda|adb(:[\w.:-]+)?|ssh://([\w.+-]+@)?[\w.\[][\w.:\[\]-]*", re.ASCII)
+_KEYS = {"ssh": ("python", "install", "options"), "adb": ("benchmark_model",)}
+"""What can be said of an address, by how it begins."""
 
 
 class Here(Protocol):
@@ -23,19 +49,68 @@ class Here(Protocol):
         ...
 
 
-def parse_devices(texts: Sequence[str]) -> list[str]:
-    """Check what was given as `--device`; without any it is this machine.
+def parse_devices(texts: Sequence[str], file: Path | None = None) -> list[Target]:
+    """Read what was given as `--device`; without any it is this machine.
+
+    Args:
+        texts: addresses, and names of entries of the file.
+        file: a `devices.toml`; None takes the one of the current folder, if there is one.
 
     Raises:
-        InputError: one has no form that we know, or is there twice.
+        InputError: one has no form that we know, or is there twice, or the file cannot be read.
     """
-    for text in texts:
-        # A host that begins with a dash would be an option of ssh.
-        if not re.fullmatch(r"local|cuda|adb(:[\w.:-]+)?|ssh://([\w.+-]+@)?[\w.\[][\w.:\[\]-]*", text, re.ASCII):
-            raise InputError(f"unknown device '{text}': give one of {_FORMS}")
-    if len(set(texts)) < len(texts):
+    if file is not None and not file.is_file():
+        raise InputError(f"the devices file '{file}' does not exist: check the path")
+    entries = _read_devices(file or DEVICES_FILE)
+    targets = [_parse(text, entries) for text in texts] or [Target(LOCAL, LOCAL)]
+    if len({target.address for target in targets}) < len(targets):
         raise InputError("a device was given twice: give each once")
-    return list(texts) or [LOCAL]
+    return targets
+
+
+def _parse(text: str, entries: Mapping[str, Target]) -> Target:
+    if text in entries:
+        return entries[text]
+    address, _, query = text.partition("?")
+    if not _ADDRESS.fullmatch(address):
+        names = f", or a name from {DEVICES_FILE}: {', '.join(entries)}" if entries else ""
+        raise InputError(f"unknown device '{text}': give one of {_FORMS}{names}")
+    more: dict[str, Any] = {
+        key: values if key == "options" else values[-1]
+        for key, values in parse_qs(query, keep_blank_values=True).items()
+    }
+    return _target(address, {"address": address, **more}, f"the device '{text}'")
+
+
+def _read_devices(file: Path) -> dict[str, Target]:
+    if not file.is_file():
+        return {}
+    try:
+        entries = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"'{file}' cannot be read ({error}): correct it") from error
+    targets = {}
+    for name, entry in entries.items():
+        where = f"'{file}', [{name}]"
+        if not isinstance(entry, dict) or not _ADDRESS.fullmatch(str(entry.get("address"))):
+            raise InputError(f"{where} needs an address: one of {_FORMS}")
+        target = _target(name, entry, where)
+        if target.benchmark_model:  # beside the file, wherever the command runs
+            target = dataclasses.replace(target, benchmark_model=str(file.parent / target.benchmark_model))
+        targets[name] = target
+    return targets
+
+
+def _target(name: str, entry: Mapping[str, Any], where: str) -> Target:
+    form = re.split(r"[:/]", str(entry["address"]))[0]
+    allowed = ("address", *_KEYS.get(form, ()))
+    unknown = next((key for key in entry if key not in allowed), None)
+    if unknown is not None:
+        raise InputError(f"{where} has the unknown key '{unknown}': {form} takes {', '.join(allowed)}")
+    try:
+        return msgspec.convert({"name": name, **entry}, Target)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{where} cannot be read ({error}): correct it") from error
 
 
 def on_cuda(artifacts: Sequence[str]) -> list[str]:
@@ -53,6 +128,65 @@ def on_cuda(artifacts: Sequence[str]) -> list[str]:
     return chosen
 
 
+def benchmark_everywhere(
+    request: BenchmarkRequest,
+    targets: Sequence[Target],
+    *,
+    out_dir: Path,
+    pictures: bool = True,
+    command: str = "",
+    progress: Progress = no_progress,
+) -> Report:
+    """Run a benchmark on each device and write one report; a device that fails is a hole in it.
+
+    Args:
+        request: what to measure.
+        targets: the devices, as `parse_devices` gives them.
+        out_dir: folder for the report.
+        pictures: see `run.benchmark`.
+        command: the command line, for the record.
+        progress: told of each step.
+
+    Returns:
+        The report as written.
+
+    Raises:
+        InputError: bad input, or no device gave a report; nothing is written then.
+        OSError: writing fails.
+    """
+    request.check()
+    addresses = {target.address: target for target in targets}
+
+    def run(on: str, folder: Path, pictures: bool, completed: Callable[[Report], Report] | None = None) -> Report:
+        artifacts = tuple(on_cuda(request.artifacts)) if on == CUDA else request.artifacts
+        return benchmark(
+            dataclasses.replace(request, artifacts=artifacts),
+            out_dir=folder,
+            device=addresses[on].name,
+            pictures=pictures,
+            completed=completed,
+            command=command,
+            progress=progress,
+        )
+
+    def run_cuda_too() -> Report:
+        with tempfile.TemporaryDirectory() as folder:
+            return run(CUDA, Path(folder), pictures=False)
+
+    elsewhere: dict[str, Callable[[], Report]] = {}
+    for address, target in addresses.items():
+        if address.startswith("ssh:"):
+            elsewhere[target.name] = partial(benchmark_over_ssh, target, request, command=command, progress=progress)
+        elif address.startswith("adb"):
+            elsewhere[target.name] = partial(benchmark_over_adb, target, request, command=command, progress=progress)
+        elif address == CUDA and LOCAL in addresses:
+            elsewhere[target.name] = run_cuda_too
+    own = LOCAL if LOCAL in addresses else CUDA
+    names = [target.name for target in targets]
+    here = partial(run, own, out_dir, pictures)
+    return benchmark_on(names, here, elsewhere, out_dir=out_dir, command=command)
+
+
 def benchmark_on(
     devices: Sequence[str],
     here: Here,
@@ -64,7 +198,7 @@ def benchmark_on(
     """Measure on each device and write one report; a device that fails is a hole in it.
 
     Args:
-        devices: as `parse_devices` gives them.
+        devices: their names.
         here: runs on the device that `elsewhere` does not have, and writes the report; its bad input is everybody's.
         elsewhere: how to measure on each of the other devices.
         out_dir: folder for the report.

@@ -1,123 +1,100 @@
-"""`--device ssh://[user@]host[:port]`: the benchmark on another machine, by the system's `ssh` and `scp`.
+"""A device ``ssh://[user@]host[:port]``: the benchmark on another machine, by the system's `ssh` and `scp`.
 
-The package and the files to measure are copied into a folder of their own under `~/.cache/steadystyle` there, the same
-command runs there, its report.json comes back, and the folder goes again. Nothing is installed there unless `Remote`
-says so.
+The package, the request and the files that it names are copied into a folder of their own under `~/.cache/steadystyle`
+there, the benchmark runs there, its report.json comes back, and the folder goes again. Nothing is installed there
+unless the target says so.
 """
 
+import dataclasses
 import re
 import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ...common.files import InputError
+from ...common.progress import Progress, no_progress
 from ...runtimes.registry import bundled_models, resolve
+from ..fields import FILE, with_marked
 from ..record import Report, load_report
 from ..report.merge import rename
+from ..request import BenchmarkRequest
+from .target import Target
 from .wheel import write_wheel
 
 _CACHE = ".cache/steadystyle"
 _SSH_FAILED, _NOT_FOUND = 255, 127
 
 
-@dataclass(frozen=True)
-class Word:
-    """A word of the command to run there: text, or a file of this machine with text around it.
-
-    Attributes:
-        text: the word, or what stands before the file.
-        file: a file or folder that is to be copied, None for plain text.
-        after: what stands behind the file.
-    """
-
-    text: str
-    file: Path | None = None
-    after: str = ""
-
-
-def word_of(value: str) -> Word:
-    """The word for a value that may name a file here: ``clip.mp4``, ``wave.onnx@openvino``, ``wave=wave.jpg``."""
-    if value.partition("@")[0] in {model.name for model in bundled_models()}:
-        return Word(value)  # the package brings it
-    key, equals, rest = ("", "", value) if resolve(value)[0].exists() else value.partition("=")
-    path, provider = resolve(rest)
-    if not rest or not path.exists():
-        return Word(value)  # the other side says what is wrong with it
-    return Word(key + equals, path, f"@{provider}" if provider else "")
-
-
-@dataclass(frozen=True)
-class Remote:
-    """How to work on the other machine.
-
-    Attributes:
-        python: the Python there, which has the package's dependencies.
-        install: extras of the package to install there first, in an environment of its own, for example ``onnx``;
-            None installs nothing.
-        options: of ssh, each ``KEY=VALUE`` as in its configuration file.
-    """
-
-    python: str = "python3"
-    install: str | None = None
-    options: Sequence[str] = ()
-
-
 def benchmark_over_ssh(
-    device: str,
-    words: Sequence[Word],
-    remote: Remote | None = None,
-    tell: Callable[[str], None] | None = None,
+    target: Target, request: BenchmarkRequest, *, command: str = "", progress: Progress = no_progress
 ) -> Report:
-    """Run `steadystyle benchmark` on another machine.
+    """Run a benchmark on another machine.
 
     Args:
-        device: ``ssh://[user@]host[:port]``, as `devices.parse_device` let it pass.
-        words: the command's arguments, without an output folder.
-        remote: how to work there.
-        tell: told what is being done.
+        target: the machine.
+        request: what to measure; the files that it names are copied there.
+        command: the command line, for the record.
+        progress: told of each step.
 
     Returns:
-        The report from there, in which the machine is called by `device`.
+        The report from there, in which the machine is called by the target's name and files by ours.
 
     Raises:
         InputError: the machine cannot be reached, has no such Python, lacks a module or refuses the work.
     """
-    machine = _Machine(device, remote or Remote(), tell or (lambda what: None))
+    machine = _Machine(target, progress)
     folder = machine.run(f"mkdir -p {_CACHE} && mktemp -d {_CACHE}/run.XXXXXX").strip()
     try:
         with tempfile.TemporaryDirectory() as here:
-            wheel = write_wheel(Path(here))
+            wheel, asked = write_wheel(Path(here)), Path(here) / "request.json"
             machine.copy(wheel, f"{folder}/{wheel.name}")
-            command = [_carried(machine, word, f"{folder}/{number}") for number, word in enumerate(words)]
+            there, names = _carried(machine, request, folder)
+            asked.write_bytes(there.to_json())
+            machine.copy(asked, f"{folder}/{asked.name}")
             python = machine.prepare(folder, wheel.name)
-            report = machine.measure(folder, python, command, Path(here) / "report.json")
+            report = machine.measure(folder, python, asked.name, Path(here) / "report.json")
     finally:
         machine.run(f"rm -rf {shlex.quote(folder)}", check=False)
-    return rename(report, devices={"local": device})
+
+    def name_here(file: str) -> str:
+        return names.get(file, file)
+
+    runs = [dataclasses.replace(with_marked(run, {FILE: name_here}), command=command) for run in report.runs]
+    return rename(dataclasses.replace(report, runs=runs), devices={"local": target.name})
 
 
-def _carried(machine: "_Machine", word: Word, folder: str) -> str:
-    """The word as it is there; a file is copied first, into a folder of its own, so that it keeps its name."""
-    if word.file is None:
-        return shlex.quote(word.text)
-    machine.run(f"mkdir {shlex.quote(folder)}")
-    machine.copy(word.file, f"{folder}/{word.file.name}")
-    # The home folder is where ssh begins, and the command runs elsewhere.
-    return f'{shlex.quote(word.text)}"$HOME"/{shlex.quote(f"{folder}/{word.file.name}{word.after}")}'
+def _carried(machine: "_Machine", request: BenchmarkRequest, folder: str) -> tuple[BenchmarkRequest, dict[str, str]]:
+    """Copy the request's files; gives the request with the files' names there, and our names by those."""
+    bundled = {model.name for model in bundled_models()}
+    names: dict[str, str] = {}
+
+    def carry(given: str) -> str:
+        if given.partition("@")[0] in bundled:
+            return given  # the package brings it
+        path, provider = resolve(given)
+        if not path.exists():
+            return given  # the other side says what is wrong with it
+        # In a folder of its own, so that it keeps its name.
+        place, name = len(names), path.absolute().name
+        machine.run(f"mkdir {shlex.quote(f'{folder}/{place}')}")
+        machine.copy(path, f"{folder}/{place}/{name}")
+        there = f"{place}/{name}" + (f"@{provider}" if provider else "")
+        names[there] = given
+        return there
+
+    return with_marked(request, {FILE: carry}), names
 
 
 class _Machine:
     """The other machine, its failures turned into sentences."""
 
-    def __init__(self, device: str, remote: Remote, tell: Callable[[str], None]) -> None:
-        self._device = device
-        self._remote = remote
-        self._tell = tell
-        found = re.fullmatch(r"ssh://(.*?)(?::(\d+))?", device)
+    def __init__(self, target: Target, progress: Progress) -> None:
+        self._device = target.name
+        self._target = target
+        self._progress = progress
+        found = re.fullmatch(r"ssh://(.*?)(?::(\d+))?", target.address)
         assert found is not None
         self._host, port = found[1], found[2]
         options = [
@@ -125,7 +102,7 @@ class _Machine:
             "ConnectTimeout=15",
             "ServerAliveInterval=30",
             *([f"Port={port}"] if port else []),
-            *remote.options,
+            *target.options,
         ]
         self._options = [part for option in options for part in ("-o", option)]
 
@@ -135,6 +112,9 @@ class _Machine:
         if check and done.returncode != 0:
             raise InputError(f"{self._device}: {_last_line(done.stderr) or 'it refused the work'}: check the machine")
         return done.stdout
+
+    def _tell(self, what: str) -> None:
+        self._progress(what, 0, None)
 
     def copy(self, file: Path, target: str) -> None:
         """Copy a file or folder there."""
@@ -147,15 +127,15 @@ class _Machine:
 
     def prepare(self, folder: str, wheel: str) -> str:
         """Make the package importable there; gives the Python that has it."""
-        python = self._remote.python
-        if self._remote.install is None:
+        python = self._target.python
+        if self._target.install is None:
             self._python(f"cd {folder} && {shlex.quote(python)} -m zipfile -e {wheel} package", python)
             return f'PYTHONPATH="$HOME"/{folder}/package {shlex.quote(python)}'
         self._tell(f"installing the package on {self._device}")
         environment = f"{_CACHE}/venv"
         self._python(f"{shlex.quote(python)} -m venv --system-site-packages {environment}", python)
         # Again, even where this version is installed: its code may be another.
-        extra = f"[{self._remote.install}]" if self._remote.install else ""
+        extra = f"[{self._target.install}]" if self._target.install else ""
         package = shlex.quote(f"{folder}/{wheel}{extra}")
         self.run(
             f"{environment}/bin/python -m pip install -q {package} 1>&2 && "
@@ -167,16 +147,17 @@ class _Machine:
         done = self._call(["ssh", *self._options, self._host, script])
         if done.returncode == _NOT_FOUND:
             raise InputError(
-                f"{self._device}: there is no {python}: install Python there, or name it (--remote-python)"
+                f"{self._device}: there is no {python}: install Python there, or name it "
+                "(--device 'ADDRESS?python=PATH')"
             )
         if done.returncode != 0:
             raise InputError(f"{self._device}: {python} failed ({_last_line(done.stderr)}): check it there")
 
-    def measure(self, folder: str, python: str, command: Sequence[str], target: Path) -> Report:
+    def measure(self, folder: str, python: str, request: str, target: Path) -> Report:
         """Run the benchmark there and fetch its report."""
         self._tell(f"measuring on {self._device}")
-        words = " ".join(command)
-        script = f"cd {folder} && {python} -m steadystyle.cli benchmark {words} --no-pictures -o report --json"
+        words = f"--request {request} --no-pictures -o report --json"
+        script = f"cd {folder} && {python} -m steadystyle.cli benchmark {words}"
         done = self._call(["ssh", *self._options, self._host, script])
         if done.returncode not in (0, 1) or not done.stdout.strip():
             raise InputError(f"{self._device}: {self._reason(done.stderr, done.returncode)}")
@@ -188,8 +169,8 @@ class _Machine:
         missing = re.search(r"No module named '([\w.]+)'", last)
         if missing:
             return (
-                f"its {self._remote.python} lacks {missing[1]}: install what steadystyle needs there, name another "
-                "Python (--remote-python), or let it be installed (--install onnx)"
+                f"its {self._target.python} lacks {missing[1]}: install what steadystyle needs there, name another "
+                "Python (--device 'ADDRESS?python=PATH'), or let it be installed (--device 'ADDRESS?install=onnx')"
             )
         return last or f"the benchmark ended there with exit code {code}: free memory, or take a smaller --size"
 

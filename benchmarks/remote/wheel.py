@@ -9,8 +9,7 @@ from pathlib import Path
 from ... import __version__
 
 _PACKAGE = Path(__file__).resolve().parents[2]
-_ROOMS = ("benchmarks", "demo", "export", "runtimes", "train", "video")
-_ENDINGS = {".py", ".json", ".yaml", ".md", ".onnx", ".safetensors"}
+_ENDINGS = {".py", ".toml", ".yaml", ".md", ".onnx", ".safetensors"}
 
 
 def write_wheel(folder: Path) -> Path:
@@ -47,9 +46,10 @@ def write_wheel(folder: Path) -> Path:
 
 
 def _files() -> list[Path]:
-    # The root of a checkout holds more than the package: tests, runs, environments. A device that is measured needs no
-    # web page.
-    inside = [path for room in _ROOMS for path in (_PACKAGE / room).rglob("*") if not _is_of_page(path)]
+    # The root of a checkout holds more than the package: tests, runs, environments, and studies, which no wheel has. A
+    # device that is measured needs no web page.
+    rooms = [init.parent for init in _PACKAGE.glob("*/__init__.py") if init.parent.name not in ("tests", "studies")]
+    inside = [path for room in rooms for path in room.rglob("*") if not _is_of_page(path)]
     return sorted(path for path in (*_PACKAGE.glob("*.py"), *inside) if path.is_file() and path.suffix in _ENDINGS)
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from ..record import CostGrowth, Latency, Report, Roofline, RooflineRow, Sustained, ThreadPoint, ThreadScaling
+from ..costs import CostGrowth, Latency, Roofline, RooflineRow, Sustained, ThreadPoint, ThreadScaling
 from .table import ABSENT, Columns, Table, figure, listed, share
 
 
@@ -51,13 +51,9 @@ def _memory(row: Latency) -> str:
     return f"{figure(row.peak_memory_mib, 0)}{before}"
 
 
-def roofline_tables(report: Report) -> list[Table]:
-    """Each method's share of the machine's peak; empty for a comparison."""
-    peak = report.roofline
-    if peak is None:
-        return []
-    # Of the first device: the peak was measured there.
-    medians = {row.method: row.median_ms for row in reversed(report.latency)}
+def roofline_table(title: str, peak: Roofline, latency: Sequence[Latency]) -> Table:
+    """Each method's share of its machine's peak."""
+    medians = {row.method: row.median_ms for row in latency if row.device == peak.device}
     columns: Columns[RooflineRow] = [
         ("method", lambda row: row.method),
         ("precision", lambda row: row.precision or ABSENT),
@@ -70,7 +66,7 @@ def roofline_tables(report: Report) -> list[Table]:
             lambda row: share(row.share) + (" *" if row.share is not None and row.precision == "int8" else ""),
         ),
     ]
-    return [listed("Roofline", _roofline_caption(peak), columns, peak.rows)]
+    return listed(title, _roofline_caption(peak), columns, peak.rows)
 
 
 def _roofline_caption(peak: Roofline) -> str:

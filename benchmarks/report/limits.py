@@ -53,15 +53,15 @@ _EXPRESSION = re.compile(r"(?:(?P<method>.+):)?\s*(?P<figure>\w+)\s*(?P<sign><=|
 
 
 @dataclass(frozen=True)
-class Floor:
+class Limit:
     """One `--fail-if`.
 
     Attributes:
         text: as it was given.
         method: the method that it is about, None for all that are no controls.
         figure: a key of `FIGURES`.
-        sign: one of ``<``, ``<=``, ``>``, ``>=``; the floor is broken where the comparison holds.
-        limit: the number compared with, or the factor to the baseline's figure.
+        sign: one of ``<``, ``<=``, ``>``, ``>=``; the limit is broken where the comparison holds.
+        bound: the number compared with, or the factor to the baseline's figure.
         baseline: the earlier report, None for a plain number.
     """
 
@@ -69,11 +69,11 @@ class Floor:
     method: str | None
     figure: str
     sign: str
-    limit: float
+    bound: float
     baseline: Report | None
 
 
-def parse_floor(text: str) -> Floor:
+def parse_limit(text: str) -> Limit:
     """Read an expression, and the report that it names.
 
     Args:
@@ -89,11 +89,11 @@ def parse_floor(text: str) -> Floor:
             f"{' '.join(_SIGNS)}, the figure one of {', '.join(FIGURES)}, the limit a number, REPORT.json or "
             "NUMBER*REPORT.json"
         )
-    limit, baseline = _parse_limit(found["limit"].strip(), text)
-    return Floor(text, found["method"], found["figure"], found["sign"], limit, baseline)
+    bound, baseline = _parse_bound(found["limit"].strip(), text)
+    return Limit(text, found["method"], found["figure"], found["sign"], bound, baseline)
 
 
-def _parse_limit(limit: str, text: str) -> tuple[float, Report | None]:
+def _parse_bound(limit: str, text: str) -> tuple[float, Report | None]:
     number = _number(limit)
     if number is None:
         factor, star, file = limit.partition("*")
@@ -114,33 +114,33 @@ def _number(text: str) -> float | None:
         return None
 
 
-def broken_floors(floors: Sequence[Floor], report: Report) -> list[str]:
-    """One sentence for each figure of a report that breaks a floor, and for each that is asked for and absent."""
+def broken_limits(limits: Sequence[Limit], report: Report) -> list[str]:
+    """One sentence for each figure of a report that breaks a limit, and for each that is asked for and absent."""
     sentences = []
-    for floor in floors:
-        methods = [floor.method] if floor.method else [method.name for method in report.methods if not method.control]
+    for limit in limits:
+        methods = [limit.method] if limit.method else [method.name for method in report.methods if not method.control]
         for method in methods:
-            sentences += _break(floor, method, report)
+            sentences += _break(limit, method, report)
     return sentences
 
 
-def _break(floor: Floor, method: str, report: Report) -> list[str]:
-    values = _figures(report, floor.figure, method)
-    before = _figures(floor.baseline, floor.figure, method) if floor.baseline else {}
+def _break(limit: Limit, method: str, report: Report) -> list[str]:
+    values = _figures(report, limit.figure, method)
+    before = _figures(limit.baseline, limit.figure, method) if limit.baseline else {}
     sentences = []
     for device, value in (values or {"": None}).items():
-        what = f"{floor.figure} of {method}{f' on {device}' if device else ''}"
-        limit = floor.limit
-        if floor.baseline is not None:
+        what = f"{limit.figure} of {method}{f' on {device}' if device else ''}"
+        bound = limit.bound
+        if limit.baseline is not None:
             base = before.get(device)
             if base is None:
-                sentences.append(f"{what} is absent in the earlier report: --fail-if '{floor.text}' cannot be decided")
+                sentences.append(f"{what} is absent in the earlier report: --fail-if '{limit.text}' cannot be decided")
                 continue
-            limit *= base
+            bound *= base
         if value is None:
-            sentences.append(f"{what} is absent: --fail-if '{floor.text}' cannot be decided")
-        elif _SIGNS[floor.sign](value, limit):
-            sentences.append(f"{what} is {value:.4g}, which is {floor.sign} {limit:.4g}: --fail-if '{floor.text}'")
+            sentences.append(f"{what} is absent: --fail-if '{limit.text}' cannot be decided")
+        elif _SIGNS[limit.sign](value, bound):
+            sentences.append(f"{what} is {value:.4g}, which is {limit.sign} {bound:.4g}: --fail-if '{limit.text}'")
     return sentences
 
 

@@ -4,12 +4,14 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from ... import __version__
 from ...common.files import InputError, made_folder
 from ...common.machine import Device
+from ..fields import DEVICE, METHOD, with_marked
 from ..measure.steadiness import IDENTITY
-from ..record import Clip, Method, Report, load_report, summarize
+from ..record import Clip, Report, load_report, summarize
 from .write import check_folder, now, write_report
 
 _SAME_CLIP = 0.05
@@ -46,10 +48,10 @@ def merge(files: Sequence[str | Path], *, out_dir: str | Path, command: str = ""
 
 
 def merge_reports(reports: Sequence[Report], *, holes: Sequence[str] = (), command: str) -> Report:
-    """Merge reports; clips of the first come first, in their order.
+    """Merge reports: every list becomes the lists of all, in the order of the reports.
 
-    Latency keeps every row, each with its device. Of a method that several reports have on the same clip the first
-    one's figures stay. Methods, clips or devices that are called alike and are not the same get names of their own.
+    Methods, clips or devices that are called alike and are not the same get names of their own. Of a method that
+    several reports have on the same clip the first one's row counts, and the others are kept in `Clip.again`.
 
     Args:
         reports: at least one.
@@ -57,13 +59,14 @@ def merge_reports(reports: Sequence[Report], *, holes: Sequence[str] = (), comma
         command: for the record.
     """
     merged, *others = _with_own_devices(reports)
-    merged = dataclasses.replace(merged, command=command, date=now(), version=__version__, pictures=[])
+    merged = dataclasses.replace(merged, command=command, date=now(), version=__version__)
     for report in others:
         merged = _merge_two(merged, _with_own_methods(report, merged))
     return dataclasses.replace(
         merged,
         summary=summarize(merged.clips, merged.drift, [method.name for method in merged.methods]),
         holes=[*merged.holes, *holes],
+        pictures=[],  # they stayed with their own reports
     )
 
 
@@ -78,26 +81,10 @@ def rename(
     def method(name: str) -> str:
         return (methods or {}).get(name, name)
 
-    def renamed(one: Method) -> Method:
-        return dataclasses.replace(one, name=method(one.name), of=method(one.of) if one.of else None)
-
     return dataclasses.replace(
-        report,
+        with_marked(report, {DEVICE: device, METHOD: method}),
         device=dataclasses.replace(report.device, name=device(report.device.name)),
         other_devices=[dataclasses.replace(other, name=device(other.name)) for other in report.other_devices],
-        methods=[renamed(one) for one in report.methods],
-        clips=[
-            dataclasses.replace(clip, rows=[dataclasses.replace(row, method=method(row.method)) for row in clip.rows])
-            for clip in report.clips
-        ],
-        drift={method(name): value for name, value in report.drift.items()},
-        latency=[
-            dataclasses.replace(
-                row, device=device(row.device), method=method(row.method), reference=method(row.reference)
-            )
-            for row in report.latency
-        ],
-        summary=[dataclasses.replace(row, method=method(row.method)) for row in report.summary],
     )
 
 
@@ -143,20 +130,22 @@ def _merge_two(merged: Report, report: Report) -> Report:
         for name, value in report.settings.items()
         if merged.settings.get(name, value) != value or name not in merged.settings
     }
-    return dataclasses.replace(
-        merged,
-        kind="benchmark" if "benchmark" in (merged.kind, report.kind) else "compare",
-        other_devices=[*merged.other_devices, *_devices(report)],
-        settings=merged.settings | other_settings,
-        methods=[*merged.methods, *(method for method in report.methods if method.name not in known)],
-        clips=_merge_clips(merged.clips, report.clips, first),
-        drift=report.drift | merged.drift,
-        latency=[*merged.latency, *report.latency],
+    lists: dict[str, Any] = {
+        field.name: [*mine, *getattr(report, field.name)]
+        for field in dataclasses.fields(Report)
+        if isinstance(mine := getattr(merged, field.name), list)
+    }
+    own: dict[str, Any] = {
+        "kind": "benchmark" if "benchmark" in (merged.kind, report.kind) else "compare",
+        "other_devices": [*merged.other_devices, *_devices(report)],
+        "settings": merged.settings | other_settings,
+        "methods": [*merged.methods, *(method for method in report.methods if method.name not in known)],
+        "clips": _merge_clips(merged.clips, report.clips, first),
         # Only what is missing in both is missing throughout.
-        absent={name: reason for name, reason in merged.absent.items() if name in report.absent},
-        holes=[*merged.holes, *report.holes],
-        notes=list(dict.fromkeys([*merged.notes, *report.notes])),
-    )
+        "absent": {name: reason for name, reason in merged.absent.items() if name in report.absent},
+        "notes": list(dict.fromkeys([*merged.notes, *report.notes])),
+    }
+    return dataclasses.replace(merged, **lists | own)
 
 
 def _merge_clips(merged: Sequence[Clip], more: Sequence[Clip], device: str) -> list[Clip]:
@@ -169,10 +158,14 @@ def _merge_clips(merged: Sequence[Clip], more: Sequence[Clip], device: str) -> l
             # Its pictures stayed with its own report.
             clips.append(dataclasses.replace(clip, name=name, moment=None))
         else:
-            known = {row.method for row in clips[place].rows}
-            new = [row for row in clip.rows if row.method not in known]
-            notes = list(dict.fromkeys([*clips[place].notes, *clip.notes]))
-            clips[place] = dataclasses.replace(clips[place], rows=[*clips[place].rows, *new], notes=notes)
+            before = clips[place]
+            known = {row.method for row in before.rows}
+            clips[place] = dataclasses.replace(
+                before,
+                rows=[*before.rows, *(row for row in clip.rows if row.method not in known)],
+                again=[*before.again, *(row for row in clip.rows if row.method in known), *clip.again],
+                notes=list(dict.fromkeys([*before.notes, *clip.notes])),
+            )
     return clips
 
 

@@ -5,8 +5,9 @@ The text is in `templates/report.html.jinja` and `templates/definitions.html.jin
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import cv2
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -14,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ...common.arrays import Image
 from ...common.files import atomic_path
 from ..record import Report
+from ..request import BenchmarkRequest
 from .pictures import Grid
 from .tables import sections
 
@@ -65,6 +67,20 @@ def write_page(report: Report, target: Path, pictures: Mapping[str, Pictures]) -
         temporary.write_text(page, encoding="utf-8")
 
 
+def _asked(request: BenchmarkRequest) -> list[tuple[str, str]]:
+    """What was asked for, by name."""
+    values = ((field.name.replace("_", " "), getattr(request, field.name)) for field in fields(request))
+    return [(name, _words(value)) for name, value in values if value not in ((), {}, None)]
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {one}" for key, one in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return ", ".join("x".join(map(str, one)) if isinstance(one, tuple) else str(one) for one in value)
+    return str(value)
+
+
 def _uri(content: bytes, kind: str) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
@@ -81,4 +97,4 @@ def _image_uri(image: Image) -> str:
     return _uri(cv2.imencode(".jpg", colours, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes(), "jpeg")
 
 
-_PAGES.filters |= {"file_uri": _file_uri, "image_uri": _image_uri}
+_PAGES.filters |= {"file_uri": _file_uri, "image_uri": _image_uri, "words": _words, "asked": _asked}

@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ...common.files import atomic_path
-from ..record import Clip, Latency, Method, Report
+from ..costs import CostGrowth, Latency, Sustained
+from ..record import Clip, Method, Report
 from .cost_tables import growth_sizes
-from .table import devices_of
 
 _COLOURS = (
     *("#1f5fa8", "#c8552b", "#3b8a5a", "#7a4fa3", "#b08900"),
@@ -21,6 +21,7 @@ _COLOURS = (
 )
 _SOFT = "#808080"
 _LINES = ("-", "--", ":", "-.")
+"""For each device, where a report has several."""
 _DEADLINE_MS = 1000 / 30
 _WIDTH = 12.4
 """Of a whole figure, in inches."""
@@ -92,7 +93,7 @@ def _plot_latency_panel(axes: Axes, report: Report, errors: Mapping[str, float],
         error, colour = errors[row.method], colours[row.method]
         axes.plot([row.median_ms, row.p99_ms or row.median_ms], [error, error], color=colour, linewidth=1.5, alpha=0.5)
         axes.plot(row.median_ms, error, "o", color=colour, markersize=9)
-        names.append((_name(row, report.latency), row.median_ms, error, colour))
+        names.append((_name(row, report), row.median_ms, error, colour))
     times = [_DEADLINE_MS, *(row.median_ms for row in timed), *(row.p99_ms for row in timed if row.p99_ms)]
     axes.set_xlim(min(times) / 1.6, max(times) * 2.2)
     _label_all(axes, names, near=lambda x, other: max(x, other) < 1.6 * min(x, other))
@@ -125,9 +126,14 @@ def _plot_style_panel(axes: Axes, report: Report, errors: Mapping[str, float], c
     axes.set_xlim(0, 1.25 * max([1.0, *scores.values()]))
 
 
-def _name(row: Latency, rows: Sequence[Latency]) -> str:
-    """A row's method, with its device where there are several."""
-    return f"{row.method}, {row.device}" if len(devices_of(rows)) > 1 else row.method
+def _name(row: Latency | CostGrowth | Sustained, report: Report) -> str:
+    """A row's method, with its device where the report has several."""
+    return f"{row.method}, {row.device}" if report.other_devices else row.method
+
+
+def _line(row: CostGrowth | Sustained, report: Report) -> str:
+    devices = [device.name for device in (report.device, *report.other_devices)]
+    return _LINES[devices.index(row.device) % len(_LINES)]
 
 
 def _scale_time(axes: Axes) -> None:
@@ -200,7 +206,7 @@ def plot_latency(report: Report, target: Path) -> None:
         heights = [level - 0.3 + 0.6 * index / len(samples) for index in range(len(samples))]
         axes.plot(samples, heights, ".", color=colours[row.method], markersize=3, alpha=0.5)
         axes.plot([row.median_ms] * 2, [level - 0.38, level + 0.38], color=colours[row.method], linewidth=2)
-    axes.set_yticks(range(len(rows)), [_name(row, rows) for row in rows])
+    axes.set_yticks(range(len(rows)), [_name(row, report) for row in rows])
     _scale_time(axes)
     _save(figure, target)
 
@@ -221,8 +227,9 @@ def plot_growth(report: Report, target: Path) -> None:
         taken = [point.peak_memory_mib - point.memory_before_mib for point in row.points]
         exponents = (row.latency_exponent, row.memory_exponent)
         for axes, figures, exponent in zip(panels, (times, taken), exponents, strict=True):
-            label = row.method if exponent is None else f"{row.method}: pixels to the power of {exponent:.2f}"
-            axes.plot(pixels, figures, "o-", color=colours[row.method], linewidth=1.3, markersize=5, label=label)
+            label = _name(row, report) + (f": pixels to the power of {exponent:.2f}" if exponent is not None else "")
+            line = "o" + _line(row, report)
+            axes.plot(pixels, figures, line, color=colours[row.method], linewidth=1.3, markersize=5, label=label)
     for axes in panels:
         axes.set_xscale("log")
         axes.set_yscale("log")
@@ -247,8 +254,8 @@ def plot_sustained(report: Report, target: Path) -> None:
     colours = _colours(report.methods)
     for row in report.sustained:
         minutes = [second / 60 for second in row.at_s]
-        label = f"{row.method}: {row.slope_ms_per_minute:+.3f} ms a minute"
-        axes.plot(minutes, row.medians_ms, color=colours[row.method], linewidth=1.3, label=label)
+        label = f"{_name(row, report)}: {row.slope_ms_per_minute:+.3f} ms a minute"
+        axes.plot(minutes, row.medians_ms, _line(row, report), color=colours[row.method], linewidth=1.3, label=label)
     axes.axhline(_DEADLINE_MS, color=_SOFT, linestyle=":", linewidth=1)
     # The deadline shows where a method comes near it; for much quicker ones it would flatten what is to be seen.
     axes.set_ylim(0, 1.3 * max(max(row.medians_ms) for row in report.sustained))

@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import TypeVar
+
+from ..costs import CostGrowth, Latency, Roofline, Sustained, ThreadScaling
+from ..record import Report
 
 ABSENT = "—"
 T = TypeVar("T")
@@ -10,16 +13,7 @@ Columns = list[tuple[str, Callable[[T], str]]]
 """Heading of each column, and the text of a row in it."""
 
 
-class OnDevice(Protocol):
-    """A row that was measured on some device."""
-
-    @property
-    def device(self) -> str:
-        """Its name."""
-        ...
-
-
-Measured = TypeVar("Measured", bound=OnDevice)
+OnDevice = TypeVar("OnDevice", Latency, CostGrowth, ThreadScaling, Sustained, Roofline)
 
 
 @dataclass(frozen=True)
@@ -58,19 +52,13 @@ def listed(
     return Table(title, caption, [heading for heading, _ in columns], cells)
 
 
-def devices_of(rows: Sequence[OnDevice]) -> list[str]:
-    """Names of the devices that rows were measured on, in the order of the rows."""
-    return list(dict.fromkeys(row.device for row in rows))
-
-
 def for_each_device(
-    title: str, rows: Sequence[Measured], table: Callable[[str, Sequence[Measured]], Table]
+    title: str, report: Report, rows: Sequence[OnDevice], table: Callable[[str, list[OnDevice]], Table]
 ) -> list[Table]:
-    """A table of each device's rows; the title names the device where there are several."""
-    devices = devices_of(rows)
+    """A table of each device's rows; the title names the device where the report has several."""
     return [
-        table(f"{title} on {device}" if len(devices) > 1 else title, [row for row in rows if row.device == device])
-        for device in devices
+        table(f"{title} on {device}" if report.other_devices else title, [row for row in rows if row.device == device])
+        for device in dict.fromkeys(row.device for row in rows)
     ]
 
 

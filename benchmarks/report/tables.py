@@ -5,9 +5,10 @@ from typing import TypeVar
 
 from ...runtimes.artifact import STYLE_SIZE
 from ...video.temporal import SHIFTS
-from ..record import Clip, Latency, Method, Report, Row, Style, Summary, Temporal
-from .cost_tables import growth_table, latency_table, roofline_tables, sustained_table, thread_table
-from .table import ABSENT, Columns, Table, devices_of, figure, for_each_device, listed, share
+from ..costs import Latency, Roofline
+from ..record import Clip, Method, Report, Row, Style, Summary, Temporal
+from .cost_tables import growth_table, latency_table, roofline_table, sustained_table, thread_table
+from .table import ABSENT, Columns, Table, figure, for_each_device, listed, share
 
 _NAMES = {
     "score": "style score",
@@ -36,12 +37,16 @@ def sections(report: Report) -> dict[str, list[Table]]:
     """All tables of a report that are not empty, by section in reading order: ``clip-0`` is the first clip's."""
     found = {"summary": [summary_table(report)]}
     found |= {f"clip-{index}": [clip_table(clip, report)] for index, clip in enumerate(report.clips)}
+
+    def roofline(title: str, rows: list[Roofline]) -> Table:
+        return roofline_table(title, rows[0], report.latency)
+
     found |= {
-        "latency": for_each_device("Latency and memory", report.latency, latency_table),
-        "roofline": roofline_tables(report),
-        "threads": [thread_table("Threads", report.threads)] if report.threads else [],
-        "growth": [growth_table("Cost growth", report.growth)] if report.growth else [],
-        "sustained": [sustained_table("Sustained run", report.sustained)] if report.sustained else [],
+        "latency": for_each_device("Latency and memory", report, report.latency, latency_table),
+        "roofline": for_each_device("Roofline", report, report.roofline, roofline),
+        "threads": for_each_device("Threads", report, report.threads, thread_table),
+        "growth": for_each_device("Cost growth", report, report.growth, growth_table),
+        "sustained": for_each_device("Sustained run", report, report.sustained, sustained_table),
     }
     return {name: tables for name, tables in found.items() if tables}
 
@@ -68,12 +73,11 @@ def summary_table(report: Report) -> Table:
     columns += _shift_columns(rows)
     count = len(report.clips)
     captions = [f"Means over {count} clip{'s' if count != 1 else ''}."]
-    devices = devices_of(report.latency)
-    for device in devices:
+    for device in dict.fromkeys(row.device for row in report.latency):
         timed = {row.method: row for row in report.latency if row.device == device}
-        columns += _time_columns(timed, f", {device}" if len(devices) > 1 else "")
+        columns += _time_columns(timed, f", {device}" if report.other_devices else "")
         first = next(iter(timed.values()))
-        where = f" on {device}" if len(devices) > 1 else ""
+        where = f" on {device}" if report.other_devices else ""
         captions.append(f"Latency{where} at {first.width}x{first.height}, {first.threads} threads.")
     for reason in dict.fromkeys(report.absent.values()):  # several figures may lack for one reason
         *others, last = (_NAMES.get(name, name) for name, why in report.absent.items() if why == reason)

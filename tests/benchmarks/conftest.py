@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,11 +14,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from safetensors.torch import save_file
 
-from steadystyle.benchmarks.record import Clip, EndToEnd, Latency, Method, Report, Row, Style, Temporal, summarize
+from steadystyle.benchmarks.costs import EndToEnd, Latency
+from steadystyle.benchmarks.record import Clip, Drift, Method, Report, Row, Style, Temporal, summarize
+from steadystyle.benchmarks.request import BenchmarkRequest
 from steadystyle.common.machine import this_device
 from steadystyle.train.loss.network import layers_of
 
 WritePeer = Callable[..., Path]
+Ask = Callable[..., BenchmarkRequest]
 
 
 def _write_peer(
@@ -61,7 +65,21 @@ def _write_peer(
     return path
 
 
-@pytest.fixture
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return tuple(map(_plain, value))
+    return {name: _plain(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
+@pytest.fixture(scope="session")
+def ask() -> Ask:
+    """Makes a request of fields, whose files may be paths."""
+    return lambda **fields: BenchmarkRequest(**_plain(fields))
+
+
+@pytest.fixture(scope="session")
 def write_peer() -> WritePeer:
     return _write_peer
 
@@ -143,16 +161,17 @@ def latency(method: str, median_ms: float) -> Latency:
 def whole() -> Report:
     """Two clips, the second too short for the long error, and no style image for the peer."""
     rows = [
-        Row("identity", temporal(0.01, 0), temporal(0.02, 0), Style(1.0, 0.0, 3), {}),
+        Row("identity", "local", temporal(0.01, 0), temporal(0.02, 0), Style(1.0, 0.0, 3), {}),
         Row(
             "ours",
+            "local",
             temporal(0.03, 0.02),
             temporal(0.05, 0.03),
             Style(0.1, 0.9, 3, 0.15, 0.4, 0.7),
             {},
             [0.01, 0.02, 0.03, 0.004],
         ),
-        Row("peer", temporal(0.06, 0.05), temporal(0.1, 0.08), Style(None, 1.5, 3), {"score": "no image"}),
+        Row("peer", "local", temporal(0.06, 0.05), temporal(0.1, 0.08), Style(None, 1.5, 3), {"score": "no image"}),
     ]
     short = [dataclasses.replace(row, long=None, absent=row.absent | {"long": "too short"}) for row in rows]
     short[1] = dataclasses.replace(short[1], short=temporal(0.05, 0.04), shift=[0.03, 0.02, 0.01, 0.002])
@@ -160,7 +179,7 @@ def whole() -> Report:
         Clip("first.mp4", 640, 360, 30, 25.0, "DIS medium", 0, rows, ["resized from 852x480 to 640x360"], 4),
         Clip("second.mp4", 640, 360, 3, None, "DIS medium", 1, short, [], None),
     ]
-    drift = {"identity": 0.0, "ours": 0.001, "peer": 0.002}
+    drift = [Drift("identity", "local", 0.0), Drift("ours", "local", 0.001), Drift("peer", "local", 0.002)]
     return Report(
         kind="benchmark",
         command="steadystyle benchmark ours.onnx",

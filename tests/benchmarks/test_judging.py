@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from steadystyle.benchmarks.judging import open_judging, parse_style_options, read_style_images
+from steadystyle.benchmarks.judging import open_judging, read_style_images
 from steadystyle.benchmarks.measure.steadiness import controls_of
 from steadystyle.benchmarks.record import JUDGED, Method
+from steadystyle.cli.options import parse_styles
 from steadystyle.common.files import InputError
 from steadystyle.train.loss.network import ENVIRONMENT_VARIABLE
 from steadystyle.video.frames import write_image
@@ -25,11 +26,11 @@ def style_file(tmp_path: Path) -> Path:
 def test_style_options_are_images_or_names_with_images(tmp_path: Path) -> None:
     odd = tmp_path / "a=b.png"
     odd.touch()
-    assert parse_style_options(["all.png", "wave=wave.png"]) == {"": "all.png", "wave": "wave.png"}
-    assert parse_style_options([str(odd)]) == {"": str(odd)}
-    assert parse_style_options([]) == {}
+    assert parse_styles(["all.png", "wave=wave.png"]) == {"": "all.png", "wave": "wave.png"}
+    assert parse_styles([str(odd)]) == {"": str(odd)}
+    assert parse_styles([]) == {}
     with pytest.raises(InputError, match="two style images for wave"):
-        parse_style_options(["wave=a.png", "wave=b.png"])
+        parse_styles(["wave=a.png", "wave=b.png"])
 
 
 def test_a_style_image_for_nobody_is_refused(style_file: Path) -> None:
@@ -46,7 +47,7 @@ def test_an_image_may_be_named_by_the_style(style_file: Path, monkeypatch: pytes
 
 def test_a_missing_style_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
-        read_style_images(tmp_path / "none.png")
+        read_style_images({"": tmp_path / "none.png"})
 
 
 def test_without_weights_style_is_absent_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +60,7 @@ def test_without_weights_style_is_absent_with_the_reason(monkeypatch: pytest.Mon
 
 def test_colour_needs_the_style_image_alone(style_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
-    judging = open_judging(METHODS, read_style_images(style_file), [], {})
+    judging = open_judging(METHODS, read_style_images({"": style_file}), [], {})
     assert judging.judge is not None and set(judging.absent) == {*JUDGED} - {"colour"}
     frame = np.full((32, 32, 3), 90, np.uint8)
     figures = judging.judge(frame, {"wave": frame})["wave"]
@@ -67,7 +68,7 @@ def test_colour_needs_the_style_image_alone(style_file: Path, monkeypatch: pytes
 
 
 def test_each_network_that_is_not_there_has_its_reason(style_file: Path, loss_file: Path, stroke_file: Path) -> None:
-    images = read_style_images(style_file)
+    images = read_style_images({"": style_file})
     judging = open_judging(METHODS, images, [loss_file], {})
     assert list(judging.absent) == ["stroke"] and "VGG-16" in judging.absent["stroke"]
     judging = open_judging(METHODS, images, [stroke_file], {})
@@ -83,7 +84,7 @@ def test_a_control_is_judged_by_the_size_of_its_method(
     tmp_path: Path, loss_file: Path, texture: Callable[[int, int, int], NDArray[np.uint8]]
 ) -> None:
     write_image(tmp_path / "style.png", texture(96, 96, 1))
-    judging = open_judging(METHODS, read_style_images(tmp_path / "style.png"), [loss_file], {}, {"wave": 96})
+    judging = open_judging(METHODS, read_style_images({"": tmp_path / "style.png"}), [loss_file], {}, {"wave": 96})
     assert judging.judge is not None
     rows = dict.fromkeys(("identity", "wave", "wave (blur)"), texture(96, 96, 1))
     figures = judging.judge(texture(96, 96, 2), rows)

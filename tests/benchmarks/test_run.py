@@ -12,31 +12,31 @@ import cv2
 import numpy as np
 import pytest
 
-from steadystyle.benchmarks import run as run_module
 from steadystyle.benchmarks.record import Report, read_report
+from steadystyle.benchmarks.request import BenchmarkRequest
 from steadystyle.benchmarks.run import benchmark
+from steadystyle.benchmarks.subjects import subjects_of
 from steadystyle.common.files import InputError
 from steadystyle.train.loss.network import ENVIRONMENT_VARIABLE
 from steadystyle.video.frames import read_image, write_image
 
 WritePeer = Callable[..., Path]
+Ask = Callable[..., BenchmarkRequest]
 QUICK: dict[str, Any] = {"size": (64, 48), "height": 48, "threads": 1, "latency_seconds": 0, "latency_frames": 10}
 
 
 @pytest.fixture(scope="module")
 def made(
-    tmp_path_factory: pytest.TempPathFactory, any_size_artifact: Path, fixed_size_artifact: Path, clip: Path
+    ask: Ask, tmp_path_factory: pytest.TempPathFactory, any_size_artifact: Path, fixed_size_artifact: Path, clip: Path
 ) -> tuple[Report, Path]:
     """One benchmark of two artifacts on one clip, without weights to judge style by."""
     out = tmp_path_factory.mktemp("benchmark") / "report"
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(ENVIRONMENT_VARIABLE, raising=False)
         report = benchmark(
-            [any_size_artifact, fixed_size_artifact],
-            clips=[clip],
+            ask(artifacts=[any_size_artifact, fixed_size_artifact], clips=[clip], **QUICK | {"height": 40}),
             out_dir=out,
             command="steadystyle benchmark <&>",
-            **QUICK | {"height": 40},
         )
     return report, out
 
@@ -108,7 +108,7 @@ def test_every_method_has_its_rows_and_figures(made: tuple[Report, Path]) -> Non
     for name in ("tiny-any-fp32", "tiny-64x48-fp32"):
         (shift,) = (row.shift for row in report.summary if row.method == name)
         assert shift == next(row.shift for row in clip.rows if row.method == name)
-    assert set(report.drift) == {"identity", "tiny-any-fp32", "tiny-64x48-fp32"}
+    assert {row.method for row in report.drift} == {"identity", "tiny-any-fp32", "tiny-64x48-fp32"}
     assert any("tiny-64x48-fp32" in note and "resized" in note for note in clip.notes)
     assert any("Resized from 64x48 to 54x40" in note for note in clip.notes)
 
@@ -135,6 +135,7 @@ def test_the_tables_are_there_in_markdown(made: tuple[Report, Path]) -> None:
 
 
 def test_a_peer_is_the_reference_and_style_is_judged(
+    ask: Ask,
     any_size_artifact: Path,
     peer_file: Path,
     clip: Path,
@@ -146,15 +147,17 @@ def test_a_peer_is_the_reference_and_style_is_judged(
     write_image(tmp_path / "style.png", cv2.GaussianBlur(style, (0, 0), 1.5).astype(np.uint8))
     told: list[tuple[str, int, int | None]] = []
     report = benchmark(
-        [any_size_artifact],
-        peers=[peer_file],
-        clips=[clip],
+        ask(
+            artifacts=[any_size_artifact],
+            peers=[peer_file],
+            clips=[clip],
+            max_frames=3,
+            style_images={"inverts": tmp_path / "style.png"},
+            loss_networks=[random_loss_network, stroke_file],
+            **QUICK,
+        ),
         out_dir=tmp_path / "report",
-        max_frames=3,
-        style_images={"inverts": tmp_path / "style.png"},
-        loss_networks=[random_loss_network, stroke_file],
         progress=lambda stage, done, total: told.append((stage, done, total)),
-        **QUICK,
     )
     assert {row.reference for row in report.latency} == {"inverts"}
     rows = {row.method: row for row in report.clips[0].rows}
@@ -176,8 +179,8 @@ def test_a_peer_is_the_reference_and_style_is_judged(
     assert ("steadiness and style on clip.mp4", 3, 3) in told
 
 
-def test_without_clips_the_scene_with_its_exact_flow_is_taken(peer_file: Path, tmp_path: Path) -> None:
-    report = benchmark([], peers=[peer_file], out_dir=tmp_path / "report", max_frames=7, **QUICK)
+def test_without_clips_the_scene_with_its_exact_flow_is_taken(ask: Ask, peer_file: Path, tmp_path: Path) -> None:
+    report = benchmark(ask(peers=[peer_file], max_frames=7, **QUICK), out_dir=tmp_path / "report")
     (clip,) = report.clips
     assert clip.flow_source == "ground truth"
     assert clip.frames == 7 and clip.height == 48
@@ -192,7 +195,7 @@ def test_two_files_of_one_name_are_told_apart(write_peer: WritePeer, clip: Path,
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
     peers = [write_peer(tmp_path / folder / "net.onnx") for folder in ("a", "b")]
-    subjects = run_module._subjects([], peers)
+    subjects = subjects_of([], list(map(str, peers)))
     assert [subject.name for subject in subjects] == ["net", "net #2"]
 
 
@@ -202,7 +205,7 @@ def test_two_files_of_one_name_are_told_apart(write_peer: WritePeer, clip: Path,
         ({"artifacts": ["nothing.onnx"]}, "nothing.onnx"),
         ({"peers": ["nothing.onnx"]}, "the peer 'nothing.onnx' does not exist"),
         ({"clips": ["nothing.mp4"]}, "nothing.mp4"),
-        ({"style_images": "nothing.png"}, "nothing.png"),
+        ({"style_images": {"": "nothing.png"}}, "nothing.png"),
         ({"max_frames": 0}, "max frames must be at least 1"),
         ({"every": 0}, "every must be at least 1"),
         ({"sizes": [(64, 48)]}, "needs two sizes or more"),
@@ -212,48 +215,50 @@ def test_two_files_of_one_name_are_told_apart(write_peer: WritePeer, clip: Path,
     ],
 )
 def test_bad_input_is_refused_and_nothing_is_written(
-    any_size_artifact: Path, clip: Path, tmp_path: Path, arguments: dict[str, Any], sentence: str
+    ask: Ask, any_size_artifact: Path, clip: Path, tmp_path: Path, arguments: dict[str, Any], sentence: str
 ) -> None:
     given = {"artifacts": [any_size_artifact], "clips": [clip], **QUICK, **arguments}
     with pytest.raises(InputError, match=sentence) as refusal:
-        benchmark(**given, out_dir=tmp_path / "deep" / "report")
+        benchmark(ask(**given), out_dir=tmp_path / "deep" / "report")
     assert "\n" not in str(refusal.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failure_on_the_way_leaves_nothing(write_peer: WritePeer, clip: Path, tmp_path: Path) -> None:
+def test_a_failure_on_the_way_leaves_nothing(ask: Ask, write_peer: WritePeer, clip: Path, tmp_path: Path) -> None:
     peer = write_peer(tmp_path / "narrower.onnx", left_out=4)
     with pytest.raises(InputError, match="its sizes must agree"):
-        benchmark([], peers=[peer], clips=[clip], out_dir=tmp_path / "deep" / "report", **QUICK)
+        benchmark(ask(peers=[peer], clips=[clip], **QUICK), out_dir=tmp_path / "deep" / "report")
     assert [path.name for path in tmp_path.iterdir()] == ["narrower.onnx"]
 
 
-def test_an_output_that_is_a_file_is_refused(peer_file: Path, tmp_path: Path) -> None:
+def test_an_output_that_is_a_file_is_refused(ask: Ask, peer_file: Path, tmp_path: Path) -> None:
     (tmp_path / "report").write_text("a file")
     with pytest.raises(InputError, match="is a file"):
-        benchmark([], peers=[peer_file], out_dir=tmp_path / "report", **QUICK)
+        benchmark(ask(peers=[peer_file], **QUICK), out_dir=tmp_path / "report")
 
 
 def test_without_matplotlib_the_way_to_get_it_is_told_first(
-    peer_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ask: Ask, peer_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(InputError, match=r"steadystyle\[report\]"):
-        benchmark([], peers=[peer_file], out_dir=tmp_path / "report", **QUICK)
+        benchmark(ask(peers=[peer_file], **QUICK), out_dir=tmp_path / "report")
     assert not (tmp_path / "report").exists()
 
 
-def test_scenes_by_name(tmp_path: Path, any_size_artifact: Path) -> None:
-    report = benchmark([any_size_artifact], scenes=["turn", "still"], out_dir=tmp_path / "report", **QUICK)
+def test_scenes_by_name(ask: Ask, tmp_path: Path, any_size_artifact: Path) -> None:
+    report = benchmark(
+        ask(artifacts=[any_size_artifact], scenes=["turn", "still"], **QUICK), out_dir=tmp_path / "report"
+    )
     assert [clip.name for clip in report.clips] == ["turn (synthetic)", "still (synthetic)"]
     assert {clip.flow_source for clip in report.clips} == {"ground truth"}
     with pytest.raises(InputError, match="unknown scene 'sea': choose one of harbour, pan"):
-        benchmark([any_size_artifact], scenes=["sea"], out_dir=tmp_path / "other", **QUICK)
+        benchmark(ask(artifacts=[any_size_artifact], scenes=["sea"], **QUICK), out_dir=tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
 def test_an_interrupted_run_goes_on_and_gives_the_same(
-    peer_file: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ask: Ask, peer_file: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(ENVIRONMENT_VARIABLE, raising=False)
     told: list[str] = []
@@ -264,16 +269,8 @@ def test_an_interrupted_run_goes_on_and_gives_the_same(
             if stage == interrupt:
                 raise KeyboardInterrupt
 
-        return benchmark(
-            peers=[peer_file],
-            clips=[clip],
-            scenes=["pan"],
-            out_dir=tmp_path / "report",
-            sizes=[(32, 24), (64, 48)],
-            max_frames=6,
-            progress=progress,
-            **QUICK,
-        )
+        asked = ask(peers=[peer_file], clips=[clip], scenes=["pan"], sizes=[(32, 24), (64, 48)], max_frames=6, **QUICK)
+        return benchmark(asked, out_dir=tmp_path / "report", progress=progress)
 
     with pytest.raises(KeyboardInterrupt):
         measure(interrupt="steadiness and style on pan (synthetic)")
@@ -304,18 +301,18 @@ def test_an_interrupted_run_goes_on_and_gives_the_same(
 
 
 def test_growth_and_sustained_run_are_on_the_page(
-    any_size_artifact: Path, fixed_size_artifact: Path, clip: Path, tmp_path: Path
+    ask: Ask, any_size_artifact: Path, fixed_size_artifact: Path, clip: Path, tmp_path: Path
 ) -> None:
-    report = benchmark(
-        [any_size_artifact, fixed_size_artifact],
+    asked = ask(
+        artifacts=[any_size_artifact, fixed_size_artifact],
         clips=[clip],
-        out_dir=tmp_path,
         max_frames=3,
         sizes=[(32, 24), (64, 48)],
         minutes=0.01,
         thread_counts=[2, 1],
         **QUICK,
     )
+    report = benchmark(asked, out_dir=tmp_path)
     names = ["tiny-any-fp32", "tiny-64x48-fp32"]
     assert [row.method for row in report.growth] == [row.method for row in report.sustained] == names
     assert [(row.method, *(point.threads for point in row.points)) for row in report.threads] == [
@@ -327,7 +324,8 @@ def test_growth_and_sustained_run_are_on_the_page(
         for point in row.points
     )
     assert report.growth[0].latency_exponent is not None and report.growth[1].latency_exponent is None
-    assert report.roofline is not None and [row.method for row in report.roofline.rows] == names
+    (peak,) = report.roofline
+    assert [row.method for row in peak.rows] == names
     assert read_report(tmp_path / "report.json") == json.loads(report.to_json())
     assert {"growth.png", "sustained.png"} <= set(report.pictures)
     for text in (tmp_path / "tables.md", tmp_path / "report.html"):

@@ -8,8 +8,10 @@ import pytest
 from numpy.typing import NDArray
 
 from steadystyle.common.files import InputError
+from steadystyle.runtimes.registry import open_stylizer
 from steadystyle.video.flow import FlowPair
 from steadystyle.video.synthetic.harbour import harbour
+from steadystyle.video.synthetic.motions import SCENES
 from steadystyle.video.temporal import (
     box_blur,
     drift,
@@ -229,6 +231,14 @@ def test_a_stylizer_that_repeats_every_fourth_pixel_errs_between_the_steps_of_it
     wanted = [math.sqrt(((4 - n) * n**2 + n * (4 - n) ** 2) / 4) / 255 for n in (1, 2, 3, 4)]
     assert found == pytest.approx(wanted, rel=0.01)
     assert wanted[0] == pytest.approx(math.sqrt(3) / 255) and found[3] == 0
+
+
+def test_a_bundled_network_follows_its_grid() -> None:
+    pictures = [SCENES[name](width=648, height=368).frame(0) for name in SCENES]
+    with open_stylizer("great-wave") as stylize:
+        errors = [shift_errors(stylize, picture, (3, 8), (640, 360)) for picture in pictures]
+    between, step = np.mean(errors, axis=0)
+    assert 0 < step < between
 
 
 def test_a_pattern_on_the_grid_errs_where_it_does_not_meet_itself() -> None:

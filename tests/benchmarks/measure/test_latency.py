@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from steadystyle.benchmarks.costs import Latency
 from steadystyle.benchmarks.measure.latency import MOST_SPREAD, ROUNDS, Subject, measure_latency, noise_notes, spread_of
-from steadystyle.benchmarks.record import Latency
 from steadystyle.common.files import InputError
 
 WritePeer = Callable[..., Path]

@@ -13,8 +13,10 @@ import pytest
 
 from steadystyle.benchmarks.record import Report, check
 from steadystyle.benchmarks.remote.adb import Timing, benchmark_over_adb, parse_benchmark_model
+from steadystyle.benchmarks.remote.target import Target
 from steadystyle.benchmarks.report.merge import merge_reports
 from steadystyle.benchmarks.report.write import write_report
+from steadystyle.benchmarks.request import BenchmarkRequest
 from steadystyle.common.files import InputError
 from steadystyle.runtimes.artifact import ArtifactMetadata
 from steadystyle.runtimes.tflite import sealed, with_metadata
@@ -121,7 +123,9 @@ def test_an_artifact_is_pushed_and_timed(phone: Path, whole: Report, tmp_path: P
     (tmp_path / "benchmark_model").touch()
     given = [str(wave), "great-wave", str(broken)]
     tool = tmp_path / "benchmark_model"
-    report = benchmark_over_adb("adb:ABC", given, tool, threads=4, seconds=2, frames=60)
+    request = BenchmarkRequest(artifacts=tuple(given), threads=4, latency_seconds=2, latency_frames=60)
+    report = benchmark_over_adb(Target("adb:ABC", "adb:ABC", benchmark_model=str(tool)), request)
+    assert [(run.device, run.request) for run in report.runs] == [("adb:ABC", request)]
     check(report.to_dict())
     (row,) = report.latency
     assert (row.device, row.method, row.width, row.height, row.threads) == ("adb:ABC", "wave", 640, 360, 4)
@@ -144,13 +148,17 @@ def test_an_artifact_is_pushed_and_timed(phone: Path, whole: Report, tmp_path: P
 
 def test_what_is_missing_is_told(phone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "benchmark_model"
+
+    def phone_at(address: str) -> Target:
+        return Target(address, address, benchmark_model=str(tool))
+
     with pytest.raises(InputError, match="adb needs LiteRT's benchmark_model for the phone"):
-        benchmark_over_adb("adb", ["a.tflite"], tool, threads=1, seconds=1)
+        benchmark_over_adb(phone_at("adb"), BenchmarkRequest(artifacts=("a.tflite",)))
     tool.touch()
     with pytest.raises(InputError, match=r"adb:XYZ: adb shell failed \(adb: device 'XYZ' not found\)"):
-        benchmark_over_adb("adb:XYZ", ["a.tflite"], tool, threads=1, seconds=1)
+        benchmark_over_adb(phone_at("adb:XYZ"), BenchmarkRequest(artifacts=("a.tflite",)))
     with pytest.raises(InputError, match=r"'great-wave-any-fp32.onnx' is no .tflite file"):
-        benchmark_over_adb("adb", ["great-wave"], tool, threads=1, seconds=1)
+        benchmark_over_adb(phone_at("adb"), BenchmarkRequest(artifacts=("great-wave",)))
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match="adb needs adb, which is not here"):
-        benchmark_over_adb("adb", ["a.tflite"], tool, threads=1, seconds=1)
+        benchmark_over_adb(phone_at("adb"), BenchmarkRequest(artifacts=("a.tflite",)))

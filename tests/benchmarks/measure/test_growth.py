@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from steadystyle.benchmarks.costs import CostPoint
 from steadystyle.benchmarks.measure.growth import ROUNDS, cost_growth, exponent, measure_growth
 from steadystyle.benchmarks.measure.latency import Subject
-from steadystyle.benchmarks.record import CostPoint
 
 WritePeer = Callable[..., Path]
 SIZES = [(32, 24), (64, 48), (128, 96)]

@@ -1,4 +1,4 @@
-"""Each figure of a report with known figures, held against floors above, below and at it."""
+"""Each figure of a report with known figures, held against limits above, below and at it."""
 
 import dataclasses
 from pathlib import Path
@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from steadystyle.benchmarks.record import Report
-from steadystyle.benchmarks.report.limits import FIGURES, broken_floors, parse_floor
+from steadystyle.benchmarks.report.limits import FIGURES, broken_limits, parse_limit
 from steadystyle.common.files import InputError
 
 
 def broken(expression: str, report: Report) -> list[str]:
-    return broken_floors([parse_floor(expression)], report)
+    return broken_limits([parse_limit(expression)], report)
 
 
-def test_a_floor_breaks_on_its_own_side_only(whole: Report) -> None:
+def test_a_limit_breaks_on_its_own_side_only(whole: Report) -> None:
     # ours: e(1) = 0.04, style 0.1, 80 ms; peer: 400 ms.
     assert broken("ours:e_temporal>0.041", whole) == []
     assert broken("ours:e_temporal > 0.039", whole) == [
@@ -84,4 +84,4 @@ def test_an_earlier_report_is_the_measure(whole: Report, tmp_path: Path) -> None
 )
 def test_what_cannot_be_read_is_refused(expression: str, complaint: str) -> None:
     with pytest.raises(InputError, match=complaint):
-        parse_floor(expression)
+        parse_limit(expression)

@@ -8,14 +8,14 @@ from steadystyle.train.recipe import Recipe
 
 
 def test_both_loops_are_timed(
-    material: Path, recipe: Recipe, loss_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    material: Path, recipe: Recipe, small_loss_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "tiny.yaml"
     file.write_text(yaml.safe_dump(recipe.to_dict()))
     plain.main(
         [
             *("--style", str(material / "style.png"), "--clips", str(material / "clips"), "-o", str(tmp_path / "out")),
-            *("--loss-network", str(loss_file), "--recipe", str(file), "--steps", "3", "--rounds", "2"),
+            *("--loss-network", str(small_loss_file), "--recipe", str(file), "--steps", "3", "--rounds", "2"),
         ]
     )
     lines = capsys.readouterr().out.splitlines()

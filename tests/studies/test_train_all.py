@@ -28,13 +28,13 @@ def start(tmp_path: Path) -> str:
     return f"start = '{tmp_path / 'start.safetensors'}'\n"
 
 
-def run(material: Path, loss_file: Path, file: Path, out: Path, *more: str) -> None:
+def run(material: Path, small_loss_file: Path, file: Path, out: Path, *more: str) -> None:
     arguments = [str(file), "--styles", str(material), "--clips", str(material / "clips"), "--photos"]
-    queue.main([*arguments, str(material / "photos"), "--loss-network", str(loss_file), "-o", str(out), *more])
+    queue.main([*arguments, str(material / "photos"), "--loss-network", str(small_loss_file), "-o", str(out), *more])
 
 
 def test_runs_wait_for_what_they_start_from_and_finished_ones_are_left_alone(
-    material: Path, loss_file: Path, tmp_path: Path, start: str, capsys: pytest.CaptureFixture[str]
+    material: Path, small_loss_file: Path, tmp_path: Path, start: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, out = tmp_path / "queue.toml", tmp_path / "runs"
     one_line = SMALL.replace("\\\n", "")
@@ -42,18 +42,18 @@ def test_runs_wait_for_what_they_start_from_and_finished_ones_are_left_alone(
         f"[[run]]\nname = 'first'\nstyle = 'style.png'\nsteps = 2\n{start}{one_line}"
         f"[[run]]\nname = 'second'\nstyle = 'style.png'\nstart = 'first'\nsteps = 3\nstroke = 1.5\n{one_line}"
     )
-    run(material, loss_file, file, out, "--jobs", "2")
+    run(material, small_loss_file, file, out, "--jobs", "2")
     assert capsys.readouterr().out.splitlines() == ["first: finished", "second: finished"]
     headers = [load_checkpoint(out / name / f"{name}.safetensors").header for name in ("first", "second")]
     assert [header.steps for header in headers] == [2, 5]  # the second goes on from the first
     assert headers[1].recipe_values["loss"]["stroke"] == 1.5 and headers[1].architecture == "edge-lp"
     before = (out / "second" / STATE_NAME).stat().st_mtime_ns
-    run(material, loss_file, file, out)
+    run(material, small_loss_file, file, out)
     assert capsys.readouterr().out == "" and (out / "second" / STATE_NAME).stat().st_mtime_ns == before
 
 
 def test_a_run_that_fails_is_said_and_what_starts_from_it_left_out(
-    material: Path, loss_file: Path, tmp_path: Path, start: str, capsys: pytest.CaptureFixture[str]
+    material: Path, small_loss_file: Path, tmp_path: Path, start: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file, out = tmp_path / "queue.toml", tmp_path / "runs"
     file.write_text(  # the loss network of the tests ends before the recipe's layers
@@ -61,7 +61,7 @@ def test_a_run_that_fails_is_said_and_what_starts_from_it_left_out(
         "[[run]]\nname = 'after'\nstyle = 'style.png'\nstart = 'deep'\n"
     )
     with pytest.raises(SystemExit) as left:
-        run(material, loss_file, file, out)
+        run(material, small_loss_file, file, out)
     assert left.value.code == 1
     said = capsys.readouterr().out
     assert "deep: failed, see " in said and "after: left out, because deep is not whole" in said
@@ -90,7 +90,7 @@ def test_a_queue_that_does_not_fit_is_refused(material: Path, tmp_path: Path, te
 
 
 def test_a_signal_stops_all_and_nothing_else_begins(
-    material: Path, loss_file: Path, tmp_path: Path, start: str
+    material: Path, small_loss_file: Path, tmp_path: Path, start: str
 ) -> None:
     file, out = tmp_path / "queue.toml", tmp_path / "runs"
     one_line = SMALL.replace("\\\n", "")
@@ -100,9 +100,10 @@ def test_a_signal_stops_all_and_nothing_else_begins(
             for name in ("one", "two")
         )
     )
-    command = [sys.executable, "-m", "steadystyle.studies.train_all", str(file), "--styles", str(material), "--photos"]
-    command += [str(material / "photos"), "--loss-network", str(loss_file), "-o", str(out)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "studies.train_all", str(file), "--styles", str(material), "--photos"]
+    command += [str(material / "photos"), "--loss-network", str(small_loss_file), "-o", str(out)]
+    pipe, root = subprocess.PIPE, Path(__file__).resolve().parents[2]
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=root) as process:
         late = time.monotonic() + 60
         while not (out / "one" / STATE_NAME).exists() and time.monotonic() < late:
             time.sleep(0.1)

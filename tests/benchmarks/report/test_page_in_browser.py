@@ -1,21 +1,26 @@
 """The report's page where it will be read: no script error, no request, nothing broken, on a desk and on a phone."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from steadystyle.benchmarks.request import BenchmarkRequest
 from steadystyle.benchmarks.run import benchmark
 from steadystyle.tests.browser import Browser, need_chromium
 
 
 def test_the_page_is_whole_and_asks_nobody(
-    any_size_artifact: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ask: Callable[..., BenchmarkRequest],
+    any_size_artifact: Path,
+    clip: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     need_chromium()
-    benchmark(
-        [any_size_artifact],
+    asked = ask(
+        artifacts=[any_size_artifact],
         clips=[clip],
-        out_dir=tmp_path,
         size=(64, 48),
         height=48,
         threads=1,
@@ -25,6 +30,7 @@ def test_the_page_is_whole_and_asks_nobody(
         sizes=[(32, 24), (64, 48)],
         thread_counts=[1, 2],
     )
+    benchmark(asked, out_dir=tmp_path)
     (tmp_path / "page").mkdir()
     alone = (tmp_path / "report.html").rename(tmp_path / "page" / "report.html")  # as it is sent to a colleague
     with Browser() as browser:

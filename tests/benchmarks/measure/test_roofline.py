@@ -2,8 +2,9 @@ import dataclasses
 
 import pytest
 
+from steadystyle.benchmarks.costs import EndToEnd, Latency
 from steadystyle.benchmarks.measure.roofline import measure_peak, roofline, roofline_row
-from steadystyle.benchmarks.record import EndToEnd, Latency, Method
+from steadystyle.benchmarks.record import Method
 from steadystyle.train.networks import build_network, cost, multiplications
 
 PEAK = {"gflops": 100.0, "gb_per_s": 10.0}

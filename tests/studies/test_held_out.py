@@ -70,10 +70,8 @@ def test_checkpoints_are_held_against_a_peer(
     of_peer = held_out.measure({"peer": open_peer(peer)}, clips, judging)["peer"]
     for row, share in zip((plain, loud), shares, strict=True):
         wanted = [float(cell) for cell in row[1:4]]
-        found = [
-            float(part) * whole
-            for part, whole in zip(share[1:4], (of_peer.short, of_peer.long, of_peer.drift), strict=True)
-        ]
+        whole = [getattr(of_peer, key) for key in ("excess_short", "excess_long", "drift")]
+        found = [float(part) * value for part, value in zip(share[1:4], whole, strict=True)]
         assert found == pytest.approx(wanted, abs=2e-4)
 
 

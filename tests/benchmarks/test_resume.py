@@ -4,14 +4,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from steadystyle.benchmarks.costs import CostGrowth, CostPoint
 from steadystyle.benchmarks.measure.steadiness import Moment
-from steadystyle.benchmarks.record import Clip, CostGrowth, CostPoint, Row, Style, Temporal
+from steadystyle.benchmarks.record import Clip, Row, Style, Temporal
 from steadystyle.benchmarks.resume import fingerprint, keeping
 from steadystyle.common.files import InputError
 from steadystyle.video.flow import FlowPair
 
 GROWTH = CostGrowth(
-    "ours", [CostPoint(64, 48, 2, 0.1, [[0.1, 1 / 3]], 0.0, 80.5, 60.0, 3)], None, 0.25, {"1x1": "small"}
+    "ours", "local", [CostPoint(64, 48, 2, 0.1, [[0.1, 1 / 3]], 0.0, 80.5, 60.0, 3)], None, 0.25, {"1x1": "small"}
 )
 
 
@@ -58,7 +59,14 @@ def test_a_clip_comes_back_with_its_moment(tmp_path: Path) -> None:
     flow, valid = rng.random((4, 6, 2)).astype(np.float32), rng.random((4, 6)) > 0.5
     moment = Moment(7, "a/b", frames, [FlowPair(flow, valid), FlowPair(-flow, ~valid)])
     rows = [
-        Row("a/b", Temporal(1, 0.1, 0.05, 1, 0.9, "DIS medium", [0], [0.01]), None, Style(None, 0.5, 1), {"long": "x"})
+        Row(
+            "a/b",
+            "local",
+            Temporal(1, 0.1, 0.05, 1, 0.9, "DIS medium", [0], [0.01]),
+            None,
+            Style(None, 0.5, 1),
+            {"long": "x"},
+        )
     ]
     clip = Clip("c.mp4", 6, 4, 3, None, "DIS medium", 0, rows, ["note"], 7)
     with pytest.raises(KeyboardInterrupt), keeping(tmp_path, {}) as kept:

@@ -1,5 +1,6 @@
 """MPI-Sintel folders, on a small one of the same layout: a texture that moves two pixels to the right in each frame."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from steadystyle.benchmarks.measure.clips import ClipSource
 from steadystyle.benchmarks.measure.sintel import open_sintel
+from steadystyle.benchmarks.request import BenchmarkRequest
 from steadystyle.benchmarks.run import benchmark
 from steadystyle.common.files import InputError
 from steadystyle.video.flow import write_flo
@@ -74,12 +76,13 @@ def test_the_scenes_of_papers_come_first(tmp_path: Path) -> None:
     assert [clip.name for clip in open_sintel(folder_with(tmp_path / "b", "cave_4"))] == ["cave_4 (MPI-Sintel)"]
 
 
-def test_in_the_benchmark(tmp_path: Path, any_size_artifact: Path) -> None:
+def test_in_the_benchmark(ask: Callable[..., BenchmarkRequest], tmp_path: Path, any_size_artifact: Path) -> None:
     root = folder_with(tmp_path / "sintel", "market_6")
-    report = benchmark(
-        [any_size_artifact], sintel=[root], out_dir=tmp_path / "report", size=(64, 36), height=HEIGHT,
+    asked = ask(
+        artifacts=[any_size_artifact], sintel=[root], size=(64, 36), height=HEIGHT,
         latency_seconds=0.1, latency_frames=10, threads=1,
     )  # fmt: skip
+    report = benchmark(asked, out_dir=tmp_path / "report")
     assert [(clip.name, clip.flow_source) for clip in report.clips] == [("market_6 (MPI-Sintel)", "ground truth")]
 
 

@@ -1,0 +1,84 @@
+"""Options that come from the fields of a request: none of them is written down twice."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from functools import wraps
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from ..benchmarks.request import Asked, BenchmarkRequest
+from ..common.files import InputError
+from .options import parse_counts, parse_size, parse_sizes, parse_styles
+
+_Size = tuple[int, int]
+
+
+def _one_size(text: str) -> _Size:
+    size = parse_size(text)
+    if size is None:
+        raise InputError("latency needs a size: give --size WIDTHxHEIGHT, for example 640x360")
+    return size
+
+
+_WORDS: dict[Any, tuple[Any, Callable[[Any], Any]]] = {
+    _Size: (str, _one_size),
+    tuple[_Size, ...]: (str | None, parse_sizes),
+    tuple[int, ...]: (str | None, parse_counts),
+    tuple[str, ...]: (list[str] | None, tuple),
+    dict[str, str]: (list[str] | None, parse_styles),
+}
+"""How the command line takes a field of a type, and what makes its value of it; others are taken as they are."""
+
+
+def asks_for(kind: type[BenchmarkRequest]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command, in the place of its parameter `request`, the options that a request's fields say.
+
+    Args:
+        kind: the request that the command is called with.
+    """
+    plain = get_type_hints(kind)
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+
+        @wraps(command)
+        def call(**words: Any) -> None:
+            values = {name: words.pop(name) for name in list(words) if name not in signature.parameters}
+            fields = {
+                name: _WORDS[plain[name]][1](value) if plain[name] in _WORDS else value
+                for name, value in values.items()
+                if value is not None
+            }
+            command(request=kind(**fields), **words)
+
+        default = kind()
+        options = [_parameter(name, plain[name], getattr(default, name), asked) for name, asked in _asked(kind)]
+        parameters = []
+        for name, parameter in signature.parameters.items():
+            parameters += options if name == "request" else [parameter]
+        call.__signature__ = signature.replace(  # type: ignore[attr-defined]  # typer reads it
+            parameters=[one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
+        )
+        return call
+
+    return decorate
+
+
+def _asked(kind: type[BenchmarkRequest]) -> Iterator[tuple[str, Asked]]:
+    for name, hint in get_type_hints(kind, include_extras=True).items():
+        yield from ((name, asked) for asked in getattr(hint, "__metadata__", ()) if isinstance(asked, Asked))
+
+
+def _parameter(name: str, plain: Any, default: Any, asked: Asked) -> inspect.Parameter:
+    kind, text = plain, asked.help
+    if plain in _WORDS:
+        kind, default = _WORDS[plain][0], "x".join(map(str, default)) if plain == _Size else None
+    if default:
+        shown = f"{default:g}" if isinstance(default, float) else default
+        text = f"{text.rstrip('.')} ({shown})."
+    flag = f"--{asked.flag or name.replace('_', '-')}"
+    info: Any = typer.Option(flag, metavar=asked.metavar, help=text, show_default=False)
+    if asked.flag is None:
+        info = typer.Argument(metavar=asked.metavar, help=text)
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])
