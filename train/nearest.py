@@ -4,8 +4,6 @@
 `python -m studies.nearest_grams` writes it, and is run again when a bundled style joins.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 

@@ -6,8 +6,6 @@ Two sources. *Clips*: consecutive frames of real video, with DIS flow and masks 
 Every sample is a function of (seed, step, index) alone, so a resumed run sees the very samples an unbroken one sees.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -60,7 +58,7 @@ class Pair:
     motion: FlowPair
     shift: tuple[int, int] | None = None
 
-    def part(self, top: int, left: int, size: int) -> Pair:
+    def part(self, top: int, left: int, size: int) -> "Pair":
         """A square part."""
         at = (slice(top, top + size), slice(left, left + size))
         return Pair(self.first[at], self.second[at], FlowPair(self.motion.flow[at], self.motion.valid[at]))

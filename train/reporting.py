@@ -1,7 +1,5 @@
 """What a run tells on the way: where it stands, TensorBoard's curves, and what it paints for a person to look at."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Two-frame synergic training (Huang et al. 2017, section 3.3): prepare, loop, finish."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable
