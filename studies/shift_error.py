@@ -17,7 +17,8 @@ import numpy as np
 
 from steadystyle.benchmarks.measure.clips import Frame
 from steadystyle.runtimes.registry import open_stylizer
-from steadystyle.train.pairs import IMAGE_ENDINGS, find_files
+from steadystyle.train.clips import find_files
+from steadystyle.train.pairs import IMAGE_ENDINGS
 from steadystyle.video.images import read_image
 from steadystyle.video.synthetic.motions import SCENES
 from steadystyle.video.temporal import shift_errors

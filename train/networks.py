@@ -35,10 +35,7 @@ class ConvNorm(nn.Module):
     Args:
         inputs: channels.
         outputs: channels.
-        kernel: side of the kernel.
-        stride: of the convolution.
         padding: by half the kernel, unless ``none``.
-        relu: whether a ReLU ends the layer.
     """
 
     def __init__(

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..common.arrays import Image, resized
 from ..video.temporal import error_map
-from .pairs import Pair
+from .clips import Pair
 from .tensors import to_frame, to_tensor
 
 

@@ -18,10 +18,11 @@ from ..common.progress import Notify, Progress, no_notify, no_progress
 from ..common.signals import stop_on_signal
 from ..video.images import read_image, write_image
 from .checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint, starting_weights
+from .clips import Pair
 from .loss.network import LossNetwork
 from .loss.objective import Objective, check_style_image, faster_precision, loss_offset, needed_layers
 from .networks import build_network, resolve_sizes
-from .pairs import Batch, Pair, PairSampler, fixed_batches, open_pairs
+from .pairs import Batch, PairSampler, fixed_batches, open_pairs
 from .recipe import Recipe
 from .reporting import OnStep, StepReport, preview_sheet, summary_writer
 from .state import STATE_NAME, Standing, load_state, save_state

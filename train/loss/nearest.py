@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from ..common.arrays import Image, scaled
-from ..common.files import InputError, atomic_path
-from .loss.network import LossNetwork
-from .loss.terms import gram
-from .tensors import to_tensor
+from ...common.arrays import Image, scaled
+from ...common.files import InputError, atomic_path
+from ..tensors import to_tensor
+from .network import LossNetwork
+from .terms import gram
 
 GRAMS = Path(__file__).with_name("grams.safetensors")
 _LAYER = "relu2_2"
