@@ -68,9 +68,9 @@ def train(
     previews/ shows how the style comes.
     """
     from ..runtimes.registry import bundled_models, find_checkpoint
+    from ..train.loss.nearest import nearest_style
     from ..train.loss.network import download_loss_network as download
     from ..train.loss.network import load_loss_network
-    from ..train.nearest import nearest_style
     from ..train.recipes import load_recipe
     from ..train.reporting import StepReport
     from ..train.trainer import TrainingJob

@@ -3,7 +3,7 @@ r"""Describe the paintings of the bundled styles, so that a training can start f
     python -m studies.nearest_grams CHECKPOINT... --styles DIR --loss-network VGG16.safetensors \
         --loss-network VGG19.safetensors
 
-writes `train/grams.safetensors`: a Gram matrix of each checkpoint's painting. Run it again when a bundled style joins.
+writes `train/loss/grams.safetensors`: a Gram matrix of each painting. Run it again when a bundled style joins.
 """
 
 import argparse
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from steadystyle.train.checkpoint import read_tensors
+from steadystyle.train.loss.nearest import GRAMS, save_signatures, signature
 from steadystyle.train.loss.network import load_loss_network
-from steadystyle.train.nearest import GRAMS, save_signatures, signature
 from steadystyle.video.images import read_image
 
 

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from steadystyle.train.clips import VIDEO_ENDINGS, Pair, find_files
 from steadystyle.train.loss.network import load_loss_network
 from steadystyle.train.loss.objective import Objective
 from steadystyle.train.networks import build_network
-from steadystyle.train.pairs import VIDEO_ENDINGS, Pair, find_files, stacked
+from steadystyle.train.pairs import stacked
 from steadystyle.train.recipe import Recipe
 from steadystyle.train.recipes import changed, load_recipe
 from steadystyle.train.reporting import StepReport

@@ -5,8 +5,6 @@ and what ships. A *training state* (``training-state.safetensors`` in the run's 
 state of the random generators: what ``--resume`` takes.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import platform

@@ -11,8 +11,6 @@ is cropped. The edge network does the same but for its residual blocks: the firs
 is what would paint a line along the border, replicates; the others pad with zeros, because that is quickest in 8 bits.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -37,10 +35,7 @@ class ConvNorm(nn.Module):
     Args:
         inputs: channels.
         outputs: channels.
-        kernel: side of the kernel.
-        stride: of the convolution.
-        padding: ``none``, or ``zeros`` or ``replicate`` by half the kernel.
-        relu: whether a ReLU ends the layer.
+        padding: by half the kernel, unless ``none``.
     """
 
     def __init__(
@@ -58,7 +53,7 @@ class ConvNorm(nn.Module):
         x = self.norm(self.conv(x))
         return functional.relu(x) if self.relu else x
 
-    def strided(self) -> ConvNorm:
+    def strided(self) -> "ConvNorm":
         """The same layer as a single convolution before its normalization, as engines run it."""
         return self
 

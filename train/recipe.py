@@ -1,7 +1,5 @@
 """The recipe: what a training run does, as nested frozen records. `recipes.py` reads them from YAML."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from dataclasses import dataclass, field

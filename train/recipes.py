@@ -4,8 +4,6 @@ A value has a dotted name, such as ``loss.temporal``. Recipes were flat once: th
 unique and still read, in recipe files, checkpoints, training states and ``--set``.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import reprlib
 import typing

@@ -1,7 +1,5 @@
 """What a run tells on the way: where it stands, TensorBoard's curves, and what it paints for a person to look at."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from torch import nn
 
 from ..common.arrays import Image, resized
 from ..video.temporal import error_map
-from .pairs import Pair
+from .clips import Pair
 from .tensors import to_frame, to_tensor
 
 

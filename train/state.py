@@ -1,7 +1,5 @@
 """The training state: what ``resume`` needs beside the recipe, so that a run goes on bit for bit."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Frames to tensors and back."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import NDArray

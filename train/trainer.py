@@ -1,7 +1,5 @@
 """Two-frame synergic training (Huang et al. 2017, section 3.3): prepare, loop, finish."""
 
-from __future__ import annotations
-
 import threading
 import time
 from collections.abc import Callable
@@ -20,10 +18,11 @@ from ..common.progress import Notify, Progress, no_notify, no_progress
 from ..common.signals import stop_on_signal
 from ..video.images import read_image, write_image
 from .checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint, starting_weights
+from .clips import Pair
 from .loss.network import LossNetwork
 from .loss.objective import Objective, check_style_image, faster_precision, loss_offset, needed_layers
 from .networks import build_network, resolve_sizes
-from .pairs import Batch, Pair, PairSampler, fixed_batches, open_pairs
+from .pairs import Batch, PairSampler, fixed_batches, open_pairs
 from .recipe import Recipe
 from .reporting import OnStep, StepReport, preview_sheet, summary_writer
 from .state import STATE_NAME, Standing, load_state, save_state

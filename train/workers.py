@@ -4,8 +4,6 @@ Each is started by ``torchrun``, which tells it its place by environment variabl
 and nothing here costs anything.
 """
 
-from __future__ import annotations
-
 import atexit
 import gc
 import os

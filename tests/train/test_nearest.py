@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 
 from steadystyle.common.files import InputError
 from steadystyle.studies import nearest_grams
-from steadystyle.train import nearest
 from steadystyle.train.checkpoint import CheckpointHeader, read_tensors, save_checkpoint
+from steadystyle.train.loss import nearest
+from steadystyle.train.loss.nearest import nearest_style, signature
 from steadystyle.train.loss.network import LossNetwork
-from steadystyle.train.nearest import nearest_style, signature
 from steadystyle.train.networks import build_network, resolve_sizes
 from steadystyle.video.images import write_image
 
@@ -60,7 +60,7 @@ def test_the_bundled_file_knows_both_loss_networks(find: Callable[[], list[str]]
 @pytest.fixture
 def find() -> Callable[[], list[str]]:
     """Names of the bundled fast styles, whose checkpoints a run may start from."""
-    models = Path(nearest.__file__).parents[1] / "runtimes" / "models"
+    models = Path(nearest.__file__).parents[2] / "runtimes" / "models"
     return lambda: [
         path.stem for path in models.glob("*.safetensors") if read_tensors(path)[1]["architecture"].startswith("edge")
     ]

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from steadystyle.common.files import InputError
-from steadystyle.train.pairs import ClipPairs, Pair, PairSampler, PhotoPairs, shifted, smooth_motion
+from steadystyle.train.clips import ClipPairs, Pair
+from steadystyle.train.pairs import PairSampler, PhotoPairs, shifted, smooth_motion
 from steadystyle.train.recipe import REACH, Recipe
 from steadystyle.train.recipes import changed
 from steadystyle.video.flow import warp

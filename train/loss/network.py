@@ -12,8 +12,6 @@ The mean is subtracted from the frame and every scale is folded into the first c
 with the mean in both, as in training on ImageNet.
 """
 
-from __future__ import annotations
-
 import os
 import urllib.request
 from collections.abc import Collection, Iterable, Mapping

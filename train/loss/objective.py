@@ -10,8 +10,6 @@ The spatial losses see a pyramid: fine strokes at full size by shallow layers, l
 the size by deeper layers.
 """
 
-from __future__ import annotations
-
 import copy
 import math
 import time
@@ -47,38 +45,30 @@ _ONE_COLOUR = 1.5 / 255
 
 
 @dataclass(frozen=True)
-class _Level:
-    """One size at which the loss network sees what is painted."""
+class _Reading:
+    """What a term reads of the loss network: at 1 / ``factor`` of the size, at these layers."""
 
     factor: int
     weight: float
     layers: tuple[str, ...]
-    name: str
 
 
-def _pyramid(recipe: Recipe) -> list[_Level]:
-    """The sizes at which style is looked at; one without weight costs nothing."""
+def _readings(recipe: Recipe) -> dict[str, _Reading]:
+    """By term; one without weight or layers costs nothing."""
     loss = recipe.loss
-    levels = (
-        _Level(1, loss.style / loss.stroke, loss.style_layers, "style"),
-        _Level(2, loss.style_half, loss.style_half_layers, "style_half"),
-        _Level(4, loss.style_quarter * loss.stroke, loss.style_quarter_layers, "style_quarter"),
-    )
-    return [level for level in levels if level.weight > 0]
-
-
-def _content_layers(recipe: Recipe) -> tuple[str, ...]:
-    return recipe.loss.content_layers if recipe.loss.content > 0 else ()
-
-
-def _teacher_layers(recipe: Recipe) -> tuple[str, ...]:
-    return TEACHER_LAYERS if recipe.distillation.features > 0 else ()
+    terms = {
+        "style": _Reading(1, loss.style / loss.stroke, loss.style_layers),
+        "style_half": _Reading(2, loss.style_half, loss.style_half_layers),
+        "style_quarter": _Reading(4, loss.style_quarter * loss.stroke, loss.style_quarter_layers),
+        "content": _Reading(loss.content_scale, loss.content, loss.content_layers),
+        "teacher_features": _Reading(1, recipe.distillation.features, TEACHER_LAYERS),
+    }
+    return {term: reading for term, reading in terms.items() if reading.weight > 0 and reading.layers}
 
 
 def needed_layers(recipe: Recipe) -> set[str]:
     """Names of all loss-network layers that a term with weight reads."""
-    style = {layer for level in _pyramid(recipe) for layer in level.layers}
-    return style | {*_content_layers(recipe), *_teacher_layers(recipe)}
+    return {layer for reading in _readings(recipe).values() for layer in reading.layers}
 
 
 def check_style_image(image: Image) -> None:
@@ -111,14 +101,14 @@ class Objective:
         # that the temporal loss squares, without bias, and a step takes a quarter less.
         self.mixed = next(loss_network.parameters()).dtype == torch.bfloat16
         self.teacher: nn.Module | None = None
-        self._levels = _pyramid(recipe)
-        self._content, self._taught = _content_layers(recipe), _teacher_layers(recipe)
+        self._readings = _readings(recipe)
         sized = scaled(style_image, recipe.loss.stroke * recipe.loss.style_size / min(style_image.shape[:2]))
         frame = to_tensor(sized[None], device)
         with torch.no_grad():
             self.style_grams = {
-                level.factor: {k: gram(v) for k, v in loss_network(_smaller(frame, level.factor), level.layers).items()}
-                for level in self._levels
+                term: {k: gram(v) for k, v in loss_network(_smaller(frame, reading.factor), reading.layers).items()}
+                for term, reading in self._readings.items()
+                if term.startswith("style")
             }
             self._colours = Palette(frame)
 
@@ -194,23 +184,22 @@ class Objective:
             terms["tone"] = loss.tone, tone_loss(painted, source)
         if pixel_warmup:
             return terms
-        # Content is read where style is, where that size is looked at anyway.
-        factors = {level.factor for level in self._levels} | ({loss.content_scale} if self._content else set())
-        for factor in sorted(factors | ({1} if self._taught else set())):
-            content = self._content if factor == loss.content_scale else ()
-            teacher = self._taught if factor == 1 and taught is not None else ()
-            level = next((level for level in self._levels if level.factor == factor), None)
-            layers = level.layers if level else ()
-            features = self.loss_network(_smaller(painted, factor), {*layers, *content, *teacher})
-            if level:
-                terms[level.name] = level.weight, style_loss(features, self.style_grams[factor])
-            with torch.no_grad():
-                wanted = self.loss_network(_smaller(source, factor), content)
-                guide = self.loss_network(taught, teacher) if taught is not None and teacher else {}
-            if content:
-                terms["content"] = loss.content, content_loss(features, wanted)
-            if teacher:
-                terms["teacher_features"] = distillation.features, content_loss(features, guide)
+        models = {"content": source} if taught is None else {"content": source, "teacher_features": taught}
+        readings = {term: one for term, one in self._readings.items() if term in self.style_grams or term in models}
+        for factor in sorted({reading.factor for reading in readings.values()}):
+            # Terms that look at one size share what is seen there.
+            here = {term: reading for term, reading in readings.items() if reading.factor == factor}
+            features = self.loss_network(
+                _smaller(painted, factor), {layer for reading in here.values() for layer in reading.layers}
+            )
+            for term, reading in here.items():
+                if term in self.style_grams:
+                    value = style_loss(features, self.style_grams[term])
+                else:
+                    with torch.no_grad():
+                        wanted = self.loss_network(_smaller(models[term], factor), reading.layers)
+                    value = content_loss(features, wanted)
+                terms[term] = reading.weight, value
         return terms
 
 

@@ -6,8 +6,6 @@ what they are compared with, total variation and temporal loss are means over pi
 same for any loss network, input convention, layer set and frame size; the recipes hold the re-balanced ones.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any

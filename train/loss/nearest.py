@@ -4,8 +4,6 @@
 `python -m studies.nearest_grams` writes it, and is run again when a bundled style joins.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,11 +11,11 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from ..common.arrays import Image, scaled
-from ..common.files import InputError, atomic_path
-from .loss.network import LossNetwork
-from .loss.terms import gram
-from .tensors import to_tensor
+from ...common.arrays import Image, scaled
+from ...common.files import InputError, atomic_path
+from ..tensors import to_tensor
+from .network import LossNetwork
+from .terms import gram
 
 GRAMS = Path(__file__).with_name("grams.safetensors")
 _LAYER = "relu2_2"
