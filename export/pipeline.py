@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from torch import nn
-
 from .. import __version__
 from ..common.arrays import Image, Size
 from ..common.files import InputError, atomic_path, sha256_of, size_on_disk
@@ -19,7 +17,7 @@ from ..common.progress import Notify, Progress, no_notify, no_progress
 from ..runtimes.artifact import ArtifactMetadata
 from ..runtimes.registry import find_checkpoint
 from ..runtimes.stylizer import Stylizer
-from ..train.checkpoint import CheckpointHeader, load_checkpoint
+from ..train.checkpoint import Checkpoint, load_checkpoint
 from ..train.loss.style_score import StyleJudge
 from ..video.images import read_image
 from .calibration import load_calibration
@@ -156,7 +154,9 @@ def export(
         quantization = None
         if size is not None and calibration is not None and chosen in writer.calibrated:
             progress(f"{name} {chosen}: how each layer bears it", done, len(wanted))
-            quantization = plan_quantization(source.network, calibration, size, results=writer.rounds_results)
+            quantization = plan_quantization(
+                source.checkpoint.network, calibration, size, results=writer.rounds_results
+            )
         progress(f"{name} {chosen}", done, len(wanted))
         results.append(_export_one(source, out_dir, name, writer, chosen, quantization))
     return results
@@ -182,18 +182,16 @@ class _Source:
     """What all artifacts of one model share: loaded and computed once.
 
     Attributes:
-        network: as the checkpoint holds it.
-        header: the checkpoint's.
+        checkpoint: network and header.
         sha256: of the checkpoint's file.
         size: width and height of the artifacts; None for any.
         test: frames to prove them on.
-        wanted: what the network makes of these.
+        wanted: what the checkpoint makes of these.
         judge: gives style scores.
         allow_degraded: keep artifacts that stay under their floors.
     """
 
-    network: nn.Module
-    header: CheckpointHeader
+    checkpoint: Checkpoint
     sha256: str
     size: Size | None
     test: TestFrames
@@ -206,9 +204,7 @@ def _load(path: Path, size: Size | None, proof: Proof) -> _Source:
     checkpoint = load_checkpoint(path)
     judge, test = proof.judge(), load_test_frames(proof.clip, size)
     wanted = [reference(checkpoint.network, frame) for frame in test.frames]
-    return _Source(
-        checkpoint.network, checkpoint.header, sha256_of(path), size, test, wanted, judge, proof.allow_degraded
-    )
+    return _Source(checkpoint, sha256_of(path), size, test, wanted, judge, proof.allow_degraded)
 
 
 def _export_one(
@@ -219,7 +215,7 @@ def _export_one(
     Raises:
         InputError: no place to write to.
     """
-    header, test = source.header, source.test
+    header, test = source.checkpoint.header, source.test
     metadata = ArtifactMetadata(
         name=header.name,
         style=header.style,
@@ -239,7 +235,7 @@ def _export_one(
     path = folder / metadata.file_name(writer.ending)
     try:
         with atomic_path(path) as partial:
-            versions = writer.write(source.network, partial, source.size, precision, quantization)
+            versions = writer.write(source.checkpoint.network, partial, source.size, precision, quantization)
             metadata = replace(metadata, producer=f"{metadata.producer}, {versions}")
             # A runtime takes nothing without metadata, so that it goes in twice: bare, then with the figures.
             writer.embed(partial, metadata)

@@ -3,9 +3,11 @@
 import dataclasses
 import hashlib
 import json
+import typing
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from ..common.files import InputError
@@ -183,27 +185,13 @@ def _end_text(end: ArrayType) -> str:
     return f"{'x'.join('any' if side is None else str(side) for side in end[0])} {end[1]}"
 
 
-_KINDS: dict[str, tuple[type[Any], ...]] = {
-    "format_version": (int,),
-    "name": (str,),
-    "style": (str,),
-    "architecture": (str,),
-    "sizes": (dict,),
-    "precision": (str,),
-    "width": (int, type(None)),
-    "height": (int, type(None)),
-    "layout": (str,),
-    "colour_order": (str,),
-    "checkpoint_sha256": (str,),
-    "calibration_sha256": (str, type(None)),
-    "steps": (int,),
-    "float_layers": (list,),
-    "sensitivity": (dict,),
-    "content_sha256": (str,),
-    "verification": (dict,),
-    "producer": (str,),
-    "style_size": (int,),
-}
+def _kinds(hint: Any) -> tuple[type[Any], ...]:
+    """The classes of JSON values that a field's type allows: those of a union, or the one without its parameters."""
+    return typing.get_args(hint) if isinstance(hint, UnionType) else (typing.get_origin(hint) or hint,)
+
+
+_KINDS = {name: _kinds(hint) for name, hint in typing.get_type_hints(ArtifactMetadata).items()}
+"""Field -> what its value may be in JSON."""
 
 
 def _check_values(metadata: ArtifactMetadata) -> None:

@@ -14,11 +14,11 @@ from torch.nn import functional
 
 from ...common.arrays import Size
 from ...train.networks import ConvNorm, PatchNetwork
-from .base import InHalf, Layer, Norm, Range, frozen_copy
+from .base import DeployableGraph, InHalf, Layer, Norm, Range, frozen_copy
 
 
-class PatchGraph(nn.Module):
-    """The edge network with all pre- and post-processing inside; see `base.DeployableGraph`.
+class PatchGraph(nn.Module, DeployableGraph):
+    """The edge network for uint8 frames.
 
     Args:
         network: as a checkpoint holds it; it is copied, not changed.
@@ -31,7 +31,6 @@ class PatchGraph(nn.Module):
     on_bytes = True
     outliers = 2e-4
     channel_outliers = 1e-3
-    most_flicker = 1.08
 
     def __init__(self, network: PatchNetwork) -> None:
         super().__init__()

@@ -11,7 +11,6 @@ and 2p, and likewise for columns: shifted by one against the pixels, so that the
 the small picture's rows p - 1 and p only. The grid holds too much, rows -1 and 2h, which are cut off or left out.
 """
 
-from collections.abc import Mapping
 from typing import Any, Self
 
 import torch
@@ -20,20 +19,15 @@ from torch.nn import functional
 
 from ...common.arrays import Size
 from ...train.networks import TANH_GAIN, ConvNorm, EncoderDecoder, Upsample
-from .base import InHalf, Layer, Norm, Range, frozen_copy
+from .base import DeployableGraph, InHalf, Layer, Norm, frozen_copy
 
 
-class EncoderDecoderGraph(nn.Module):
-    """See `base.DeployableGraph`.
+class EncoderDecoderGraph(nn.Module, DeployableGraph):
+    """The network for uint8 frames.
 
     Args:
         network: as a checkpoint holds it; it is copied, not changed.
     """
-
-    on_bytes = False
-    outliers = 0.0
-    channel_outliers = 0.0
-    most_flicker = 1.08  # an artifact shows less to `verify`: 1.051 and 1.023 for one, whose limit is 1.05
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -86,18 +80,6 @@ class EncoderDecoderGraph(nn.Module):
         part: Any = self.get_submodule(name)
         weight = part.weight if name.startswith("up.") else part.conv.weight
         return Layer(weight, None, Norm(part.norm.weight, part.norm.bias, part.norm.eps))
-
-    def rectified(self) -> list[str]:
-        """None: normalizations lie between."""
-        return []
-
-    def shared_tensors(self) -> list[tuple[list[str], list[str]]]:
-        """None: normalizations take out any gain."""
-        return []
-
-    def clipped_ranges(self, results: Mapping[str, Range]) -> dict[str, Range]:
-        """None: normalizations lie between."""
-        return {}
 
     def forward(self, frame: Tensor) -> Tensor:
         """Stylize one frame, (H, W, 3) uint8 RGB to the same; any H, W of at least 1."""
