@@ -105,8 +105,8 @@ def run_live(python: list[str | Path], variables: dict[str, str], frames: int, s
         ("aarch64", python, variables),
     ):
         out = scratch / f"{place}.mp4"
-        words = f"demo jetson --board software --size 64x48 --threads 1 --frames {frames} --json --sink".split()
-        run(*command, "-m", "steadystyle.cli", *words, f"file:{out}", **environment)
+        words = f"--board software --model the-scream --size 64x48 --threads 1 --frames {frames} --json --sink".split()
+        run(*command, "-m", "steadystyle.cli", "demo", "jetson", *words, f"file:{out}", **environment)
         capture = cv2.VideoCapture(str(out))
         written.append([picture for there, picture in iter(capture.read, (False, None)) if there])
     counts = [len(pictures) for pictures in written]

@@ -117,76 +117,88 @@ def source_end(board: Mapping[str, Any], spec: str | None) -> tuple[str, str]:
     return kind, address
 
 
-def source_words(
-    profiles: Mapping[str, Any],
-    board: Mapping[str, Any],
-    kind: str,
-    address: str,
-    size: Size,
-    fps: Fraction,
-    own: str | None = None,
-    *,
-    live: bool = False,
-) -> End:
-    """A source as the words that write its frames to a pipe.
+@dataclass(frozen=True)
+class Ends:
+    """Makes sources and sinks.
 
-    Args:
+    Attributes:
         profiles: from `load_profiles`.
         board: from `board_of`.
-        kind: from `source_end`.
-        address: from `source_end`.
         size: width and height of the frames, in pixels.
-        fps: frames per second that are asked of it.
-        own: a user's own elements, from a source on, with the fields of ``profiles.toml``, in place of the board's.
-        live: whether `own` drops frames rather than falling behind.
+        fps: frames per second.
     """
-    if own is not None:
-        name, elements = "own elements", own
-    else:
-        profile = board["sources"][kind]
-        elements, live = profile["elements"], profile.get("live", False)
-        name = address if "://" in address else f"{kind}:{address}".rstrip(":")
-    chain = f"{elements} ! {profiles['pipe']['take_live' if live else 'take']}"
-    return End(name, kind, address, _words(chain, size, fps, address), live)
 
+    profiles: Mapping[str, Any]
+    board: Mapping[str, Any]
+    size: Size
+    fps: Fraction
 
-def sink_words(
-    profiles: Mapping[str, Any],
-    board: Mapping[str, Any],
-    spec: str,
-    size: Size,
-    fps: Fraction,
-    own: str | None = None,
-) -> End:
-    """A sink as the words that read frames from a pipe.
+    def source(self, kind: str, address: str, own: str | None = None, *, live: bool = False) -> End:
+        """A source, which writes its frames to a pipe.
 
-    Args:
-        profiles: from `load_profiles`.
-        board: from `board_of`.
-        spec: for example ``display``, ``file:out.mp4``, ``rtp:192.168.1.5:5000`` or ``null``.
-        size: width and height of the frames, in pixels.
-        fps: frames a second.
-        own: a user's own elements, from raw RGB frames on, in place of the board's.
+        Args:
+            kind: from `source_end`.
+            address: from `source_end`.
+            own: a user's own elements, with the fields of ``profiles.toml``, in place of the board's.
+            live: whether `own` drops frames rather than falling behind.
+        """
+        if own is not None:
+            name, elements = "own elements", own
+        else:
+            profile = self.board["sources"][kind]
+            elements, live = profile["elements"], profile.get("live", False)
+            name = address if "://" in address else f"{kind}:{address}".rstrip(":")
+        chain = f"{elements} ! {self.profiles['pipe']['take_live' if live else 'take']}"
+        return End(name, kind, address, self._words(chain, address), live)
 
-    Raises:
-        InputError: the board has no such sink, or its address is missing or does not fit.
-    """
-    kind, address = _kind_and_address(spec)
-    if own is None and kind not in board["sinks"]:
-        raise InputError(
-            f"the board '{board['name']}' has no sink '{kind}': choose one of {', '.join(sorted(board['sinks']))}"
-        )
-    elements = own if own is not None else board["sinks"][kind]
-    if not address and re.search(r"\{(address|host|port)\}", elements):
-        raise InputError(f"the sink '{kind}' needs an address: write --sink {kind}:ADDRESS (rtp:HOST:PORT, file:PATH)")
-    if "{port}" in elements:
+    def sink(self, spec: str, own: str | None = None) -> End:
+        """A sink, which reads frames from a pipe.
+
+        Args:
+            spec: for example ``display``, ``file:out.mp4``, ``rtp:192.168.1.5:5000`` or ``null``.
+            own: a user's own elements, from raw RGB frames on, in place of the board's.
+
+        Raises:
+            InputError: the board has no such sink, or its address is missing or does not fit.
+        """
+        kind, address = _kind_and_address(spec)
+        sinks = self.board["sinks"]
+        if own is None and kind not in sinks:
+            raise InputError(
+                f"the board '{self.board['name']}' has no sink '{kind}': choose one of {', '.join(sorted(sinks))}"
+            )
+        elements = own if own is not None else sinks[kind]
+        if not address and re.search(r"\{(address|host|port)\}", elements):
+            raise InputError(
+                f"the sink '{kind}' needs an address: write --sink {kind}:ADDRESS (rtp:HOST:PORT, file:PATH)"
+            )
+        if "{port}" in elements:
+            host, _, port = address.rpartition(":")
+            if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
+                raise InputError(
+                    f"'{address}' is no HOST:PORT with a port from 1 to 65535: write --sink {kind}:HOST:PORT"
+                )
+        if kind == "display" and own is None and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+            raise InputError("there is no display here: give --headless, or another --sink (file:PATH, rtp:HOST:PORT)")
+        return End(spec, kind, address, self._words(f"{self.profiles['pipe']['give']} ! {elements}", address))
+
+    def _words(self, chain: str, address: str) -> list[str]:
         host, _, port = address.rpartition(":")
-        if not host or not port.isdecimal() or not 1 <= int(port) <= 65535:
-            raise InputError(f"'{address}' is no HOST:PORT with a port from 1 to 65535: write --sink {kind}:HOST:PORT")
-    if kind == "display" and own is None and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise InputError("there is no display here: give --headless, or another --sink (file:PATH, rtp:HOST:PORT)")
-    chain = f"{profiles['pipe']['give']} ! {elements}"
-    return End(spec, kind, address, _words(chain, size, fps, address))
+        addresses = {**dict.fromkeys(("address", "device", "path"), address), "host": host, "port": port}
+        values = {
+            "width": self.size[0],
+            "height": self.size[1],
+            "fps": f"{self.fps.numerator}/{self.fps.denominator}",
+            "fd": "{fd}",
+            # gst-launch reads its words once more, as a language of its own.
+            **{key: re.sub(r"([\\\"'])", r"\\\1", text) for key, text in addresses.items()},
+        }
+        try:
+            # Split first: an address is one word, whatever stands in it.
+            return [word.format(**values) for word in shlex.split(chain)]
+        except (KeyError, IndexError, ValueError) as error:
+            fields = ", ".join("{" + name + "}" for name in values)
+            raise InputError(f"the elements '{chain}' are not understood ({error}): they may have {fields}") from error
 
 
 def _kind_and_address(spec: str) -> tuple[str, str]:
@@ -194,25 +206,6 @@ def _kind_and_address(spec: str) -> tuple[str, str]:
         return spec.partition("://")[0], spec
     kind, _, address = spec.partition(":")
     return kind, address
-
-
-def _words(chain: str, size: Size, fps: Fraction, address: str) -> list[str]:
-    host, _, port = address.rpartition(":")
-    addresses = {**dict.fromkeys(("address", "device", "path"), address), "host": host, "port": port}
-    values = {
-        "width": size[0],
-        "height": size[1],
-        "fps": f"{fps.numerator}/{fps.denominator}",
-        "fd": "{fd}",
-        # gst-launch reads its words once more, as a language of its own.
-        **{key: re.sub(r"([\\\"'])", r"\\\1", text) for key, text in addresses.items()},
-    }
-    try:
-        # Split first: an address is one word, whatever stands in it.
-        return [word.format(**values) for word in shlex.split(chain)]
-    except (KeyError, IndexError, ValueError) as error:
-        fields = ", ".join("{" + name + "}" for name in values)
-        raise InputError(f"the elements '{chain}' are not understood ({error}): they may have {fields}") from error
 
 
 def elements_in(words: Sequence[str]) -> list[str]:

@@ -23,7 +23,7 @@ from ...runtimes.pipeline import run
 from ...runtimes.registry import open_stylizer, resolve
 from ...runtimes.stylizer import Stylizer
 from ...video.frames import Frame, open_source
-from .launch import board_of, check_elements, load_profiles, sink_words, source_end, source_words
+from .launch import Ends, board_of, check_elements, load_profiles, source_end
 from .sink import GstSink
 from .source import GstSource
 
@@ -109,7 +109,7 @@ def run_live(
 
     Args:
         source: as for `source_end`; None is the board's usual one.
-        sink: as for `sink_words`.
+        sink: as for `Ends.sink`.
         model: name of a bundled model, or an artifact file.
         board: name of a profile; None is what this machine is.
         config: a file of profiles over those of the package.
@@ -141,12 +141,8 @@ def run_live(
         check_not_input(Path(sink.removeprefix("file:")), address if is_file else None, model)
     size, own_rate, note = frame_size(size, Path(address) if is_file else None)
     rate = (fps or own_rate or Fraction(30)).limit_denominator(1001)
-    start = source_words(profiles, profile, kind, address, size, rate, source_elements, live=live)
-
-    def words_to(target: str) -> list[str]:
-        return sink_words(profiles, profile, f"file:{target}", size, rate, sink_elements).words
-
-    end = sink_words(profiles, profile, sink, size, rate, sink_elements)
+    ends = Ends(profiles, profile, size, rate)
+    start, end = ends.source(kind, address, source_elements, live=live), ends.sink(sink, sink_elements)
     check_elements([*start.words, "!", *end.words], profiles["packages"])
     began = time.monotonic()
     with open_best(model, provider=provider, threads=threads, engine_cache=engine_cache) as stylizer:
@@ -156,7 +152,9 @@ def run_live(
         )
         report.warm_up_s = time.monotonic() - began
         taps = GstSource(start, size, rate, frames, patience, notify)
-        drain = GstSink(end, words_to, taps.now, rate if start.live else None)
+        drain = GstSink(
+            end, lambda path: ends.sink(f"file:{path}", sink_elements).words, taps.now, rate if start.live else None
+        )
         with taps, drain, stop_on_signal(taps.stop) as interrupted:
 
             def on_frame(frame: Frame, image: Image) -> None:

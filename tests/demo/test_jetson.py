@@ -21,7 +21,7 @@ import pytest
 from steadystyle.common.files import InputError
 from steadystyle.common.progress import Progress
 from steadystyle.demo.jetson import source as gst
-from steadystyle.demo.jetson.launch import board_of, elements_in, load_profiles, sink_words, source_end, source_words
+from steadystyle.demo.jetson.launch import Ends, board_of, elements_in, load_profiles, source_end
 from steadystyle.demo.jetson.run import open_best, run_live
 from steadystyle.video.frames import open_source, read_frames, write_video
 from steadystyle.video.synthetic.harbour import harbour
@@ -266,12 +266,12 @@ def test_every_profile_makes_words_and_says_where_its_elements_come_from(monkeyp
     known = {name for names in profiles["packages"].values() for name in names}
     for name in profiles["boards"]:
         board = board_of(profiles, name)
-        ends = []
+        makes, ends = Ends(profiles, board, SIZE, Fraction(30)), []
         for kind in board["sources"]:
             address = "/nowhere" if "{address}" in board["sources"][kind]["elements"] else ""
-            ends.append(source_words(profiles, board, kind, address, SIZE, Fraction(30)))
+            ends.append(makes.source(kind, address))
         for kind in board["sinks"]:
-            ends.append(sink_words(profiles, board, f"{kind}:127.0.0.1:5000", SIZE, Fraction(30)))
+            ends.append(makes.sink(f"{kind}:127.0.0.1:5000"))
         for end in ends:
             assert set(elements_in(end.words)) <= known
             assert not re.search(r"\{(?!fd\})", " ".join(end.words))
