@@ -19,7 +19,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from steadystyle.benchmarks.record import Latency, Method, Report, Summary, load_report
+from steadystyle.benchmarks.costs import Latency
+from steadystyle.benchmarks.record import Method, Report, Summary, load_report
 from steadystyle.benchmarks.report.tables import tables
 from steadystyle.common.files import InputError, atomic_path
 
