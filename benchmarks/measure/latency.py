@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -170,19 +170,24 @@ def measure_latency(
             progress(f"end to end with {name}", 0, None)
             time.sleep(SETTLE_S)
             end_to_end[name] = process.ask("end_to_end", clip=str(clip), target=str(folder / "latency-stylized.mp4"))
+    shared: dict[str, Any] = {
+        "device": device,
+        "width": width,
+        "height": height,
+        "threads": threads,
+        "reference": reference,
+        "deadline_ms": DEADLINE_MS,
+        "warm_up_frames": WARM_UP_AT_START + ROUNDS * WARM_UP_EACH_ROUND,
+    }
     return [
-        _latency(
-            name,
-            device=device,
-            rounds=rounds[name],
-            reference=reference,
-            reference_rounds=rounds[reference],
-            memory=memory[name],
-            end_to_end=end_to_end[name],
+        Latency(
+            method=name,
             engine=engines[name],
-            width=width,
-            height=height,
-            threads=threads,
+            **shared,
+            **_figures(rounds[name], rounds[reference], end_to_end[name]),
+            peak_memory_mib=memory[name]["peak_mib"],
+            memory_before_mib=memory[name]["before_mib"],
+            memory_frames=memory[name]["frames"],
         )
         for name in processes
     ]
@@ -205,59 +210,35 @@ def noise_notes(latency: Sequence[Latency]) -> list[str]:
     """A warning where the reference's rounds spread by more than `MOST_SPREAD`, otherwise nothing."""
     return [
         "The machine was too noisy for its ratios of latency to be trusted: the medians of "
-        f"{row.method}'s rounds spread by {100 * row.spread:.0f} % (90th minus 10th percentile, over their median), "
-        f"and {100 * MOST_SPREAD:.0f} % is the most that can be: measure again with nothing else running."
+        f"{row.method}'s rounds spread by {100 * row.spread:.0f} % (90th minus 10th percentile, over their median; "
+        f"limit {100 * MOST_SPREAD:.0f} %). Measure again with nothing else running."
         for row in latency
         if row.method == row.reference and row.spread is not None and row.spread > MOST_SPREAD
     ]
 
 
-def _latency(
-    name: str,
-    *,
-    device: str,
-    rounds: list[list[float]],
-    reference: str,
-    reference_rounds: list[list[float]],
-    memory: dict[str, Any],
-    end_to_end: dict[str, Any],
-    engine: str,
-    width: int,
-    height: int,
-    threads: int,
-) -> Latency:
-    samples = np.array([sample for samples in rounds for sample in samples])
+def _figures(rounds: list[list[float]], reference: list[list[float]], end_to_end: Mapping[str, Any]) -> dict[str, Any]:
+    """What the samples of a method and of its reference say, by the names of the fields of `Latency`."""
+    samples = np.concatenate(rounds)
     p50, p90, p99 = (float(np.percentile(samples, share)) for share in (50, 90, 99))
-    ratios = [median(mine) / median(theirs) for mine, theirs in zip(rounds, reference_rounds, strict=True)]
+    ratios = [median(mine) / median(theirs) for mine, theirs in zip(rounds, reference, strict=True)]
     fps = end_to_end["frames"] / end_to_end["seconds"]
-    return Latency(
-        method=name,
-        device=device,
-        engine=engine,
-        width=width,
-        height=height,
-        threads=threads,
-        warm_up_frames=WARM_UP_AT_START + ROUNDS * WARM_UP_EACH_ROUND,
-        frames=len(samples),
-        median_ms=p50,
-        p90_ms=p90,
-        p99_ms=p99,
-        deadline_ms=DEADLINE_MS,
-        over_deadline=float((samples > DEADLINE_MS).mean()),
-        reference=reference,
-        ratio=median(ratios),
-        ratio_low=min(ratios),
-        ratio_high=max(ratios),
-        rounds_ms=rounds,
-        spread=spread_of(rounds),
-        end_to_end=EndToEnd(
+    return {
+        "frames": len(samples),
+        "median_ms": p50,
+        "p90_ms": p90,
+        "p99_ms": p99,
+        "over_deadline": float((samples > DEADLINE_MS).mean()),
+        "ratio": median(ratios),
+        "ratio_low": min(ratios),
+        "ratio_high": max(ratios),
+        "rounds_ms": rounds,
+        "spread": spread_of(rounds),
+        "end_to_end": EndToEnd(
             frames=end_to_end["frames"],
             seconds=end_to_end["seconds"],
             fps=fps,
             share_of_inference=fps * p50 / 1000,
             inference_share=end_to_end["inference_seconds"] / end_to_end["seconds"],
         ),
-        peak_memory_mib=memory["peak_mib"],
-        memory_before_mib=memory["before_mib"],
-        memory_frames=memory["frames"],
-    )
+    }

@@ -61,7 +61,8 @@ def parse_devices(texts: Sequence[str], file: Path | None = None) -> list[Target
     """
     if file is not None and not file.is_file():
         raise InputError(f"the devices file '{file}' does not exist: check the path")
-    entries = _read_devices(file or DEVICES_FILE)
+    named = any(not _ADDRESS.fullmatch(text.partition("?")[0]) for text in texts)
+    entries = _read_devices(file or DEVICES_FILE) if file or named else {}
     targets = [_parse(text, entries) for text in texts] or [Target(LOCAL, LOCAL)]
     if len({target.address for target in targets}) < len(targets):
         raise InputError("a device was given twice: give each once")

@@ -3,6 +3,9 @@
 `test_ssh.py` follows one to another machine and into the report.
 """
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -100,3 +103,16 @@ def test_every_field_says_how_it_is_asked_for_but_one() -> None:
         if not any(isinstance(a, Asked) for a in kinds[one.name].__metadata__)
     ]
     assert silent == ["latency_frames"]
+
+
+def test_the_commands_help_fits_on_one_screen() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "steadystyle.cli", "benchmark", "--help"],
+        env=os.environ | {"COLUMNS": "100"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) <= 50 and max(map(len, lines)) <= 100
+    assert "--request" not in done.stdout  # which is for other machines

@@ -10,7 +10,7 @@ from steadystyle.benchmarks.measure.peer import open_peer
 from steadystyle.common.files import InputError
 
 WritePeer = Callable[..., Path]
-DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
+DATA = Path(__file__).resolve().parents[3] / ".." / "shared" / "data"
 
 
 @pytest.mark.parametrize("size", [(16, 12), (17, 13), (1, 1), (3, 30)])

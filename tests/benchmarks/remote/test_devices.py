@@ -66,6 +66,10 @@ def test_a_name_is_an_entry_of_the_devices_file(tmp_path: Path, monkeypatch: pyt
         parse_devices(["pi"])
     monkeypatch.chdir(tmp_path)
     assert parse_devices(["pi"]) == [pi]
+    file.write_text("[broken")
+    assert parse_devices(["local"]) == [Target("local", "local")]  # what is not asked for is not read
+    with pytest.raises(InputError, match="cannot be read"):
+        parse_devices(["pi"])
 
 
 @pytest.mark.parametrize(
