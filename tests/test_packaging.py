@@ -35,6 +35,8 @@ def test_the_wheel_holds_the_package_its_data_and_nothing_else(tmp_path: Path) -
         "py.typed",
         "cli/__init__.py",
         "demo/jetson/profiles.toml",
+        "benchmarks/report/templates/report.css",
+        "benchmarks/report/templates/report.html.jinja",
         "train/recipes/huang2017.yaml",
     }
     assert wanted | set(page) <= inside

@@ -24,8 +24,6 @@ class BaselineReport:
     """What a run did.
 
     Attributes:
-        output: the video.
-        method: a key of `METHODS`.
         frames: in the video.
         painted: frames optimized now, each pass counted; the others were there.
         seconds: for them.

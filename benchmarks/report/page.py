@@ -50,11 +50,8 @@ def write_page(report: Report, target: Path, pictures: Mapping[str, Pictures]) -
 
     Args:
         report: the figures.
-        target: the .html file to write.
+        target: the .html file; InputError where it cannot be written.
         pictures: of each section of `tables.sections` that has some.
-
-    Raises:
-        InputError: `target` cannot be written.
     """
     made = ", ".join(method.name for method in report.methods if method.control is None)
     page = _PAGES.get_template("report.html.jinja").render(

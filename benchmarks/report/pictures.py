@@ -39,15 +39,7 @@ class Grid:
 
 
 def moment_grids(stem: str, moment: Moment) -> list[Grid]:
-    """Pictures of a clip's moment.
-
-    Args:
-        stem: begins the grids' names.
-        moment: see `Moment`.
-
-    Returns:
-        Error maps and zooms, one row a method, the source first.
-    """
+    """Error maps and zooms of a clip's moment, one row a method, the source first; `stem` begins the grids' names."""
     t = moment.start
     steps = [f"change {t + k} → {t + k + 1}" for k in range(len(moment.pairs))]
     shown = {"source" if row == IDENTITY else row: frames for row, frames in moment.frames.items()}
@@ -95,11 +87,7 @@ def _window(worst: Sequence[Image], source: Sequence[Image]) -> tuple[int, int, 
 
 
 def sheet(grid: Grid) -> Image:
-    """One picture of a whole grid, with its headings, to stand alone.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-    """
+    """One picture of a whole grid, with its headings, to stand alone: (H, W, 3) uint8 RGB."""
     height, width = grid.rows[0][1][0].shape[:2]
     across, down = width + _MARGIN, height + _BAND + _MARGIN
     canvas = np.full((_BAND + down * len(grid.rows), across * len(grid.columns) + _MARGIN, 3), _PAPER, np.uint8)

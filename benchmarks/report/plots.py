@@ -1,4 +1,4 @@
-"""The report's plots (needs matplotlib, the `report` extra)."""
+"""The report's plots, each a PNG that a `plot_` function writes to its `target` (needs matplotlib)."""
 
 import math
 import textwrap
@@ -56,12 +56,7 @@ def _save(figure: Figure, target: Path) -> None:
 
 
 def plot_trade_offs(report: Report, target: Path) -> None:
-    """Latency × temporal error and style score × temporal error, as far as the report has them.
-
-    Args:
-        report: the figures; means over clips.
-        target: the PNG to write.
-    """
+    """Latency × temporal error and style score × temporal error, means over the clips, as far as they are there."""
     draws = [_plot_latency_panel, _plot_style_panel] if report.latency else [_plot_style_panel]
     labels = ["temporal error e(1), mean of the clips"] * len(draws)
     figure, panels = _panels(4.6, "", *labels, width=_WIDTH / 2 * len(draws))
@@ -164,13 +159,7 @@ def _label_all(
 
 
 def plot_timeline(clip: Clip, methods: Sequence[Method], target: Path) -> None:
-    """Temporal error of each pair of consecutive frames of a clip, over time.
-
-    Args:
-        clip: its figures.
-        methods: the report's methods, for their colours; controls made from a method are left out.
-        target: the PNG to write.
-    """
+    """Temporal error of each pair of consecutive frames of a clip, over time, without controls made from a method."""
     figure, (axes,) = _panels(2.6, "frame", "error of the pair")
     colours = _colours(methods)
     made = {method.name for method in methods if method.of is None}
@@ -191,12 +180,7 @@ def plot_timeline(clip: Clip, methods: Sequence[Method], target: Path) -> None:
 
 
 def plot_latency(report: Report, target: Path) -> None:
-    """How the latencies are spread: one line of samples a method, in the order of their rounds.
-
-    Args:
-        report: the figures.
-        target: the PNG to write.
-    """
+    """How the latencies are spread: one line of samples a method, in the order of their rounds."""
     rows = report.latency[::-1]
     figure, (axes,) = _panels(0.9 + 0.75 * len(rows), "latency, ms a frame (each dot a frame; line = median)", "")
     colours = _colours(report.methods)
@@ -212,12 +196,7 @@ def plot_latency(report: Report, target: Path) -> None:
 
 
 def plot_growth(report: Report, target: Path) -> None:
-    """Latency and memory against the number of pixels, both axes logarithmic, with the exponents.
-
-    Args:
-        report: the figures.
-        target: the PNG to write.
-    """
+    """Latency and memory against the number of pixels, both axes logarithmic, with the exponents."""
     figure, panels = _panels(4.2, "frame", "latency, ms a frame", "peak memory less that before loading, MiB")
     sizes = growth_sizes(report.growth)
     colours = _colours(report.methods)
@@ -244,12 +223,7 @@ def plot_growth(report: Report, target: Path) -> None:
 
 
 def plot_sustained(report: Report, target: Path) -> None:
-    """Median latency of each second of the sustained runs, over time.
-
-    Args:
-        report: the figures.
-        target: the PNG to write.
-    """
+    """Median latency of each second of the sustained runs, over time."""
     figure, (axes,) = _panels(3.2, "minutes", "ms a frame, median of a second")
     colours = _colours(report.methods)
     for row in report.sustained:
