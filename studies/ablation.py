@@ -3,14 +3,12 @@ r"""What each term of training is worth: the same run with one thing changed at 
     python -m studies.ablation --from CHECKPOINT --style IMAGE --clips DIR --photos DIR \
         --held-out DIR --loss-network VGG16.safetensors --judge VGG19.safetensors -o FOLDER
 
-Each row is a run of the same number of steps from the same weights, by the command line; a finished one is not done
-again. The network is measured as it was trained, in float, not as an artifact.
+Each row is a run of the same number of steps from the same weights; a finished one is not done again. The network is
+measured as it was trained, in float, not as an artifact.
 """
 
 import argparse
 import re
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +16,10 @@ from steadystyle.benchmarks.measure.clips import FileClip
 from steadystyle.benchmarks.report.table import figure
 from steadystyle.common.files import InputError
 from steadystyle.train.checkpoint import load_checkpoint
+from steadystyle.train.loss.network import load_loss_network
+from steadystyle.train.recipes import load_recipe
+from steadystyle.train.state import STATE_NAME, steps_done
+from steadystyle.train.trainer import TrainingJob, train
 
 from . import run_study
 from .held_out import measure, open_held_out_judging, stylizer
@@ -87,23 +89,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _trained(row: str, options: argparse.Namespace) -> Path:
     """The checkpoint of a row's run, trained or gone on with where it is not whole."""
     out = Path(options.output) / re.sub(r"[^A-Za-z0-9.]+", "-", row)
-    checkpoint = out / f"{out.name}.safetensors"
-    done = out / "done"
-    if not done.exists():
-        changes = {"checkpoint_every": str(options.steps), **VARIANTS[row]}
-        command = [sys.executable, "-m", "steadystyle.cli", "train", "--recipe", options.recipe]
-        command += ["--steps", str(options.steps), "--cache", str(Path(options.output) / "pairs")]
-        for key in ("style", "clips", "photos"):
-            command += [f"--{key}", str(getattr(options, key))]
-        command += ["--loss-network", str(options.judge if row == OTHER_NETWORK else options.loss_network)]
-        for key, value in changes.items():
-            command += ["--set", f"{key}={value}"]
-        command += ["--resume"] if out.exists() else ["--from", str(options.start)]
-        result = subprocess.run([*command, "-o", str(out)], capture_output=True, text=True, check=False)
-        if result.returncode:
-            raise InputError(f"the run '{row}' failed: {result.stderr.strip()}")
-        done.touch()
-    return checkpoint
+    steps = str(options.steps)
+    recipe = load_recipe(options.recipe, {"steps": steps, "checkpoint_every": steps, **VARIANTS[row]})
+    job = TrainingJob(
+        options.style, out, recipe, clips=options.clips, photos=options.photos, resume=out.exists(),
+        start_from=None if out.exists() else options.start, cache=Path(options.output) / "pairs",
+    )  # fmt: skip
+    if steps_done(out / STATE_NAME) < options.steps:
+        loss_network = load_loss_network(options.judge if row == OTHER_NETWORK else options.loss_network)
+        if not train(job, loss_network).finished:
+            raise SystemExit(130)  # stopped by a signal: the same command goes on
+    return job.checkpoint
 
 
 if __name__ == "__main__":

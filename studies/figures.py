@@ -24,6 +24,8 @@ from steadystyle.benchmarks.record import Method, Report, Summary, load_report
 from steadystyle.benchmarks.report.tables import tables
 from steadystyle.common.files import InputError, atomic_path
 
+from . import run_study
+
 ROOT = Path(__file__).resolve().parents[1]
 RAW_SAMPLES = {"rounds_ms", "per_pair", "starts", "pictures"}
 """Lists of a report that a kept result leaves empty."""
@@ -344,4 +346,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_study(main)

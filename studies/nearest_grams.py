@@ -15,6 +15,8 @@ from steadystyle.train.loss.nearest import GRAMS, save_signatures, signature
 from steadystyle.train.loss.network import load_loss_network
 from steadystyle.video.images import read_image
 
+from . import run_study
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the Gram matrices of the paintings of checkpoints."""
@@ -34,4 +36,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_study(main)
