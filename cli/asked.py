@@ -57,7 +57,7 @@ def asks_for(kind: type[BenchmarkRequest]) -> Callable[[Callable[..., None]], Ca
         parameters = []
         for name, parameter in signature.parameters.items():
             parameters += options if name == "request" else [parameter]
-        call.__signature__ = signature.replace(  # type: ignore[attr-defined]  # typer reads it
+        vars(call)["__signature__"] = signature.replace(  # which typer reads
             parameters=[one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
         )
         return call

@@ -94,5 +94,5 @@ def key_and_value(text: str) -> tuple[str, str]:
     """`KEY=VALUE` as a pair."""
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise InputError(f"--set {text} is not understood: write KEY=VALUE, for example --set temporal_weight=100")
+        raise InputError(f"--set {text} is not understood: write KEY=VALUE, for example --set loss.temporal=100")
     return key, value

@@ -146,7 +146,7 @@ class HalfNormalizedResidual(nn.Module):
 class PatchNetwork(nn.Module):
     """The edge network: patches of 4x4 pixels in and out, most of the work at an eighth of the size.
 
-    Made for 8 bits from end to end (benchmarks/RESULTS.md has the search): nothing is computed at full size, the
+    Made for 8 bits from end to end (docs/decisions/005 has the search): nothing is computed at full size, the
     frame's own bytes are what the first convolution takes, and what the last one gives, clipped, are the result's.
     Normalization, which engines compute in float, stands at the eighth alone, where it is cheap; without any, the
     network paints contrast as it finds it and needs a teacher from beginning to end.
@@ -154,7 +154,7 @@ class PatchNetwork(nn.Module):
     Args:
         quarter: channels at a quarter of the size.
         eighth: channels at an eighth.
-        blocks: number of residual blocks there; some styles need none (benchmarks/RESULTS.md).
+        blocks: number of residual blocks there; some styles need none (docs/decisions/005).
         strokes: number of convolutions at a quarter of the size before the head: what is finer than a patch of the
             eighth is painted there.
         margin: pixels beyond each side of the frame, replicated, of which the features are computed; a multiple of 8.

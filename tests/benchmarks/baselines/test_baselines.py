@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,8 +45,8 @@ def material(tmp_path_factory: pytest.TempPathFactory, texture: Texture) -> Path
     return folder
 
 
-def run(method: str, material: Path, out: Path, network: LossNetwork, **values: float) -> BaselineReport:
-    settings = Settings(**{"iterations": 15, "style_size": 64, **values})  # type: ignore[arg-type]
+def run(method: str, material: Path, out: Path, network: LossNetwork, **values: Any) -> BaselineReport:
+    settings = Settings(**{"iterations": 15, "style_size": 64, **values})
     return run_baseline(
         method, material / "slide.mp4", out, style=material / "style.png", loss_network=network, settings=settings
     )
@@ -94,12 +95,12 @@ def test_a_run_that_was_cut_off_goes_on(
     whole = run("ruder2016", material, tmp_path / "whole.mp4", loss_network, iterations=3)
     paint, done = Painter.paint, 0
 
-    def fail(painter: Painter, *arguments: object) -> NDArray[np.uint8]:
+    def fail(painter: Painter, *arguments: Any) -> NDArray[np.uint8]:
         nonlocal done
         done += 1
         if done == 3:
             raise KeyboardInterrupt
-        return paint(painter, *arguments)  # type: ignore[arg-type]
+        return paint(painter, *arguments)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Painter, "paint", fail)
