@@ -1,1 +1,1 @@
-"""Benchmarks: latency, temporal error and style of what ships, its peers and controls, and the report of it."""
+"""Benchmarks of artifacts, peers and controls: latency, temporal error and style, and the report."""

@@ -1,4 +1,4 @@
-"""Which frame of a source each frame of a stylized video belongs to, found from counts, rates and the pictures."""
+"""Matches frames of a stylized video to frames of its source, by counts, frame rates and outlines."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ..common.arrays import Image, Size
 from ..common.files import InputError
 
 FRAMES_APART = 2
-"""So many frames may be missing or too many, at either end: encoders and editors drop and repeat a few there."""
+"""Maximum number of frames missing or extra at either end: encoders and editors drop and repeat some there."""
 _SHAPE_TOLERANCE = 0.02
 _RATE_TOLERANCE = 0.01
 _SKETCH_SIZE = (128, 72)
@@ -21,14 +21,10 @@ _CLEARLY = 1e-4
 
 @dataclass(frozen=True)
 class Sketched:
-    """A video as far as aligning it needs it.
+    """A video's (width, height) in pixels, frames per second (None if unknown) and outlines.
 
-    Attributes:
-        name: for sentences.
-        size: (width, height) in pixels.
-        frame_rate: in frames a second, None where it is not known.
-        frames: number of frames, counted by decoding, because what a container says of it is often wrong.
-        sketches: outlines of the first frames, each (72, 128) float32, mean 0, norm 1.
+    `frames` is counted by decoding, because containers often state a wrong number. `sketches` are the edge strengths of
+    the first 200 frames, each (72, 128) float32, mean 0, norm 1.
     """
 
     name: str
@@ -42,10 +38,7 @@ class Sketched:
 class Alignment:
     """Frame k of the stylized video shows frame ``offset + step * k`` of the source.
 
-    Attributes:
-        offset: index of the source's frame, negative where the stylized video begins earlier.
-        step: 1, or 2 where the stylized video has every second frame, and so on.
-        note: what a reader should know, empty where each frame has its own.
+    `offset` is negative if the stylized video begins earlier. `note` is for the report, empty for a one-to-one match.
     """
 
     offset: int
@@ -54,14 +47,7 @@ class Alignment:
 
 
 def sketch(name: str, size: Size, frame_rate: float | None, frames: Iterable[Image]) -> Sketched:
-    """Count frames, and keep the outlines of the first two hundred.
-
-    Args:
-        name: for sentences.
-        size: (width, height) in pixels.
-        frame_rate: in frames a second.
-        frames: each (H, W, 3) uint8 RGB.
-    """
+    """Count frames, each (H, W, 3) uint8 RGB, and keep the outlines of the first 200; `size` is (width, height)."""
     outlines, count = [], 0
     for frame in frames:
         if count < _SKETCHES:
@@ -71,7 +57,7 @@ def sketch(name: str, size: Size, frame_rate: float | None, frames: Iterable[Ima
 
 
 def _outline(frame: Image) -> NDArray[np.float32]:
-    """How strong edges are: what a stylizer repaints, it mostly paints within the same outlines."""
+    """Edge strength: a stylizer mostly keeps outlines."""
     small = cv2.resize(frame, _SKETCH_SIZE, interpolation=cv2.INTER_AREA)
     gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
     strength = cv2.magnitude(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1))
@@ -80,18 +66,10 @@ def _outline(frame: Image) -> NDArray[np.float32]:
 
 
 def check_shape(video: tuple[str, Size], source: tuple[str, Size]) -> None:
-    """Check that a stylized video has its source's shape.
-
-    Args:
-        video: name, and (width, height) in pixels.
-        source: the same.
-
-    Raises:
-        InputError: it has not.
-    """
+    """Check the aspect ratio of (name, (width, height)) against the source's; InputError if it differs."""
     (name, (width, height)), (source_name, (source_width, source_height)) = video, source
     wanted = height * source_width / source_height
-    # Encoders add a line or a column to odd sizes, so two pixels are let pass however small the video is.
+    # Encoders pad odd sizes, so two pixels are accepted however small the video is.
     if abs(width - wanted) > max(2.0, _SHAPE_TOLERANCE * wanted):
         raise InputError(
             f"'{name}' is {width}x{height} and its source '{source_name}' {source_width}x{source_height}: "
@@ -100,14 +78,10 @@ def check_shape(video: tuple[str, Size], source: tuple[str, Size]) -> None:
 
 
 def align(video: Sketched, source: Sketched) -> Alignment:
-    """Find which frame of the source each frame of a stylized video belongs to.
+    """Find the source frame of each frame of a stylized video.
 
-    A video of the source's length is taken frame for frame. One with a frame or two more or less begins where its
-    outlines fit the source's best. One at a half, a third, ... of the source's frame rate has every second, third, ...
-    frame of it, and begins where it fits best too.
-
-    Raises:
-        InputError: the length or the frame rate does not allow any of these.
+    A video of the source's length is matched frame by frame. With up to two frames more or fewer, it starts where its
+    outlines fit best; so does one at 1/n of the frame rate, which has every nth frame. Anything else raises InputError.
     """
     if abs(video.frames - source.frames) <= FRAMES_APART:
         missing = source.frames - video.frames
@@ -129,7 +103,7 @@ def align(video: Sketched, source: Sketched) -> Alignment:
 
 
 def _whole_step(video: Sketched, source: Sketched) -> int:
-    """How many frames of the source there are for each of the video."""
+    """Source frames per frame of the video."""
     if video.frame_rate is None or source.frame_rate is None:
         return 1
     ratio = source.frame_rate / video.frame_rate
@@ -144,7 +118,7 @@ def _whole_step(video: Sketched, source: Sketched) -> int:
 
 
 def _best_offset(video: Sketched, source: Sketched, ends: list[int], step: int) -> int:
-    """The offset between two at which outlines agree best; the one nearest to 0 where nothing tells them apart."""
+    """The offset at which outlines agree best; of equal ones the nearest to 0."""
     best, highest = 0, -np.inf
     for offset in sorted(range(ends[0], ends[1] + 1), key=abs):
         pairs = [

@@ -1,4 +1,4 @@
-"""`compare`: any stylized videos against their source, whoever made them."""
+"""`compare`: stylized videos of any origin against their source."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,26 +32,21 @@ def compare(
 ) -> Report:
     """Measure temporal error, style and content of stylized videos, and write the report.
 
-    Each is measured at its own size, to which the source is resized; those of one size share a table.
+    The source is resized to the size of each video; videos of one size share a table.
 
     Args:
         source: the video that was stylized.
-        stylized: what came out: frame for frame, with a frame or two more or less at an end, or at a half, a third, ...
-            of the frame rate (see `alignment`). One that cannot be aligned is a hole in the report.
-        out_dir: folder for report.json, report.html, tables.md and the PNGs; created when missing.
-        max_frames: take only so many frames.
+        stylized: videos with the source's frames, see `alignment`; one that cannot be aligned is a hole in the report.
+        out_dir: folder for report.json, report.html, tables.md and the PNGs; created if missing.
+        max_frames: None takes all.
         every: measure every Nth frame.
-        style_images: for the style score, see `StyleImages`; names are the files' names without ending.
-        loss_networks: VGG-19 weights, VGG-16 weights, or both; none takes the environment variable
-            STEADYSTYLE_LOSS_NETWORK.
+        style_images: for the style score, see `StyleImages`; names are file names without ending.
+        loss_networks: VGG-19 weights, VGG-16 weights, or both; none: environment variable STEADYSTYLE_LOSS_NETWORK.
         command: the command line, for the record.
-        progress: told of each step.
-
-    Returns:
-        The report as written.
+        progress: called at each step.
 
     Raises:
-        InputError: bad input, for instance no video that can be aligned; nothing is written then.
+        InputError: bad input, such as no video that can be aligned; nothing is written.
         OSError: writing fails.
     """
     if not stylized:
@@ -125,26 +120,20 @@ def compare(
 
 @dataclass(frozen=True)
 class _Aligned:
-    """A stylized video, and where its frames belong."""
-
     clip: FileClip
     frames: int
     alignment: Alignment
 
     @property
     def group(self) -> tuple[Size, int, int]:
-        """Videos of one size that show the same frames of the source share a table."""
+        """Videos of one size that show the same source frames share a table."""
         return self.clip.size, self.alignment.step, self.alignment.offset % self.alignment.step
 
 
 def _aligned(
     files: Mapping[str, str | Path], original: Sketched, progress: Progress
 ) -> tuple[dict[str, _Aligned], list[str]]:
-    """The videos that can be measured, and why the others cannot.
-
-    Raises:
-        InputError: none can be.
-    """
+    """The videos that can be measured, and why the others cannot; InputError if none can."""
     videos: dict[str, _Aligned] = {}
     refusals: list[InputError] = []
     for name, file in files.items():
@@ -168,10 +157,10 @@ def _sketched(clip: FileClip, progress: Progress) -> Sketched:
 def _shared(
     source: str | Path, original: Sketched, group: Mapping[str, _Aligned], max_frames: int | None
 ) -> tuple[FileClip, dict[str, int]]:
-    """The part of the source that all videos of a group show, and how many frames of its own each begins too early."""
+    """The part of the source that all videos of a group show, and how many frames each must skip."""
     step = next(iter(group.values())).alignment.step
     offsets = {name: video.alignment.offset for name, video in group.items()}
-    # All offsets are alike modulo the step; a video that begins before the source begins a whole step later.
+    # Offsets are equal modulo the step; a negative one starts at the next whole step.
     start = max(offset if offset >= 0 else offset % step for offset in offsets.values())
     ends = (offsets[name] + step * (video.frames - 1) for name, video in group.items())
     count = (min(original.frames - 1, *ends) - start) // step + 1
@@ -182,7 +171,7 @@ def _shared(
 
 
 class _Playback:
-    """A finished video in the place of a stylizer: called with a source frame, it gives its own next one."""
+    """A finished video in place of a stylizer: each call returns its next frame."""
 
     def __init__(self, video: FileClip, skip: int) -> None:
         self._frames: Iterator[Image] = islice(video, skip, None)

@@ -1,7 +1,7 @@
-"""The records of what methods cost: latency, memory, growth with size and threads, sustained runs, share of the peak.
+"""Records of latency, memory, growth with size and threads, sustained runs and share of the peak.
 
-`width` and `height` are those of the frames in pixels, `threads` is what the engine was given, `_ms` is milliseconds,
-`_mib` MiB. A figure that could not be taken is None.
+`width` and `height` are of the frames in pixels, `threads` of the engine; `_ms` is milliseconds, `_mib` MiB. A figure
+that could not be measured is None.
 """
 
 from dataclasses import dataclass
@@ -14,11 +14,9 @@ from .fields import Count, DeviceName, MethodName, NotNegative, Positive, Share
 class EndToEnd:
     """Decoding, stylizing and encoding one clip through the pipeline.
 
-    Attributes:
-        seconds: wall time of the whole.
-        share_of_inference: fps over the fps that inference alone reaches (1000 / median_ms).
-        inference_share: share of the wall time that the stylizer was at work, measured in this very run. Decoding and
-            encoding work beside it, so that near 1 inference sets the pace, and the lower it is, the more they do.
+    `share_of_inference` is fps over the fps of inference alone (1000 / median_ms). `inference_share` is the share of
+    this run's wall time in which the stylizer worked, in parallel with decoding and encoding; near 1 it is the
+    bottleneck.
     """
 
     frames: Positive
@@ -30,23 +28,18 @@ class EndToEnd:
 
 @dataclass(frozen=True)
 class Latency:
-    """Latency and memory of one method in a process of its own, in milliseconds a frame.
-
-    What a device's own tool does not tell is None.
+    """Latency per frame and memory of one method in its own process; None where a device's tool reports no figure.
 
     Attributes:
-        engine: what ran it.
-        warm_up_frames: frames run and not counted: some at the start and one at the beginning of each round.
-        deadline_ms: the deadline, 33.3 for 30 frames a second.
+        warm_up_frames: frames not counted: some at the start and one before each round.
+        deadline_ms: 33.3 for 30 frames per second.
         over_deadline: share of frames that took longer than the deadline.
-        reference: method on the same device that the ratio is to.
+        reference: method on the same device that the ratio refers to.
         ratio: median over the rounds of (this method's median of the round / the reference's).
-        rounds_ms: every sample, round by round; empty where only the summary is known.
-        spread: 90th minus 10th percentile of the rounds' medians, over the median of these; None without samples.
-        end_to_end: decode, stylize and encode.
-        peak_memory_mib: largest resident memory of the process after `memory_frames` frames.
-        memory_before_mib: the same before the method was loaded (Python and its libraries).
-        memory_frames: frames that had been run by then.
+        rounds_ms: every sample, by round; empty if only the summary is known.
+        spread: 90th minus 10th percentile of the rounds' medians, over their median; None without samples.
+        peak_memory_mib: peak resident memory of the process after `memory_frames` frames.
+        memory_before_mib: peak before the method was loaded (Python and its libraries).
     """
 
     method: MethodName
@@ -76,14 +69,9 @@ class Latency:
 
 @dataclass(frozen=True)
 class CostPoint:
-    """What one method costs at one size of the frame, in a process of its own.
+    """Cost of one method at one frame size, in its own process; fields as in `Latency`.
 
-    Attributes:
-        rounds_ms: every sample, round by round; the sizes take turns.
-        spread: see `Latency`.
-        peak_memory_mib: largest resident memory of the process after `memory_frames` frames.
-        memory_before_mib: the same before the method was loaded (Python, its libraries and the frames).
-        memory_frames: frames that had been run by then.
+    Sizes alternate round by round. Memory before loading includes the frames.
     """
 
     width: Positive
@@ -99,13 +87,10 @@ class CostPoint:
 
 @dataclass(frozen=True)
 class CostGrowth:
-    """How one method's cost grows with the number of pixels.
+    """Growth of one method's cost with the number of pixels.
 
-    Attributes:
-        points: one for each size that it can do.
-        latency_exponent: slope of the least-squares line of log latency over log pixels; 1 = in proportion.
-        memory_exponent: the same of peak memory less the memory before loading.
-        absent: why a size is missing, by the size ("640x360"), or the exponents are ("exponents").
+    Exponents are slopes of the least-squares lines of log latency, and of log memory (peak minus before loading), over
+    log pixels; 1 = proportional. `absent` has reasons for missing sizes ("640x360") and "exponents".
     """
 
     method: MethodName
@@ -118,13 +103,7 @@ class CostGrowth:
 
 @dataclass(frozen=True)
 class ThreadPoint:
-    """What one method costs with one number of threads, in a process of its own.
-
-    Attributes:
-        rounds_ms: every sample, round by round; the numbers of threads take turns.
-        spread: see `Latency`.
-        peak_memory_mib: largest resident memory of the process.
-    """
+    """Cost of one method with one number of threads, in its own process; fields as in `Latency`."""
 
     threads: Positive
     frames: Positive
@@ -136,11 +115,7 @@ class ThreadPoint:
 
 @dataclass(frozen=True)
 class ThreadScaling:
-    """One method's latency with several numbers of threads.
-
-    Attributes:
-        points: one for each number of threads, in the order asked for.
-    """
+    """One method's latency with several numbers of threads; `points` are in the requested order."""
 
     method: MethodName
     device: DeviceName
@@ -151,17 +126,10 @@ class ThreadScaling:
 
 @dataclass(frozen=True)
 class Sustained:
-    """One method run for minutes, alone, frame after frame without a pause.
+    """One method run alone for minutes, without a pause between frames; `at_s` is when each second began.
 
-    Attributes:
-        at_s: when each second began, in seconds.
-        medians_ms: median latency of each second.
-        median_ms: of all frames.
-        worst_ms: the slowest frame.
-        slope_ms_per_minute: of the least-squares line through `medians_ms`; above 0 it gets slower.
-        jitter_ms: 90th minus 10th percentile of all frames' latencies.
-        deadline_ms: the deadline, 33.3 for 30 frames a second.
-        over_deadline: share of frames that took longer than the deadline.
+    `medians_ms` are of each second, other figures of all frames (deadline as in `Latency`). The slope is of the
+    least-squares line through `medians_ms`; above 0 it slows down. Jitter is the 90th minus the 10th percentile.
     """
 
     method: MethodName
@@ -183,16 +151,16 @@ class Sustained:
 
 @dataclass(frozen=True)
 class RooflineRow:
-    """How much of the machine's peak one method makes use of.
+    """Share of the machine's peak that one method reaches.
 
     Attributes:
-        precision: of the artifact; the peak is that of float32, which 8 bits may exceed. None for a peer.
-        multiplications: multiply-accumulates of the convolutions for one frame, for the architecture's own sizes.
-        least_bytes: frame in, frame out, and the file's bytes once; between the layers more is moved.
-        bound_ms: nobody is quicker than this at the measured peak.
+        precision: of the artifact, None for a peer. The peak is of float32; 8 bits may exceed it.
+        multiplications: multiply-accumulates of the architecture's convolutions for one frame.
+        least_bytes: frame in, frame out and the file once; actual traffic is higher.
+        bound_ms: lower bound of the latency at the measured peak.
         bound_by: "arithmetic" or "memory", whichever takes longer.
-        share: bound over measured median latency, in [0, 1] but for 8 bits or a peak that was disturbed.
-        absent: why there is none, None where there is.
+        share: bound over measured median latency; above 1 only for 8 bits or a disturbed peak.
+        absent: why there is no share, None if there is one.
     """
 
     method: MethodName
@@ -207,15 +175,10 @@ class RooflineRow:
 
 @dataclass(frozen=True)
 class Roofline:
-    """The machine's peak, measured in the same run with numpy, and what of it each method makes use of.
+    """The machine's peak, measured with numpy in the same run, and each method's share of it.
 
-    Attributes:
-        threads: of the matrix product and the copy.
-        product_side: rows and columns of the float32 matrices.
-        copy_mib: size of the array that was copied, in MiB.
-        gflops: 10⁹ operations a second of the quickest product, a multiply-accumulate counted as two.
-        gb_per_s: 10⁹ bytes read and written a second by the quickest copy.
-        rows: one for each method.
+    `gflops` are 10⁹ operations per second of the fastest float32 matrix product, of side `product_side`; a
+    multiply-accumulate counts as two. `gb_per_s` are 10⁹ bytes per second, read and written by the fastest copy.
     """
 
     device: DeviceName

@@ -1,7 +1,6 @@
-"""What annotations say of the fields of requests and records: their range, and what kind of name they hold.
+"""Annotations of request and record fields: range, and a mark for file, device and method names.
 
-By its mark a file is found that has to go to another machine, and a name that merging has to change, wherever they
-stand: no list of fields is kept by hand.
+The marks find files to copy to another machine and names to change on merging; no field list is kept by hand.
 """
 
 import dataclasses
@@ -19,7 +18,7 @@ Positive = Annotated[int, Meta(ge=1)]
 
 FILE, DEVICE, METHOD = "file", "device", "method"
 InputFile = Annotated[str, FILE]
-"""A file or folder, an artifact also by FILE@ENGINE or a bundled model's name."""
+"""A file or folder; an artifact also as FILE@ENGINE or a bundled model's name."""
 DeviceName = Annotated[str, DEVICE]
 MethodName = Annotated[str, METHOD]
 
@@ -28,16 +27,14 @@ T = TypeVar("T")
 
 @functools.cache
 def hints_of(kind: Any) -> dict[str, Any]:
-    """The annotations of a record's fields, with what `Annotated` says of them."""
+    """Type hints of a record's fields, with their `Annotated` metadata."""
     return get_type_hints(kind, include_extras=True)
 
 
 def with_marked(record: T, changes: Mapping[str, Callable[[str], str]]) -> T:
-    """A record in which every value that carries a mark is changed.
+    """Replace every marked value of a dataclass, also in nested dataclasses, lists, tuples and dicts.
 
-    Args:
-        record: a dataclass; its fields may be dataclasses, and lists, tuples and dicts of them.
-        changes: what becomes of a value, by its mark: the text in ``Annotated[str, "text"]``.
+    `changes` has a function for each mark, the text in ``Annotated[str, "text"]``.
     """
     found: T = _changed(type(record), record, changes)
     return found
@@ -50,7 +47,7 @@ def _changed(kind: Any, value: Any, changes: Mapping[str, Callable[[str], str]])
     if origin is Annotated:
         mark = next((one for one in kind.__metadata__ if isinstance(one, str) and one in changes), None)
         return changes[mark](value) if mark is not None else _changed(inner[0], value, changes)
-    if origin in (Union, UnionType):  # in our records always with None
+    if origin in (Union, UnionType):  # in records always with None
         return _changed(next(choice for choice in inner if choice is not NoneType), value, changes)
     if origin in (list, tuple):
         return origin(_changed(inner[0], item, changes) for item in value)

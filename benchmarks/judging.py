@@ -1,4 +1,4 @@
-"""Which style image belongs to which row, and whether style can be judged here at all; `style.py` does the judging."""
+"""Assigns style images to rows and opens the loss networks; `train/loss/style_score.py` computes the scores."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,18 +12,12 @@ from .measure.steadiness import IDENTITY, Judge
 from .record import JUDGED, Method
 
 StyleImages = Mapping[str, str | Path]
-"""Style images by the name of a method or of its style, "" for all others."""
+"""Style images by method or style name, "" for all others."""
 
 
 @dataclass(frozen=True)
 class StyleImage:
-    """A style image that was read.
-
-    Attributes:
-        file: the file's name.
-        sha256: of the file.
-        image: (H, W, 3) uint8 RGB.
-    """
+    """A style image, (H, W, 3) uint8 RGB, with its file name and the file's SHA-256."""
 
     file: str
     sha256: str
@@ -31,11 +25,7 @@ class StyleImage:
 
 
 def read_style_images(images: StyleImages) -> dict[str, StyleImage]:
-    """Read the style images.
-
-    Raises:
-        InputError: one is missing or not an image.
-    """
+    """Read the style images; InputError if one is missing or not an image."""
     return {name: _read(Path(file)) for name, file in images.items()}
 
 
@@ -46,13 +36,7 @@ def _read(path: Path) -> StyleImage:
 
 @dataclass(frozen=True)
 class Judging:
-    """Whether and how style is judged.
-
-    Attributes:
-        judge: None where it cannot be.
-        absent: why, by the figure's name.
-        settings: for the report.
-    """
+    """How style is judged: `judge` is None if impossible, `absent` has a reason for each missing figure."""
 
     judge: Judge | None
     absent: dict[str, str]
@@ -71,13 +55,13 @@ def open_judging(
     Args:
         methods: the rows.
         images: see `StyleImages`.
-        loss_networks: VGG-19 weights, for style and content score, VGG-16 weights, for the stroke score, or both; none
-            takes the environment variable STEADYSTYLE_LOSS_NETWORK. What they are missing for is absent.
-        styles: name of the style of each method that has one.
-        style_sizes: shorter side of the style image that each method was trained for, px, where it is known.
+        loss_networks: VGG-19 weights (style and content score), VGG-16 weights (stroke score), or both; none means the
+            environment variable STEADYSTYLE_LOSS_NETWORK. Figures without weights are absent.
+        styles: style name by method.
+        style_sizes: shorter side of the style image in training, px, by method, where known.
 
     Raises:
-        InputError: an image is for a method that is not there, or the given weights cannot be used.
+        InputError: an image is for an unknown method, or the given weights cannot be used.
     """
     known = {method.name for method in methods} | set(styles.values()) | {""}
     for name in images:
@@ -88,7 +72,7 @@ def open_judging(
     for method in methods:
         made_by = method.of or method.name
         keys = [made_by, styles.get(made_by, ""), ""]
-        # Identity is measured against itself, so any style image gives it the score 1.
+        # Identity is compared with itself, so any style image gives the score 1.
         keys += list(images) if method.name == IDENTITY else []
         found = [images[key] for key in keys if key in images]
         if found:

@@ -1,7 +1,7 @@
-"""What a benchmark found: every raw figure, as it stands in `report.json`.
+"""The benchmark report: every raw figure of `report.json`.
 
-The dataclasses here and in `costs.py` are the report. msgspec reads, checks and writes them, and `schema` says the same
-in JSON Schema. A figure that could not be taken is None, and `absent` says why.
+The dataclasses here and in `costs.py` define the format; msgspec reads, checks and writes them. A figure that could
+not be measured is None, and `absent` gives the reason.
 """
 
 import json
@@ -30,14 +30,8 @@ Control = Literal["identity", "blur", "still"]
 class Method:
     """One row of the tables.
 
-    Attributes:
-        name: its name in every table.
-        kind: our artifact, a peer's network, a stylized video, or a control.
-        control: which control, None for the others.
-        of: the method whose video the control is made from; None for identity, which is the source itself.
-        file: name of the file (not its folder), None for controls.
-        engine: what ran it, None where nothing was run.
-        metadata: what the artifact says of itself, None for others.
+    `of` is the method whose video a control is made from, None for identity. `file` has no folder. Fields that do not
+    apply are None: `control` outside controls, `engine` if nothing was run, `metadata` for all but artifacts.
     """
 
     name: MethodName
@@ -53,14 +47,14 @@ class Method:
 
 @dataclass(frozen=True)
 class Temporal:
-    """Temporal error of one method on one clip at one interval; figures as the plan defines them, RGB in [0, 1].
+    """Temporal error of one method on one clip at one interval, of RGB in [0, 1] (CONTRIBUTING.md, Figures).
 
     Attributes:
         interval: distance of the two frames of a pair, in frames.
         value: e_temporal.
         excess: e_temporal minus identity's on the same pairs.
         pairs: number of pairs averaged.
-        mask_share: mean share of valid pixels, in [0, 1].
+        mask_share: mean share of valid pixels.
         starts: index of each pair's earlier frame.
         per_pair: masked mean squared difference of each pair.
     """
@@ -77,16 +71,15 @@ class Temporal:
 
 @dataclass(frozen=True)
 class Style:
-    """What style image and loss networks say of one method on one clip.
+    """Style figures of one method on one clip.
 
     Attributes:
-        score: style score, 1 = nothing happened, 0 = the style's own statistics; None without a style image.
-        content: content score, 0 = the source itself, near 1 or above = hard to find.
+        score: style score, 1 = source, 0 = statistics of the style; None without a style image.
+        content: content score, 0 = source, near 1 or above = content lost.
         frames: number of frames judged (every tenth).
-        own_score: style score, the style image at the size that the network was trained for (its metadata's
-            ``style_size``).
-        stroke: stroke score, 1 = nothing happened, 0 = the style's own statistics at half the size.
-        colour: colour distance to the style image, 0 = its own mean and covariance.
+        own_score: style score with the style image at the network's training size (``style_size`` of its metadata).
+        stroke: stroke score, 1 = source, 0 = statistics of the style at half size.
+        colour: colour distance to the style image, 0 = equal mean and covariance.
     """
 
     score: NotNegative | None
@@ -98,19 +91,15 @@ class Style:
 
 
 JUDGED = ("score", "own_score", "content", "stroke", "colour")
-"""The figures of `Style`, by their names in `absent`."""
+"""The figures of `Style`, as named in `absent`."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one method did on one clip.
+    """Figures of one method on one clip.
 
-    Attributes:
-        short: temporal error at interval 1.
-        long: temporal error at interval 5.
-        style: what style image and loss networks say.
-        absent: reason for each figure that is None, by the figure's name ("short", "long", "shift", and `JUDGED`).
-        shift: shift error at 1, 2, 3 and 4 px, of the first frame; None for controls, which nothing paints.
+    `short` and `long` are at intervals 1 and 5. `shift` is of the first frame at 1, 2, 3 and 4 px; None for controls.
+    `absent` has a reason for each figure that is None ("short", "long", "shift", and `JUDGED`).
     """
 
     method: MethodName
@@ -124,16 +113,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Clip:
-    """One clip with the rows measured on it.
+    """One clip and its rows, identity first.
 
     Attributes:
-        frames: number of frames measured.
-        frame_rate: in frames a second, None where it is not known.
+        frame_rate: frames per second, None if unknown.
         cuts: number of scene cuts; pairs across one are left out.
-        rows: one row a method, identity first.
-        again: rows of methods that `rows` has from another device; tables and means leave them out.
-        notes: what a reader should know, one sentence each.
-        moment: index of the first of the three frames in the clip's pictures, None without pictures.
+        again: further devices' rows of methods in `rows`; not in tables and means.
+        notes: remarks for the reader, one sentence each.
+        moment: index of the first of the three frames shown in the pictures, None without pictures.
     """
 
     name: str
@@ -151,7 +138,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Drift:
-    """Change of a method's mean colour over a clip that stands still, of RGB in [0, 1]."""
+    """Change of a method's mean colour over a static clip, of RGB in [0, 1]."""
 
     method: MethodName
     device: DeviceName
@@ -160,7 +147,7 @@ class Drift:
 
 @dataclass(frozen=True)
 class Summary:
-    """One row of the first table: the mean over the clips of each figure, None where no clip has it."""
+    """A method's mean of each figure over the clips, None if no clip has it."""
 
     method: MethodName
     short: NotNegative | None
@@ -178,13 +165,9 @@ class Summary:
 
 @dataclass(frozen=True)
 class Run:
-    """What was asked for on one device.
+    """What was requested on one device; `date` is UTC, ISO 8601.
 
-    Attributes:
-        command: the command line.
-        date: UTC, ISO 8601.
-        version: of this package.
-        request: None for a comparison, and where a report of an older format does not tell.
+    `request` is None for a comparison, and if an older report does not contain it.
     """
 
     device: DeviceName
@@ -196,31 +179,20 @@ class Run:
 
 @dataclass(frozen=True)
 class Report:
-    """A whole benchmark or comparison.
+    """A whole benchmark or comparison; lists of figures that were not measured are empty.
 
     Attributes:
-        kind: which command made it.
-        command: the command line.
         date: UTC, ISO 8601.
-        version: of this package.
-        device: machine and software.
-        other_devices: further ones that rows are from.
-        settings: what else shapes the figures: the method that ratios are to, style images, loss networks.
-        methods: the rows' methods.
-        clips: figures clip by clip.
-        drift: on the still clip; empty for a comparison.
-        latency: empty for a comparison.
+        other_devices: further devices that rows are from.
+        settings: what else affects the figures: reference of ratios, style images, loss networks.
+        drift: on the static clip.
         summary: means over the clips.
-        absent: reason for each kind of figure that is missing throughout ("latency", "drift", "shift", and `JUDGED`).
-        holes: what was asked for and could not be measured, and why, one sentence each.
-        notes: what a reader should know, one sentence each.
+        absent: reason for each figure missing in the whole report ("latency", "drift", "shift", and `JUDGED`).
+        holes: what was requested and could not be measured, and why, one sentence each.
+        notes: remarks for the reader, one sentence each.
         pictures: names of the PNG files beside the report.
-        format_version: of this record.
-        runs: what was asked for, device by device.
-        growth: cost growth of each method, empty where it was not asked for.
-        sustained: sustained run of each method, empty where it was not asked for.
-        threads: latency of each method with several numbers of threads, empty where it was not asked for.
-        roofline: one for each device, empty for a comparison.
+        runs: one for each device.
+        roofline: one for each device.
     """
 
     kind: Literal["benchmark", "compare"]
@@ -251,32 +223,21 @@ class Report:
         return dict(msgspec.to_builtins(self))
 
     def to_json(self) -> str:
-        """The report as JSON text, checked.
-
-        Raises:
-            ValueError: a figure is out of its range or not finite.
-        """
+        """The report as JSON text; ValueError if a figure is out of range or not finite."""
         record = self.to_dict()
         check(record)
         return json.dumps(record, indent=1, allow_nan=False)
 
     def write(self, path: Path) -> None:
-        """Write `report.json`.
-
-        Raises:
-            InputError: the path cannot be written.
-        """
+        """Write `report.json`; InputError if the path is not writable."""
         with atomic_path(path) as temporary:
             temporary.write_text(self.to_json() + "\n", encoding="utf-8")
 
 
 def summarize(clips: Sequence[Clip], drift: Iterable[Drift], methods: Sequence[str] = ()) -> list[Summary]:
-    """Average each method's figures over the clips, each clip with the same weight.
+    """Average each method's figures over the clips, with equal weights; `methods` get a row even without a clip.
 
-    Args:
-        clips: the clips.
-        drift: of the methods that have it; of a method on several devices the first counts.
-        methods: names of methods that get a row of their own without a clip too.
+    Of a method's drift on several devices the first one counts.
     """
     drifts: dict[str, float] = {}
     for one in drift:
@@ -310,20 +271,12 @@ def _mean(values: Iterable[float]) -> float | None:
 
 
 def read_report(path: Path) -> dict[str, Any]:
-    """Read a `report.json` back as plain values of the present format, checked.
-
-    Raises:
-        InputError: missing, not JSON, or not a report of a format that can be read.
-    """
+    """Read a `report.json` as plain values in the current format; InputError as in `load_report`."""
     return _read(path)[0]
 
 
 def load_report(path: Path) -> Report:
-    """Read a `report.json` back; one of format 2 comes in the present format.
-
-    Raises:
-        InputError: missing, not JSON, or not a report of a format that can be read.
-    """
+    """Read a `report.json`, also of format 2; InputError if it is missing, not JSON, or of another format."""
     return _read(path)[1]
 
 
@@ -340,7 +293,7 @@ def _read(path: Path) -> tuple[dict[str, Any], Report]:
 
 
 def _upgraded(record: dict[str, Any]) -> dict[str, Any]:
-    """A report of format 2 in the present one: its rows that name no device are the first device's."""
+    """Convert format 2: rows without a device belong to the first device."""
     device = record["device"]["name"]
     rows = [row for clip in record["clips"] for row in clip["rows"]]
     for row in (*rows, *record["growth"], *record["sustained"], *record["threads"]):
@@ -357,11 +310,7 @@ def _upgraded(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def check(record: Any) -> Report:
-    """The report that plain JSON values say.
-
-    Raises:
-        ValueError: where and why they do not fit, for example a figure out of range or an unknown field.
-    """
+    """Convert plain JSON values to a report; ValueError says which field does not fit and why."""
     try:
         report = msgspec.convert(record, Report)
     except msgspec.ValidationError as error:
@@ -372,7 +321,7 @@ def check(record: Any) -> Report:
 
 
 def _check_known(given: Any, kept: Any, where: str) -> None:
-    """Refuse what a record does not keep: msgspec passes over fields that a dataclass does not have."""
+    """Refuse unknown fields, which msgspec ignores."""
     if isinstance(given, dict):
         for name, value in given.items():
             if name not in kept:

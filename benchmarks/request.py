@@ -1,8 +1,7 @@
-"""What a benchmark is asked for: one record from the command line to other machines, `.working` and the report.
+"""The benchmark request: one record for command line, other machines, `.working` and report.
 
-A field is added here and nowhere else. Its annotation says everything about it: the smallest value (`Meta`), how the
-command line asks for it (`Asked`; a field without is for programs only), and whether it names a file (`InputFile`),
-which is then copied to other machines.
+A new field is added only here. Its annotation gives the minimum (`Meta`), the command-line option (`Asked`; fields
+without one are for programs) and whether it is a file to copy to other machines (`InputFile`).
 """
 
 from collections.abc import Iterator
@@ -19,12 +18,9 @@ from .fields import FILE, InputFile, Positive, hints_of, with_marked
 
 @dataclass(frozen=True)
 class Asked:
-    """How the command line asks for a field.
+    """A field's command-line option: help, name without dashes, and metavar.
 
-    Attributes:
-        help: what `--help` says.
-        flag: the option's name without dashes; empty: the field's own, None: it is no option but the arguments.
-        metavar: what stands for the value in `--help`.
+    An empty `flag` stands for the field's name, None for positional arguments.
     """
 
     help: str
@@ -62,11 +58,7 @@ class BenchmarkRequest:
     thread_counts: Annotated[tuple[int, ...], Asked("Latency with each number of threads.", metavar="N,N,...")] = ()
 
     def check(self) -> None:
-        """Check what can be checked without opening a file.
-
-        Raises:
-            InputError: a number out of range, or too few sizes or numbers of threads to compare.
-        """
+        """Check all that needs no file; InputError if a value is out of range or there is nothing to compare."""
         if not 0 <= self.minutes < float("inf"):
             raise InputError(f"minutes must be 0 or more, but is {self.minutes}")
         for name, least in _least_values(type(self)):
@@ -82,7 +74,7 @@ class BenchmarkRequest:
             raise InputError("thread counts are compared: give two or more, each once, for example --thread-counts 1,2")
 
     def files(self) -> list[str]:
-        """Everything that is given as a file, as it was given."""
+        """All files of the request, as given."""
         found: list[str] = []
 
         def keep(given: str) -> str:
@@ -106,11 +98,7 @@ def _least_values(kind: Any) -> Iterator[tuple[str, float]]:
 
 
 def read_request(file: Path) -> BenchmarkRequest:
-    """Read a request that `to_json` wrote.
-
-    Raises:
-        InputError: it cannot be read.
-    """
+    """Read a request written by `to_json`; InputError if that fails."""
     try:
         return msgspec.json.decode(file.read_bytes(), type=BenchmarkRequest)
     except (OSError, ValueError) as error:

@@ -1,7 +1,6 @@
-"""What a benchmark has finished, kept in its output folder until the report is written.
+"""Finished steps of a benchmark, kept in its output folder until the report is written.
 
-An interrupted run leaves the folder `.working` there. The same command with the same inputs finds in it what was
-finished and measures only the rest. Nothing in it looks like a report, and the report removes it.
+An interrupted run leaves the folder `.working`. The same command with the same inputs reuses its finished steps.
 """
 
 import hashlib
@@ -27,11 +26,9 @@ _FOLDER = ".working"
 
 
 class Kept:
-    """The finished steps of one run.
+    """The finished steps of one run; `scratch` is an empty folder for temporary files.
 
-    Attributes:
-        scratch: an empty folder for temporary files.
-        resumed: steps that an earlier, interrupted run had finished, with their dates (UTC, ISO 8601).
+    `resumed` has the dates (UTC, ISO 8601) of steps that an interrupted run had finished.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -40,15 +37,10 @@ class Kept:
         self.resumed: dict[str, str] = {}
 
     def take(self, step: str, kind: type[T], make: Callable[[], T]) -> T:
-        """What a step gives: from an earlier run if it was finished there, or made and kept now.
+        """Return a step's value from an interrupted run, or make and keep it.
 
-        Args:
-            step: its name, another one for each step of a run.
-            kind: a record, a list or dict of them, or of plain values.
-            make: does the step.
-
-        Raises:
-            InputError: what was kept cannot be read.
+        The step's name is unique in the run. `kind` is a record, a list or dict of records, or of plain values.
+        InputError if a kept value cannot be read.
         """
         path = self._path(step, ".json")
         if path.exists():
@@ -58,15 +50,7 @@ class Kept:
         return value
 
     def take_clip(self, step: str, make: Callable[[], tuple[Clip, Moment | None]]) -> tuple[Clip, Moment | None]:
-        """The same for a clip, whose moment for the pictures is many arrays.
-
-        Args:
-            step: its name.
-            make: measures the clip.
-
-        Raises:
-            InputError: what was kept cannot be read.
-        """
+        """The same for a clip, whose moment consists of arrays."""
         path, arrays = self._path(step, ".json"), self._path(step, ".npz")
         if path.exists():
             clip = self._read(step, path, Clip)
@@ -75,11 +59,11 @@ class Kept:
         if moment is not None:
             with atomic_path(arrays) as temporary:
                 np.savez(temporary, **_to_arrays(moment))
-        self._write(path, clip)  # last: where it is, the arrays are
+        self._write(path, clip)  # last: when it exists, so do the arrays
         return clip, moment
 
     def note(self) -> list[str]:
-        """A sentence for the report if the run was resumed, otherwise nothing."""
+        """A sentence for the report if the run was resumed."""
         if not self.resumed:
             return []
         first, last = min(self.resumed.values()), max(self.resumed.values())
@@ -88,7 +72,7 @@ class Kept:
         ]
 
     def _path(self, step: str, ending: str) -> Path:
-        # A step is named after clips and methods, whose names are no file names.
+        # Steps contain names of clips and methods, which may be invalid as file names.
         return self._folder / f"{hashlib.sha256(step.encode()).hexdigest()[:16]}{ending}"
 
     def _read(self, step: str, path: Path, kind: type[T]) -> T:
@@ -142,19 +126,16 @@ def _from_arrays(arrays: dict[str, Any]) -> Moment:
 
 @contextmanager
 def keeping(folder: Path, inputs: object) -> Iterator[Kept]:
-    """Keep the steps of a run in its output folder; when the block ends well, nothing of it stays.
+    """Keep the steps of a run in its output folder, and remove them when the block succeeds.
 
-    Args:
-        folder: where the report will be; created when missing, and removed again when the block fails with no step
-            finished.
-        inputs: records and plain JSON values: everything that shapes a figure. What was kept is taken only where all
-            is the same.
+    The folder is created if missing, and removed if the block fails before a step is finished. `inputs` are all that
+    affects a figure, as records and plain JSON values; steps are reused only if they are equal.
     """
     digest = hashlib.sha256(msgspec.json.encode(inputs, order="deterministic")).hexdigest()
     working = folder / _FOLDER
     with made_folder(folder), made_folder(working / digest[:16]):
         kept = Kept(working / digest[:16])
-        shutil.rmtree(kept.scratch, ignore_errors=True)  # a killed run's
+        shutil.rmtree(kept.scratch, ignore_errors=True)  # left by a killed run
         kept.scratch.mkdir()
         try:
             yield kept
@@ -164,11 +145,7 @@ def keeping(folder: Path, inputs: object) -> Iterator[Kept]:
 
 
 def fingerprint(path: str | Path) -> list[list[str | int]]:
-    """What tells whether a file, or a folder with all that is in it, was changed: name, bytes, time of change.
-
-    Raises:
-        OSError: it is not there.
-    """
+    """Name, bytes and modification time of a file, or of all files of a folder; OSError if it is missing."""
     top = Path(path)
     files = sorted(file for file in top.rglob("*") if file.is_file()) if top.is_dir() else [top]
     return [[str(file.absolute()), (found := file.stat()).st_size, found.st_mtime_ns] for file in files]

@@ -1,4 +1,4 @@
-"""`benchmark`: artifacts and peers on clips, and a folder with the report."""
+"""`benchmark`: measures artifacts and peers on clips, and writes the report."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
@@ -45,24 +45,21 @@ def benchmark(
     command: str = "",
     progress: Progress = no_progress,
 ) -> Report:
-    """Measure latency, temporal error, style and content of what ships, and write the report.
+    """Measure latency, temporal error, style and content, and write the report.
 
-    What is finished is kept in `out_dir` until the report is there: an interrupted call that is made again goes on.
+    Finished steps are kept in `out_dir` until the report is written: after an interruption the same call continues.
 
     Args:
         request: what to measure, on what, and how long.
-        out_dir: folder for report.json, report.html, tables.md and the PNGs; created when missing.
-        device: what the report calls this machine.
+        out_dir: folder for report.json, report.html, tables.md and the PNGs; created if missing.
+        device: this machine's name in the report.
         pictures: False writes report.json only, which needs no matplotlib.
-        completed: adds what was measured on other devices, before the report is written.
+        completed: adds other devices' figures before the report is written.
         command: the command line, for the record.
-        progress: told of each step.
-
-    Returns:
-        The report as written.
+        progress: called at each step.
 
     Raises:
-        InputError: bad input; no report is written then.
+        InputError: bad input; no report is written.
         OSError: writing fails.
     """
     request.check()
@@ -129,7 +126,7 @@ def benchmark(
         if completed is not None:
             report = completed(report)
         moments = [moment for _, moment in measured]
-        # Clips of other devices come behind, and have no pictures.
+        # Other devices' clips come last and have no pictures.
         moments += [None] * (len(report.clips) - len(moments))
         if not pictures:
             report.write(folder / "report.json")
@@ -139,12 +136,7 @@ def benchmark(
 
 @dataclasses.dataclass(frozen=True)
 class _Measuring:
-    """The steps of one run on one device, each taken from an interrupted run where that had finished it.
-
-    Attributes:
-        opened: the subjects, opened in this process.
-        device: what the report calls this machine.
-    """
+    """The steps of one run on one device; `opened` are the subjects in this process."""
 
     request: BenchmarkRequest
     subjects: Sequence[Subject]
@@ -157,11 +149,10 @@ class _Measuring:
 
     @property
     def reference(self) -> str:
-        """The method that ratios are to: the first peer, or the first artifact."""
+        """Reference of ratios: the first peer, or the first artifact."""
         return next((subject.name for subject in self.subjects if subject.kind == "peer"), self.subjects[0].name)
 
     def latency(self) -> list[Latency]:
-        """Latency of all methods, in turns."""
         asked, source = self.request, self.sources[0]
 
         def measure() -> list[Latency]:
@@ -181,7 +172,6 @@ class _Measuring:
         return self.kept.take("latency", list[Latency], measure)
 
     def growth(self) -> list[CostGrowth]:
-        """Cost growth of each method; empty where it was not asked for."""
         if not self.request.sizes:
             return []
         frames = {size: self._first_frames(size) for size in self.request.sizes}
@@ -195,7 +185,6 @@ class _Measuring:
         )
 
     def threads(self) -> list[ThreadScaling]:
-        """Latency of each method with each number of threads; empty where it was not asked for."""
         if not self.request.thread_counts:
             return []
         frames = self._first_frames(self.request.size)
@@ -206,7 +195,6 @@ class _Measuring:
         )
 
     def sustained(self) -> list[Sustained]:
-        """Sustained run of each method, one after the other; empty where it was not asked for."""
         if not self.request.minutes:
             return []
         frames, asked = self._first_frames(self.request.size), self.request
@@ -229,7 +217,6 @@ class _Measuring:
         return [resized(frame, size) for frame in islice(self.sources[0], FRAMES_IN_MEMORY)]
 
     def clips(self) -> list[tuple[Clip, Moment | None]]:
-        """Figures and moment of each clip."""
         stylizers = {one.method.name: one.stylize for one in self.opened}
         fixed_sizes = {one.method.name: own_size(one.method) for one in self.opened}
 
@@ -251,7 +238,6 @@ class _Measuring:
         ]
 
     def drift(self) -> list[Drift]:
-        """Drift of each method on a frame of the first clip."""
         self.progress("drift", 0, None)
         stylizers = {one.method.name: one.stylize for one in self.opened}
         found = self.kept.take("drift", dict[str, float], lambda: measure_drift(next(iter(self.sources[0])), stylizers))
@@ -276,7 +262,7 @@ def _scenes(names: Sequence[str], height: int) -> list[Scene]:
 
 
 def _repeated(source: ClipSource, size: Size, count: int) -> Iterator[Image]:
-    """So many frames of a clip at a size, from the beginning again when it ends."""
+    """`count` frames of a clip at a size; the clip repeats."""
     given = 0
     while given < count:
         for frame in source:

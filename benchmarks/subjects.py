@@ -1,4 +1,4 @@
-"""What is measured: artifacts and peers by name, opened in this process for everything but latency."""
+"""Artifacts and peers by name, opened in this process for everything but latency."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -15,18 +15,14 @@ from .record import Method
 
 
 def subjects_of(artifacts: Sequence[str], peers: Sequence[str]) -> list[Subject]:
-    """Artifacts and peers with a name each, all bundled models when there are neither.
-
-    Raises:
-        InputError: nothing is bundled either.
-    """
+    """Name artifacts and peers uniquely; without any, all bundled models. InputError if none is bundled."""
     if not artifacts and not peers:
         artifacts = [model.name for model in bundled_models()]
     subjects: list[Subject] = []
     given: list[tuple[Literal["artifact", "peer"], Sequence[str]]] = [("artifact", artifacts), ("peer", peers)]
     for kind, files in given:
         for file in files:
-            # Only a file has an ending to leave off; a dot may be part of a bundled model's name.
+            # Only files lose their ending; a bundled model's name may contain a dot.
             path, provider = resolve(file)
             stem = file
             if path.exists() and not any(model.path == path for model in bundled_models()):
@@ -42,13 +38,9 @@ def subjects_of(artifacts: Sequence[str], peers: Sequence[str]) -> list[Subject]
 
 @dataclass(frozen=True)
 class Opened:
-    """A subject, opened.
+    """An opened subject: `stylize` maps frame to frame, `close` frees it, `note` takes width and height.
 
-    Attributes:
-        method: what the report says of it.
-        stylize: takes and gives a frame.
-        close: lets go of it.
-        note: what a reader should know of it at a width and a height, empty where there is nothing.
+    `note` returns a remark for the report, empty if there is none.
     """
 
     method: Method
@@ -58,11 +50,7 @@ class Opened:
 
 
 def open_subject(subject: Subject, threads: int) -> Opened:
-    """Open a subject.
-
-    Raises:
-        InputError: it cannot be opened.
-    """
+    """Open a subject; InputError if that fails."""
     file = resolve(subject.file)[0]
     if subject.kind == "peer":
         peer = open_peer(file, threads=threads)

@@ -1,8 +1,4 @@
-"""The command line: parse, call, print.
-
-Each command imports what it needs in its own body, so that `steadystyle --help` is quick and a machine with one engine
-runs what it can. Results go to stdout (a table, or JSON with `--json`); progress, notes and errors go to stderr.
-"""
+"""The command line; commands import what they need in their bodies, for a quick `--help` and few dependencies."""
 
 import os
 import signal
@@ -29,13 +25,7 @@ app = typer.Typer(
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and leave the process with its exit code.
-
-    0 only on success; 2 for bad usage or input, in one sentence on stderr; 130 after Ctrl-C; 1 for a defect of ours.
-
-    Args:
-        arguments: the words after the program's name; None takes the process's own.
-    """
+    """Run the command line (None: `sys.argv`) and exit: 0 success, 1 failure, 2 bad usage or input, 130 Ctrl-C."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     signal.signal(signal.SIGTERM, _leave)  # so that temporary files are removed as on Ctrl-C
     warnings.showwarning = _show_warning
@@ -63,8 +53,8 @@ def _show_warning(
     file: object = None,
     line: str | None = None,
 ) -> None:
-    """What concerns a user is one sentence, like all else that is said; other warnings are as ever."""
-    if category.__name__ == "RenamedModelWarning":  # by name: the engines' room is imported by commands that need it
+    """Print warnings for users as one sentence, others as Python does."""
+    if category.__name__ == "RenamedModelWarning":  # by name, because commands import runtimes/ themselves
         return note(str(message))
     print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=sys.stderr)
 

@@ -1,4 +1,4 @@
-"""`python -m steadystyle.cli`: what torchrun and another machine start."""
+"""`python -m steadystyle.cli`, for torchrun and remote machines."""
 
 from . import main
 

@@ -1,4 +1,4 @@
-"""Options that come from the fields of a request: none of them is written down twice."""
+"""Command-line options generated from the fields of a request."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -28,15 +28,11 @@ _WORDS: dict[Any, tuple[Any, Callable[[Any], Any]]] = {
     tuple[str, ...]: (list[str] | None, tuple),
     dict[str, str]: (list[str] | None, parse_styles),
 }
-"""How the command line takes a field of a type, and what makes its value of it; others are taken as they are."""
+"""Field type -> its type on the command line, and the conversion; other types are used unchanged."""
 
 
 def asks_for(kind: type[BenchmarkRequest]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command, in the place of its parameter `request`, the options that a request's fields say.
-
-    Args:
-        kind: the request that the command is called with.
-    """
+    """Replace a command's parameter `request` by an option for each field of the request class."""
     plain = get_type_hints(kind)
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

@@ -16,10 +16,10 @@ from .terminal import note, print_json, print_table, progress
 
 
 class DemoGroup(typer.core.TyperGroup):
-    """`demo` with its subcommands; words that begin with none of them are those of `demo file`."""
+    """`demo` with its subcommands; without one, the words go to `demo file`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put `file` before the words (list of str) where no subcommand is named; the rest is typer's."""
+        """Put `file` before the words where no subcommand is named."""
         if not args or (args[0] not in self.commands and args[0] != "--help"):
             args = ["file", *args]
         return super().parse_args(ctx, args)
@@ -224,7 +224,7 @@ def demo_camera(
     so that the picture stays live. A camera that is unplugged is waited for. The latency shown is the model's alone, as
     in `steadystyle benchmark`.
     """
-    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # its greeting goes to stdout, where our JSON goes
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # its greeting would go to stdout, as our JSON does
     from ..demo.camera.session import run_camera
 
     result = run_camera(
@@ -288,5 +288,5 @@ def demo_web(
             print(address.url)
         sys.stdout.flush()
 
-    with contextlib.suppress(KeyboardInterrupt):  # a server has no other end
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how a server ends
         serve(host, port, models=models or [], ready=ready)

@@ -111,7 +111,7 @@ def _check_extras() -> list[Check]:
 
 
 def _check_video() -> Check:
-    """Really writes and reads a small file: which codecs PyAV was built with says less."""
+    """Write and read a small file: PyAV's list of codecs says less."""
     import numpy as np
 
     from ..video.frames import read_frames, write_video
@@ -126,7 +126,7 @@ def _check_video() -> Check:
 
 
 def _check_engine() -> Check:
-    """Really opens a bundled model, with each provider that ONNX Runtime may have."""
+    """Open a bundled model with each provider of ONNX Runtime."""
     from ..runtimes.registry import bundled_models, open_stylizer
 
     what = "ONNX Runtime"

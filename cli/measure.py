@@ -134,7 +134,7 @@ def merge(
 
 
 def _print_report(report: "Report", folder: Path, limits: "Sequence[Limit]", as_json: bool) -> None:
-    """Print a report; leaves with 1 where something could not be measured or a limit is broken."""
+    """Print a report; exit with 1 where a measurement is missing or a limit is broken."""
     from ..benchmarks.report.limits import broken_limits
     from ..benchmarks.report.tables import tables
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how their words are read."""
+"""Options that several commands share, and their parsing."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,10 +76,10 @@ def parse_counts(text: str) -> tuple[int, ...]:
 
 
 def parse_styles(options: Sequence[str]) -> dict[str, str]:
-    """`IMAGE` and `NAME=IMAGE` as images by the name of a method or style, "" for all others."""
+    """`IMAGE` and `NAME=IMAGE` as images by name of a method or style; "" is all others."""
     images: dict[str, str] = {}
     for option in options:
-        # An existing file is a file, whatever its name looks like.
+        # An existing file may have "=" in its name.
         name, equals, path = ("", "", "") if Path(option).exists() else option.partition("=")
         key, value = (name, path) if equals else ("", option)
         if key in images:

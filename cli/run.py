@@ -54,7 +54,7 @@ def stylize(
             except KeyboardInterrupt:
                 if info.kind != "camera":
                     raise
-                # A camera has no other end, so the frames until now are kept.
+                # Ctrl-C is how a camera ends, so the frames so far are kept.
                 report.seconds = time.monotonic() - began
                 report.fps = report.frames / report.seconds
     for sentence in report.notes:

@@ -1,7 +1,4 @@
-"""What commands share in talking to a person: errors as sentences, tables, JSON, and progress.
-
-Results go to stdout; progress, notes and errors go to stderr.
-"""
+"""Output of the commands: results to stdout; progress, notes and errors to stderr."""
 
 import dataclasses
 import errno
@@ -49,15 +46,15 @@ _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Update(Protocol):
-    """Tells the progress bar what is being done, how much of it is done, of how much (None: unknown), and a detail."""
+    """Updates the progress bar: step, amount done, total amount (None: unknown) and a detail."""
 
     def __call__(self, step: str, done: int, total: int | None, detail: str = "") -> None:
-        """Move the bar."""
+        """Update the bar."""
         ...
 
 
 def explain(error: Exception, arguments: Sequence[str]) -> tuple[int, str]:
-    """Exit code and the one sentence that a person needs."""
+    """Exit code, and the sentence that explains the error to the user."""
     command = next((word for word in arguments if not word.startswith("-")), "")
     if isinstance(error, InputError):
         return 2, str(error)
@@ -89,12 +86,11 @@ def _explain_os_error(error: OSError) -> str:
 
 
 def complain(sentence: str) -> None:
-    """Print an error on stderr, in one line."""
+    """Print an error on stderr as one line."""
     _errors.print(" ".join(sentence.split()), style="red", markup=False)
 
 
 def _plain(value: Any) -> Any:
-    # Dataclasses become objects, paths text, figures that are not finite null.
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -107,12 +103,12 @@ def _plain(value: Any) -> Any:
 
 
 def print_json(value: Any) -> None:
-    """Print a result as JSON on stdout; dataclasses, paths and figures that are not finite are made fit for it."""
+    """Print a result as JSON on stdout; dataclasses become objects, paths strings, non-finite numbers null."""
     print(json.dumps(_plain(value), indent=2, allow_nan=False))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
-    """Print a table on stdout, columns of figures aligned at the right; a terminal's width limits it, a file's none."""
+    """Print a table on stdout, numbers right-aligned; only a terminal limits its width."""
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False)
     table = Table(title=title, title_justify="left")
     for index, column in enumerate(columns):
@@ -124,16 +120,13 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title:
 
 
 def note(sentence: str) -> None:
-    """Tell something worth knowing, on stderr."""
+    """Print a note on stderr."""
     _errors.print(sentence, style="yellow", markup=False)
 
 
 @contextmanager
 def progress() -> Iterator[Update]:
-    """A progress bar with the time left, on stderr; it appears when the work takes longer than two seconds.
-
-    Where stderr is no terminal, a line every half minute does it.
-    """
+    """Progress and time left on stderr: a bar after two seconds, or without a terminal a line every 30 s."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),

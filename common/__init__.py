@@ -1,1 +1,1 @@
-"""What every room may use: files, machine figures, progress, arrays."""
+"""What every room may use: files, arrays, progress, signals, the machine's description."""

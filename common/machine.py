@@ -1,4 +1,4 @@
-"""What machine and software something ran on."""
+"""Description of the machine and its software, and the process's memory."""
 
 import os
 import platform
@@ -15,18 +15,13 @@ _PACKAGES = ("numpy", "opencv-python-headless", "opencv-python", "av", "onnxrunt
 
 @dataclass(frozen=True)
 class Device:
-    """The machine and the software that the figures were taken with.
+    """The machine and software that figures were measured with; None where unknown or absent.
 
     Attributes:
-        name: what the report calls it: ``local``, ``cuda``, ``ssh://user@host``, ``adb:SERIAL``.
-        system: operating system and its version.
-        processor: the processor's name.
-        cores: number of logical cores that this process may use.
-        memory_gib: the machine's memory, None where it is not known.
-        python: Python's version, None where none was needed.
-        versions: installed version of each package that matters here.
-        commit: the source checkout's commit, None for an installed package; ends in "+" where files were changed since.
-        load_average: how busy the machine was at the start (one-minute average), None where it is not known.
+        name: as the report calls it: ``local``, ``cuda``, ``ssh://user@host``, ``adb:SERIAL``.
+        cores: logical cores that this process may use.
+        commit: of the source checkout, with "+" if files were changed since; None for an installed package.
+        load_average: one-minute average at the start.
     """
 
     name: str
@@ -41,7 +36,7 @@ class Device:
 
 
 def this_device(name: str = "local") -> Device:
-    """Describe this machine and the installed software; nothing is imported for it."""
+    """Describe this machine and the installed software, without importing any of it."""
     return Device(
         name=name,
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -67,7 +62,7 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
-    # x86 says "model name", many ARM boards only "Hardware" or "Model".
+    # x86 has "model name", many ARM boards only "Hardware" or "Model".
     for key in ("model name", "Hardware", "Model"):
         for line in lines:
             name, _, value = line.partition(":")
@@ -106,11 +101,7 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def memory_mib() -> float:
-    """Resident memory of this process now, in MiB.
-
-    Raises:
-        OSError: the system has no /proc.
-    """
+    """Resident memory of this process now, in MiB; OSError on a system without /proc."""
     figure = _memory_figure("VmRSS")
     if figure is None:
         raise OSError("resident memory is read from /proc/self/status, which this system does not have")
@@ -118,11 +109,7 @@ def memory_mib() -> float:
 
 
 def peak_memory_mib() -> float:
-    """Largest resident memory that this process ever had, in MiB.
-
-    Linux's `ru_maxrss` starts a new program at the size of the process that started it, so the kernel's own
-    high-water mark is read there instead.
-    """
+    """Peak resident memory of this process, in MiB; on Linux VmHWM, as `ru_maxrss` starts at the parent's size."""
     figure = _memory_figure("VmHWM")
     if figure is not None:
         return figure

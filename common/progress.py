@@ -1,17 +1,17 @@
-"""How long functions say how far they are, and what they have to say on the way."""
+"""Callback types for progress and messages."""
 
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int | None], None]
-"""Called with what is being done, how much of it is done, and of how much (None when that is not known)."""
+"""Called with the step's name, the amount done and the total amount (None when unknown)."""
 
 Notify = Callable[[str], None]
-"""Called with one sentence that a user should read."""
+"""Called with one sentence for the user."""
 
 
 def no_progress(step: str, done: int, total: int | None) -> None:
-    """Tell nobody."""
+    """Ignore progress."""
 
 
 def no_notify(sentence: str) -> None:
-    """Tell nobody."""
+    """Ignore messages."""

@@ -1,4 +1,4 @@
-"""One way to stop in good order on Ctrl-C or SIGTERM."""
+"""Clean stop on Ctrl-C or SIGTERM."""
 
 import signal
 import threading
@@ -10,15 +10,9 @@ from typing import Any
 
 @contextmanager
 def stop_on_signal(then: Callable[[], None] | None = None) -> Iterator[threading.Event]:
-    """Give an event that SIGINT and SIGTERM set; the second of the same signal acts as it did before.
-
-    Outside the main thread, where Python handles no signal, the event is never set.
-
-    Args:
-        then: called in the handler, after the event is set.
-    """
+    """Yield an event that SIGINT or SIGTERM sets before calling `then`; a repeated signal acts as it did before."""
     stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals only there
         yield stop
         return
     before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

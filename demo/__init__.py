@@ -1,1 +1,1 @@
-"""Demos: what a person can watch. They use only the runtimes and video rooms, so the light install runs them."""
+"""Demos to watch. They use only `runtimes` and `video`, so the light install runs them."""

@@ -1,7 +1,6 @@
-"""A live source: the newest frame wins, and what breaks off is opened again with growing pauses.
+"""A live source: gives the newest frame, and reopens a lost source after growing pauses.
 
-A thread reads and keeps one frame. Whoever is slower than the source gets the newest frame and never an old one; what
-was put aside meanwhile is counted.
+A thread reads and keeps one frame; frames that nobody took in time are counted.
 """
 
 import threading
@@ -12,25 +11,22 @@ from collections.abc import Iterator
 from ..common.progress import Notify, no_notify
 from ..video.frames import Frame, FrameSource, SourceInfo
 
-READ_ENDS_S = 12.0
-"""The longest that a source may sit in a read (V4L2 gives up after ten seconds)."""
+READ_ENDS_S = 12.0  # longest read of a source (V4L2 gives up after 10 s)
 
 
 class SourceLost(Exception):
-    """A source broke off and may come back; the message says how it did."""
+    """A source broke off and may come back; the message says how it broke off."""
 
 
 class LiveSource(FrameSource):
-    """Frames of something that may vanish and come back.
-
-    Either iterate it, as any source, or call `start` once and then `take`.
+    """Frames of a source that may vanish and come back: iterate it, or call `start` once and then `take`.
 
     Attributes:
-        received: number of whole frames that came.
-        dropped: number of those that a newer one replaced before anybody took them.
-        reopened: how often frames came again after the source had broken off.
-        gone: whether it has broken off and no frame came since.
-        ended: whether nothing more will come, once it was started.
+        received: number of complete frames.
+        dropped: number of those that a newer one replaced before they were taken.
+        reopened: how often frames came again after a loss.
+        gone: whether the source is lost now, with no frame since.
+        ended: whether no more frames will come.
         lost: whether it was given up after `patience` failed restarts.
     """
 
@@ -43,14 +39,13 @@ class LiveSource(FrameSource):
         patience: int | None = None,
         notify: Notify = no_notify,
     ) -> None:
-        """Prepare; nothing is read yet.
+        """Prepare without reading.
 
         Args:
-            info: what the source says of itself.
-            newest_only: whether iterating drops frames that nobody asked for in time.
-            first_pause_s: pause before it is opened again; doubled after each failed restart, up to 16 times this.
-            patience: give up after so many consecutive failed restarts; None never does.
-            notify: told of each pause.
+            newest_only: whether iteration drops frames that are not taken in time.
+            first_pause_s: pause before reopening; doubles with each failed restart, up to 16 times this.
+            patience: consecutive failed restarts before giving up; None never does.
+            notify: called at each pause.
         """
         self.info = info
         self.received = self.dropped = self.reopened = 0
@@ -66,28 +61,17 @@ class LiveSource(FrameSource):
 
     @abstractmethod
     def _attempt(self) -> Iterator[Frame]:
-        """Open the source and give its frames until it ends.
-
-        Raises:
-            SourceLost: it broke off.
-        """
+        """Open the source and yield its frames until it ends; raises SourceLost if it breaks off."""
 
     def start(self) -> None:
-        """Begin to read, in a thread."""
+        """Start the reading thread."""
         self._thread = threading.Thread(target=self._read, name="capture", daemon=True)
         self._thread.start()
 
     def take(self, timeout_s: float | None) -> Frame | None:
-        """Take the newest frame, which nobody has taken before.
+        """Take the newest frame not taken before; None if none came within `timeout_s` or the source has ended.
 
-        Args:
-            timeout_s: how long to wait for one; None waits until one comes or the source has ended.
-
-        Returns:
-            The frame, or None: none came in time, or the source has ended.
-
-        Raises:
-            BaseException: whatever stopped the thread that reads.
+        A `timeout_s` of None waits for a frame or the end. Raises whatever stopped the reading thread.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._newest is not None or self.ended, timeout_s)
@@ -97,15 +81,15 @@ class LiveSource(FrameSource):
             return frame
 
     def silent_s(self) -> float:
-        """Seconds since the last frame came, 0 once the source has ended."""
+        """Seconds since the last frame; 0 once the source has ended."""
         return 0.0 if self.ended else time.monotonic() - self._last_s
 
     def stop(self) -> None:
-        """End the source soon; a frame that waits can still be taken."""
+        """End the source soon; a waiting frame can still be taken."""
         self._stopped.set()
 
     def close(self) -> None:
-        """End the source, and wait for its thread."""
+        """End the source and wait for its thread."""
         self.stop()
         if self._thread is not None:
             self._thread.join(READ_ENDS_S)
@@ -119,7 +103,7 @@ class LiveSource(FrameSource):
             yield frame
 
     def _all(self) -> Iterator[Frame]:
-        """All frames in their order, from one opening after the other."""
+        """Yield all frames in order, across reopenings."""
         failed = 0
         while not self._stopped.is_set():
             before = self.received
@@ -156,7 +140,7 @@ class LiveSource(FrameSource):
         try:
             for _ in self._all():
                 pass
-        except BaseException as error:  # a defect, or bad input: it is raised where frames are taken
+        except BaseException as error:  # raised again by `take`
             self._error = error
         with self._changed:
             self.ended = True

@@ -1,8 +1,7 @@
-"""The demo on this machine: a bundled model on the bundled scene, on a file, or on a camera.
+"""The local demo: a bundled model on the bundled scene, a file or a camera.
 
-One road for all three: the source is first kept as a short `source.mp4`, and everything after starts from that file,
-so that decoding and encoding are real work in the end-to-end figure. The temporal error is measured on the frames that
-went into and came out of the stylizer; its flow is the scene's own for the bundled scene, else estimated (DIS).
+Every source is first saved as a short `source.mp4`, so that the end-to-end speed includes decoding and encoding.
+Temporal error uses the stylizer's input and output frames, with the scene's exact flow or estimated flow (DIS).
 """
 
 import statistics
@@ -29,20 +28,17 @@ from ..video.synthetic.harbour import Scene, harbour
 from ..video.temporal import box_blur, error_map, flow_pairs, temporal_error
 
 INTERVALS = (1, 5)
-EVERY = 2  # temporal error: every second frame starts a pair; the figure changes in the third digit, the time halves
+EVERY = 2  # every second frame starts a pair: half the time, and temporal error changes in the third digit only
 ALONE_FRAMES = 30
-CELL_WIDTH = 400  # contact sheet, in pixels
+CELL_WIDTH = 400  # of a contact sheet cell, in pixels
 COLUMNS = 4
 
 
 @dataclass(frozen=True)
 class SteadinessRow:
-    """Temporal error of one video: the stylized one, or a control.
+    """Temporal error of the "stylized" video or of a control ("identity", "blur", "still").
 
-    Attributes:
-        name: "stylized", or a control: "identity", "blur", "still".
-        errors: e_temporal by interval in frames (1 and 5), RGB in [0, 1]; an interval that the clip is too short for is
-            left out.
+    `errors` is e_temporal, RGB in [0, 1], by interval in frames (1 and 5); intervals beyond the clip are left out.
     """
 
     name: str
@@ -54,19 +50,14 @@ class DemoResult:
     """What the demo did and measured.
 
     Attributes:
-        source: name of what was stylized.
-        model: name of the model.
-        engine: engine, its version, provider and threads.
-        width: width of the frames in pixels.
-        height: height of the frames in pixels.
-        frames: number of frames.
-        fps_alone: frames a second of the model by itself (median of its time a frame).
-        fps_end_to_end: frames a second from the file through the model into the file.
+        engine: with its version, provider and threads.
+        width, height: of the frames, in pixels.
+        fps_alone: frames per second of the model alone (from the median time per frame).
+        fps_end_to_end: frames per second from file through model to file.
         flow_source: "ground truth" or "DIS medium".
-        mask_share: mean share of the pixels that count in the temporal error, by interval.
+        mask_share: mean share of valid pixels in the temporal error, by interval.
         rows: the stylized video and the three controls.
-        files: what was written.
-        notes: sentences to show, for instance that the frames were resized.
+        notes: sentences for the user, for instance that frames were resized.
     """
 
     source: str
@@ -95,21 +86,19 @@ def run_demo(
     provider: str | None = None,
     progress: Progress = no_progress,
 ) -> DemoResult:
-    """Stylize a scene, a file or a camera, write the videos and pictures, and measure speed and steadiness.
+    """Stylize a scene, a file or a camera; write videos and pictures; measure speed and steadiness.
 
     Args:
-        source: None for the bundled scene; else what `open_source` takes (video, image, image folder, camera index).
-        model: name of a bundled model, or an artifact file.
+        source: as for `open_source`; None is the bundled scene.
+        model: bundled name, or artifact file.
         out_dir: folder for source.mp4, stylized.mp4, side-by-side.mp4 and contact-sheet.png.
-        frames: number of frames to take at most.
-        height: of the bundled scene in pixels; a taller source is made this high.
-        threads: threads of the engine; None leaves the choice to it.
-        provider: execution provider of the engine; None takes its default.
-        progress: called with the name of the step, how much of it is done, and of how much.
+        frames: largest number of frames to take.
+        height: of the bundled scene, in pixels; taller sources are scaled down to it.
+        threads, provider: of the engine; None takes its default.
+        progress: called with the name of the step, the amount done, and the total.
 
     Raises:
-        InputError: the source or model cannot be read, or nothing can be written to `out_dir`, or
-            one of the files to write is the source itself.
+        InputError: the source or model cannot be read, `out_dir` is not writable, or an output file is an input.
     """
     names = ("source.mp4", "stylized.mp4", "side-by-side.mp4", "contact-sheet.png")
     for name in names:
@@ -125,7 +114,7 @@ def run_demo(
     with ExitStack() as stack:
         stylizer = stack.enter_context(open_stylizer(model, threads=threads, provider=provider))
         stack.enter_context(made_folder(out_dir))
-        # All files come into the folder together, at the end: an interrupted demo leaves none.
+        # Files move to the folder together at the end: an interrupted demo leaves none.
         scratch = Path(stack.enter_context(TemporaryDirectory(dir=out_dir, prefix=".working-")))
         source_video, stylized_video, side_by_side, contact_sheet = (scratch / name for name in names)
 
@@ -175,7 +164,7 @@ def _counted(images: Iterable[Image], step: str, total: int, progress: Progress)
 
 
 def _keep_clip(spec: str, target: Path, frames: int, height: int, progress: Progress) -> list[str]:
-    """Write the first frames of a file or camera as a small video; the notes say what was changed."""
+    """Save the first frames of a file or camera as a small video; returns notes on what was changed."""
     with open_source(spec) as clip:
         info = clip.info
         size = size_within_height((info.width, info.height), height)
@@ -190,7 +179,7 @@ def _keep_clip(spec: str, target: Path, frames: int, height: int, progress: Prog
 
 
 def _fps_alone(stylizer: Callable[[Image], Image], frames: Sequence[Image]) -> float:
-    """Frames a second of the model with nothing running beside it: 1 / median of the time a frame, after a warm-up."""
+    """Frames per second of the model alone: 1 / median time per frame, after a warm-up."""
     for frame in frames[:3]:
         stylizer(frame)
     seconds = []
@@ -202,7 +191,7 @@ def _fps_alone(stylizer: Callable[[Image], Image], frames: Sequence[Image]) -> f
 
 
 def _pairs(scene: Scene | None, frames: Sequence[Image], interval: int) -> dict[int, FlowPair]:
-    """Motion between the frames that lie `interval` apart: exact for a scene, else estimated, cuts left out."""
+    """Motion between frames `interval` apart: exact for a scene, else estimated and without cuts."""
     if scene is not None:
         return {t: scene.pair(t, interval) for t in range(0, len(frames) - interval, EVERY)}
     found = flow_pairs(frames, interval, every=EVERY)
@@ -212,7 +201,7 @@ def _pairs(scene: Scene | None, frames: Sequence[Image], interval: int) -> dict[
 def _steadiness(
     before: Sequence[Image], after: Sequence[Image], pairs: Mapping[int, dict[int, FlowPair]], progress: Progress
 ) -> list[SteadinessRow]:
-    """Temporal error of the stylized video and of the three controls that show what the figure is worth."""
+    """Temporal error of the stylized video and of the three controls."""
     videos = {
         "stylized": after,
         "identity": before,
@@ -227,11 +216,7 @@ def _steadiness(
 
 
 def _contact_sheet(scene: Scene | None, before: Sequence[Image], after: Sequence[Image], style: str) -> Image:
-    """Consecutive frames from the middle: the source, the stylized frames, and where each differs from the one before.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-    """
+    """Consecutive middle frames as (H, W, 3) uint8 RGB: source, stylized frames, and temporal error."""
     first = max(0, (len(before) - COLUMNS) // 2)
     shown = range(first, min(first + COLUMNS, len(before)))
     errors = []

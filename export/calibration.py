@@ -1,4 +1,4 @@
-"""Frames that 8-bit artifacts are calibrated on."""
+"""Calibration frames of 8-bit artifacts."""
 
 import hashlib
 import math
@@ -15,29 +15,22 @@ from ..video.synthetic.harbour import harbour
 
 CALIBRATION_FRAMES = 10
 PLAIN_SHARES = (0.5, 0.65)
-"""How much of the bundled scene is painted over, in half as many frames more for each. It is full of detail, and where
-a scene has little, normalization makes that little large: on filmed clips the edge network's activations went one and a
-half times to four times as far as on the scene, were cut there, and took contrast with them."""
+"""Shares of the scene that are painted plain; each adds half as many frames. In filmed clips with little detail,
+normalization raised the edge network's activations to 1.5 to 4 times the scene's; clipping there cost contrast."""
 SCENE_FRAMES = 400
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Frames to observe the range of each activation on.
+    """Frames on which the range of each activation is observed."""
 
-    Attributes:
-        frames: each (H, W, 3) uint8 RGB of the artifact's size.
-        source: where they are from, for the record.
-        note: one sentence where they are poor for it, or nothing.
-    """
-
-    frames: Sequence[Image]
-    source: str
-    note: str = ""
+    frames: Sequence[Image]  # of the artifact's size, (H, W, 3) uint8 RGB
+    source: str  # where the frames come from, for the metadata
+    note: str = ""  # one sentence if the frames are a poor choice
 
     @property
     def sha256(self) -> str:
-        """Of the frames as they are shown to the network."""
+        """SHA-256 of the shapes and values of the frames."""
         digest = hashlib.sha256()
         for frame in self.frames:
             digest.update(repr(frame.shape).encode())
@@ -46,14 +39,9 @@ class Calibration:
 
 
 def load_calibration(clips: Sequence[str], size: Size) -> Calibration:
-    """Frames spread evenly over clips, or over the bundled scene.
+    """Frames spread evenly over clips, or over the bundled scene if there are no clips.
 
-    Args:
-        clips: anything that `video.frames.open_source` takes; none for the bundled scene.
-        size: width and height of the artifact.
-
-    Raises:
-        InputError: a clip cannot be read or has no frame.
+    A clip is anything that `video.frames.open_source` takes. Raises InputError if one cannot be read or has no frame.
     """
     if not clips:
         scene = harbour(*size, SCENE_FRAMES)
@@ -79,12 +67,12 @@ def load_calibration(clips: Sequence[str], size: Size) -> Calibration:
             ]
     still = all(np.array_equal(chosen[0], frame) for frame in chosen[1:])
     note = "calibrated on a single picture: give a clip that moves, or several" if still else ""
-    # The names alone, because they end in the artifact: where the clips lie is nobody's business.
+    # Names without folders, because the artifact stores them.
     return Calibration(chosen, ", ".join(clip.replace("\\", "/").rsplit("/", 1)[-1] for clip in clips), note)
 
 
 def _partly_plain(image: Image, share: float, index: int) -> Image:
-    """A share of a picture painted over, from the left or from above, in one of five colours."""
+    """Paint a share of a picture, from the left or from the top, in one of five colours."""
     colours = ((235, 235, 235), (128, 128, 128), (40, 40, 40), (190, 200, 215), (90, 80, 60))
     image = image.copy()
     part = image[:, : round(image.shape[1] * share)] if index % 2 else image[: round(image.shape[0] * share)]

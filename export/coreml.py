@@ -1,10 +1,7 @@
-"""Writes Core ML's ``.mlpackage``.
+"""Writes Core ML's ``.mlpackage``. The graph rounds, because Core ML may round or truncate its output.
 
-The pictures of a package are 8-bit RGB; inside, they are floats. How Core ML turns the floats of the output into 8
-bits, rounded or truncated, is nowhere written: the graph rounds, so that both give the same.
-
-``int8`` means 8-bit weights, one scale for each output channel, in a float16 program. 8-bit activations need
-predictions, which coremltools makes on a Mac only, or through private interfaces.
+``int8``: 8-bit weights, one scale per output channel, in a float16 program. 8-bit activations need predictions, which
+coremltools makes on a Mac only, or through private interfaces.
 """
 
 import json
@@ -39,7 +36,7 @@ _DATE = "com.github.apple.coremltools.conversion_date"
 
 
 class CoremlWriter:
-    """The target ``coreml``; see `target.Writer`. Its artifacts run from iOS 16 and macOS 13 on."""
+    """The target ``coreml`` for iOS 16, macOS 13 and later; see `target.Writer`."""
 
     ending = ".mlpackage"
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
@@ -51,17 +48,13 @@ class CoremlWriter:
     def write(
         self, network: nn.Module, path: Path, size: Size | None, precision: str, quantization: Quantization | None
     ) -> str:
-        """Write a model with the RGB image ``frame`` as its input and the RGB image ``stylized`` as its output.
-
-        Raises:
-            InputError: a size that is too small for Core ML.
-        """
+        """Write a model from RGB image ``frame`` to RGB image ``stylized``; InputError if the size is too small."""
         if size is None:
             raise ValueError("a Core ML artifact has a fixed size")
         graph = image_graph(network, size)
         least = graph.padding
         if min(size) < least:
-            # A picture cannot be continued at its border by more than itself.
+            # Core ML cannot pad an image by more than its own side.
             raise InputError(
                 f"size {size[0]}x{size[1]} is too small for the target coreml: both sides must be at least {least}"
             )
@@ -88,7 +81,7 @@ class CoremlWriter:
         return f"torch {torch.__version__}, coremltools {coremltools.__version__}, iOS 16"
 
     def embed(self, path: Path, metadata: ArtifactMetadata) -> ArtifactMetadata:
-        """Put the metadata into the model's description; return it with the hash of all that is in the package."""
+        """Put the metadata into the model's description; return it with the hash of the package."""
         file = model_file(path)
         model: Any = Model_pb2.Model()
         model.ParseFromString(file.read_bytes())
@@ -112,12 +105,12 @@ def _describe(description: Any, metadata: ArtifactMetadata) -> None:
     description.metadata.license = "The licence of the weights stands in the card of the model"
     description.input[0].shortDescription = f"The picture, {metadata.size_text} pixels"
     description.output[0].shortDescription = "The painted picture, of the same size"
-    # The day of the conversion would make the same artifact another file each day.
+    # The date would change the bytes of the same artifact every day.
     description.metadata.userDefined.pop(_DATE, None)
 
 
 def _name_items(path: Path) -> None:
-    """Replace the random names under which a manifest lists the parts of a package by ones that are always the same."""
+    """Replace the random identifiers of a manifest's items by fixed ones."""
     file = path / "Manifest.json"
     text = file.read_text(encoding="utf-8")
     manifest = json.loads(text)

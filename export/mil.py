@@ -1,8 +1,7 @@
-"""Runs the program inside an ``.mlpackage`` without Core ML: what the written file computes, proven on any machine.
+"""Runs the MIL program of an ``.mlpackage`` on any machine, without Core ML.
 
-Core ML's programs are written in MIL, a small language of tensors. The operators below are those that our graphs turn
-into, each computed in float32 with torch; where the program says float16, every result is rounded to it. Weights and
-attributes are the file's own. So graph, weights and attributes are proven, Apple's kernels are not.
+Operators are computed in float32 with torch, and rounded where the program says float16. This proves graph, weights
+and attributes, not Apple's kernels.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,15 +31,7 @@ Arguments = Mapping[str, Any]
 
 
 class MilStylizer(Stylizer):
-    """An ``.mlpackage`` artifact whose program is interpreted.
-
-    Args:
-        path: the artifact, a folder.
-
-    Raises:
-        InputError: the artifact cannot be used (see `runtimes.coreml.read_metadata`), or holds an operator that is not
-            known here.
-    """
+    """An ``.mlpackage`` artifact, interpreted; raises InputError if it is unusable or has an unknown operator."""
 
     real_time = False
 
@@ -52,8 +43,7 @@ class MilStylizer(Stylizer):
 
     def _stylize(self, frame: Image) -> Image:
         result = self._program(frame_to_tensor(frame).float())[0].permute(1, 2, 0).clamp(0.0, 255.0)
-        # Whether Core ML rounds or truncates here is nowhere written. Truncated, a graph that does not round by itself
-        # shows.
+        # Core ML may round or truncate. Truncation shows whether the graph rounds by itself.
         return np.ascontiguousarray(result.to(torch.uint8).numpy())
 
 
@@ -68,17 +58,7 @@ class _Step:
 
 
 class MilProgram:
-    """The program of a package, with its weights, ready to be called.
-
-    Attributes:
-        half: whether any of its results is rounded to float16.
-
-    Args:
-        path: the package, a folder.
-
-    Raises:
-        InputError: a damaged package, or one with an operator that is not known here.
-    """
+    """The program of a package with its weights; raises InputError if it is damaged or has an unknown operator."""
 
     def __init__(self, path: Path) -> None:
         file = model_file(path)
@@ -89,7 +69,7 @@ class MilProgram:
                 program: Any = load_program(
                     spec, specification_version=spec.specificationVersion, file_weights_dir=str(file.parent / "weights")
                 )
-            # The protocol buffer library, the weight reader and the loader each have errors of their own.
+            # The protocol buffer library, the weight reader and the loader raise different errors.
             except Exception as error:
                 raise InputError(f"the program in '{path}' is damaged: export it again") from error
         main = program.functions["main"]
@@ -98,7 +78,7 @@ class MilProgram:
         self._half_input: bool = given.dtype == types.fp16
         self._output: str = output.name
         self._steps = _steps(list(main.operations), self._output)
-        self.half = any(step.half for step in self._steps)
+        self.half = any(step.half for step in self._steps)  # whether any result is rounded to float16
 
     def __call__(self, image: Tensor) -> Tensor:
         """Compute the one output of the program from its one input, both float32 tensors."""
@@ -149,7 +129,7 @@ def _steps(operations: list[Any], output: str) -> list[_Step]:
 
 
 def _constant(value: Any) -> Any:
-    # Weights become tensors; numbers, words and lists of whole numbers stay what they are.
+    # Only weights become tensors.
     if isinstance(value, np.ndarray) and value.ndim and value.dtype in (np.float16, np.float32):
         return torch.from_numpy(value.astype(np.float32))
     if isinstance(value, np.ndarray | np.generic):
@@ -205,7 +185,7 @@ def _instance_norm(arguments: Arguments) -> Tensor:
 
 
 def _factors(arguments: Arguments) -> tuple[int, int]:
-    """By how much height and width are enlarged."""
+    """Enlargement factors of height and width."""
     height, width = (arguments.get(f"scale_factor_{side}", 1) for side in ("height", "width"))
     if height != int(height) or width != int(width):
         raise InputError(f"an enlargement by {[height, width]} is not known to the interpreter of MIL programs")
@@ -256,7 +236,7 @@ def _affine_dequantize(arguments: Arguments) -> Tensor:
 
 OPERATORS: Mapping[str, Callable[[Arguments], Tensor]] = {
     "add": lambda a: a["x"] + a["y"],
-    "cast": lambda a: a["x"],  # what it turns into is rounded like every result
+    "cast": lambda a: a["x"],  # `MilProgram` rounds the results
     "clip": lambda a: a["x"].clamp(a["alpha"], a["beta"]),
     "constexpr_affine_dequantize": _affine_dequantize,
     "conv": _conv,

@@ -31,12 +31,9 @@ from .target import quiet
 OPSET = 18
 
 _LARGE_FRAME = 640 * 360 * 3
-"""Bytes of a calibration frame beyond which one frame is observed at a time; up to it, all at once.
-
-ONNX Runtime's quantizer keeps what every operator gave for each frame that it observes at once: at 640x360 1 GB, at
-1920x1080 it would be 10 GB. One at a time, the histograms' bins lie elsewhere, so that the result is not the same to
-the byte, which is why small frames stay as they are.
-"""
+"""Bytes of a calibration frame above which frames are observed one at a time. ONNX Runtime's quantizer keeps all
+results of all frames that it observes together: 1 GB at 640x360, 10 GB at 1920x1080. Small frames stay together:
+single frames would give the histograms other bins, and so change the artifact's bytes."""
 
 
 class OnnxWriter:
@@ -54,9 +51,8 @@ class OnnxWriter:
     ) -> str:
         """Write a graph with input ``frame`` and output ``stylized``, each (height, width, 3) uint8.
 
-        fp16 computes the convolutions in half precision (see `graphs.base.DeployableGraph`). int8 is
-        quantize-dequantize (QDQ) form around the convolutions: unsigned 8-bit activations, signed 8-bit weights with a
-        scale for each output channel.
+        fp16 computes the convolutions in float16. int8 is quantize-dequantize (QDQ) form around the convolutions: uint8
+        activations, int8 weights with one scale per output channel.
         """
         graph = quantization.graph if quantization else deployable_graph(network)
         if precision == "fp16":
@@ -72,7 +68,7 @@ class OnnxWriter:
         return f"torch {torch.__version__}, onnx {onnx.__version__}, opset {OPSET}"
 
     def embed(self, path: Path, metadata: ArtifactMetadata) -> ArtifactMetadata:
-        """Put the metadata among the model's own properties; return it with the hash of the content."""
+        """Put the metadata among the model's properties; return it with the hash of the content."""
         model = onnx.load_model(path)
         for sha256 in (NO_HASH, None):
             metadata = replace(metadata, content_sha256=sha256 or content_sha256(path.read_bytes()))
@@ -106,12 +102,12 @@ def _graph_model(graph: Any, size: Size | None) -> Any:
         raise RuntimeError("torch.onnx.export returned no program")
     model: Any = program.model_proto
     opset = next(entry.version for entry in model.opset_import if entry.domain == "")
-    if opset != OPSET:  # asked for one that it cannot write, the exporter silently takes another
+    if opset != OPSET:  # the exporter silently replaces an opset that it cannot write
         raise RuntimeError(f"torch.onnx.export wrote opset {opset} where {OPSET} was asked for")
     _strip(model)
     _merge_slices(model)
     if size is None:
-        # The exporter derives the output's sides as expressions; they are those of the input.
+        # The exporter gives the output's sides as expressions; they equal the input's.
         for end in (model.graph.input[0], model.graph.output[0]):
             end.type.tensor_type.shape.dim[0].dim_param = "height"
             end.type.tensor_type.shape.dim[1].dim_param = "width"
@@ -119,7 +115,7 @@ def _graph_model(graph: Any, size: Size | None) -> Any:
 
 
 def _merge_slices(model: Any) -> None:
-    """Make one of two slices along different axes that follow each other: each of them is a copy."""
+    """Merge consecutive slices along different axes, because each slice is a copy."""
     graph = model.graph
     constants = {entry.name: onnx.numpy_helper.to_array(entry) for entry in graph.initializer}
     slices = {node.output[0]: node for node in graph.node if node.op_type == "Slice"}
@@ -150,37 +146,34 @@ def _drop_unused_weights(graph: Any) -> None:
 
 
 class _Frames:
-    """Calibration frames as ONNX Runtime's quantizer asks for them (a `CalibrationDataReader`, which has no types)."""
+    """Calibration frames as ONNX Runtime's `CalibrationDataReader`, which has no types."""
 
     def __init__(self, frames: Sequence[Image]) -> None:
         self._all = frames
         self._frames = iter(frames)
 
     def __len__(self) -> int:
-        """How many frames there are in all."""
         return len(self._all)
 
     def set_range(self, start_index: int, end_index: int) -> None:
-        """Give the frames from one index up to another next."""
         self._frames = iter(self._all[start_index:end_index])
 
     def get_next(self) -> dict[str, Image] | None:
-        """Give the next frame as an input of the graph, or nothing."""
         frame = next(self._frames, None)
         return None if frame is None else {"frame": frame}
 
 
 def _in_eight_bits(model: Any, quantization: Quantization) -> Any:
-    """The model with its layers quantized, but for those that shall stay in float, and on bytes the sums, too."""
+    """The model with its layers in 8 bits, except those that stay in float; with `on_bytes`, the sums too."""
     graph, frames = quantization.graph, quantization.calibration.frames
     layers = graph.layers()
     weights = {entry.name for entry in model.graph.initializer}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    # Those of the layers hold weights; the one without normalizes, with factors that depend on the frame.
+    # A convolution without weights is a normalization, whose factors depend on the frame.
     own = [node.name for node in convolutions if node.input[1] in weights]
     given = {}
     for name, layer in zip(own, layers, strict=False):
-        if layer in quantization.ranges:  # of a layer in float, too: the sum that it goes into is in eight bits
+        if layer in quantization.ranges:  # layers in float, too: the sum after them is in 8 bits
             low, high = (np.float32(end) for end in quantization.ranges[layer])
             for tensor in _laid_out(model, next(node.output[0] for node in convolutions if node.name == name)):
                 given[tensor] = [{"rmin": low, "rmax": high}]
@@ -188,14 +181,14 @@ def _in_eight_bits(model: Any, quantization: Quantization) -> Any:
         raise RuntimeError(f"{len(own)} convolutions were exported for {len(layers)} layers")
     in_float = {node.name for node in convolutions} - set(own)
     in_float |= {name for name, layer in zip(own, layers, strict=True) if layer in quantization.float_layers}
-    # What a normalization gives is rounded after its ReLU, not before it as well, with half of the steps below zero.
+    # Round a normalization only after its ReLU: before it, half of the steps are below zero.
     normalized = {name for node in model.graph.node if node.op_type == "InstanceNormalization" for name in node.output}
     in_float |= {node.name for node in model.graph.node if node.op_type == "Relu" and node.input[0] in normalized}
     options: dict[str, Any] = {"TensorQuantOverrides": given}
     if graph.on_bytes:
         options["CalibPercentile"] = 100 * (1 - graph.outliers)
         if frames[0].size > _LARGE_FRAME:
-            options["CalibStridedMinMax"] = 1  # in spite of its name: so many frames at a time
+            options["CalibStridedMinMax"] = 1  # despite its name, the number of frames at a time
     with TemporaryDirectory() as folder, quiet(), redirect_stdout(io.StringIO()):
         written = Path(folder, "int8.onnx")
         quantize_static(
@@ -208,8 +201,8 @@ def _in_eight_bits(model: Any, quantization: Quantization) -> Any:
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            # Outliers would leave all others fewer steps: without them the edge network flickers 1.03 times as much as
-            # in float, with them 1.05 times. With a normalization it makes no difference.
+            # Without outliers, the edge network flickers 1.03 times as much as in float, with them 1.05 times. Networks
+            # with a normalization do not differ.
             calibrate_method=CalibrationMethod.Percentile if graph.on_bytes else CalibrationMethod.MinMax,
             extra_options=options,
         )
@@ -217,7 +210,7 @@ def _in_eight_bits(model: Any, quantization: Quantization) -> Any:
 
 
 def _laid_out(model: Any, tensor: str) -> Iterator[str]:
-    """A tensor, and those that are the same numbers in another order, or lie between them."""
+    """A tensor, and those that hold its numbers in another order or interpolated."""
     yield tensor
     for node in model.graph.node:
         if node.op_type in ("Transpose", "Reshape", "Resize") and node.input[0] == tensor:
@@ -225,19 +218,15 @@ def _laid_out(model: Any, tensor: str) -> Iterator[str]:
 
 
 def _on_bytes(model: Any) -> None:
-    """Let a quantized graph compute on the bytes of the frames, not on floats made of them and back.
-
-    A frame's bytes become floats and are quantized for the first layer; what the last one gives is turned back into
-    floats, rounded and cut to bytes. With a scale of 1 and a zero point of 0, the one kind of bytes is the other, and
-    rounding and cutting are what quantizing does. Where a layer at an end stays in float, that end stays as it is.
-    What replicates a border copies, so that it too may as well copy bytes; ONNX Runtime does not see that by itself.
-    """
+    """Let a quantized graph compute on the bytes of the frames, without conversion to floats and back."""
     graph = model.graph
     makers = {name: node for node in graph.node for name in node.output}
     users: dict[str, list[Any]] = {}
     for node in graph.node:
         for name in node.input:
             users.setdefault(name, []).append(node)
+    # With scale 1 and zero point 0, quantized values are the frame's bytes, and quantizing rounds and clips. An end
+    # whose layer stays in float keeps its conversion.
     scale, zero = "bytes_scale", "bytes_zero_point"
     graph.initializer.extend(
         [
@@ -264,6 +253,7 @@ def _on_bytes(model: Any) -> None:
             dead += [part.name for part in (*chain, node)]
             quantize.input[1:] = [scale, zero]
             quantize.output[0] = cast.output[0]
+    # Replication copies values, so it may copy bytes; ONNX Runtime does not find this itself.
     for pad in [node for node in graph.node if node.op_type == "Pad"]:
         before, after = makers.get(pad.input[0]), users.get(pad.output[0], [])
         if (
@@ -282,8 +272,7 @@ def _on_bytes(model: Any) -> None:
 
 
 def _strip(model: Any) -> None:
-    # The exporter notes for every node where in the source it came from, with this machine's paths, and the shapes that
-    # it saw. Neither belongs into what ships, and the file is the same for the same checkpoint without them.
+    # The exporter stores this machine's source paths and traced shapes. Without them, equal networks give equal files.
     del model.metadata_props[:], model.graph.metadata_props[:], model.graph.value_info[:]
     model.doc_string = model.graph.doc_string = ""
     for entry in (*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output):

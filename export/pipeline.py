@@ -1,7 +1,4 @@
-"""The stages of an export, in order: load, rewrite, write, run the written file, embed the figures, rename.
-
-Each target has one file beside this one that writes its format (see `target.Writer`); nothing here knows a converter.
-"""
+"""The stages of an export: load, rewrite, write, run the file, embed figures, rename. Converters are in other files."""
 
 import statistics
 import time
@@ -47,7 +44,7 @@ def _coreml() -> Writer:
 
 
 TARGETS: Mapping[str, Callable[[], Writer]] = {"onnx": _onnx, "tflite": _tflite, "coreml": _coreml}
-"""Name of a target -> its writer. A converter is imported when it is asked for, so that one is enough."""
+"""Target -> its writer. Converters are imported on demand, so that one is enough."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +52,12 @@ class ExportResult:
     """One artifact.
 
     Attributes:
-        target: name of the target.
-        path: the file; where the verdict is ``degraded``, none was kept there unless that was allowed.
-        metadata: as embedded, with the verification figures.
-        size_bytes: on disk; 0 where nothing was kept.
-        median_ms: of a frame on this machine, roughly (`benchmark` measures it well); None where the proof was not run
-            by an engine.
-        shortfalls: where it stays under its floors.
-        verdict: ``ok``, or ``degraded`` for one that differs or flickers too much.
+        path: the file; a ``degraded`` one is kept only if that was allowed.
+        metadata: as embedded, with the figures of the proof.
+        size_bytes: 0 if no file was kept.
+        median_ms: rough time per frame on this machine; None if no engine ran the proof.
+        shortfalls: limits that the artifact misses, a few words each.
+        verdict: ``degraded`` if the artifact misses a limit.
     """
 
     target: str
@@ -79,10 +74,9 @@ class Proof:
     """What artifacts are proven on.
 
     Attributes:
-        clip: video whose first frames are taken; None for the bundled scene.
-        style: the style image, for the change of the style score; with ``loss_network`` or not at all.
-        loss_network: weights of the loss network; None takes the environment variable when there is a style.
-        allow_degraded: keep artifacts that stay under their floors.
+        clip: video whose first frames are taken; None: the bundled scene.
+        style: style image for the change of the style score; None: no style score.
+        loss_network: weights of the loss network; None: from the environment variable if there is a style.
     """
 
     clip: str | None = None
@@ -91,11 +85,7 @@ class Proof:
     allow_degraded: bool = False
 
     def judge(self) -> StyleJudge | None:
-        """Gives style scores, where there is a style image.
-
-        Raises:
-            InputError: an image or weights that cannot be used.
-        """
+        """A judge of style scores; None without a style image. Raises InputError for an unusable image or weights."""
         if self.style is None:
             return None
         image = read_image(self.style)
@@ -122,25 +112,20 @@ def export(
     progress: Progress = no_progress,
     notify: Notify = no_notify,
 ) -> list[ExportResult]:
-    """Turn a checkpoint into artifacts, each proven by running it.
+    """Turn a checkpoint into artifacts, each proven by running it, in the order of targets and precisions.
 
     Args:
-        model: the name of a bundled model, or a ``.safetensors`` file.
+        model: name of a bundled model, or a ``.safetensors`` file.
         target: a key of `TARGETS`, or ``all``.
-        precision: one of `PRECISIONS`, or ``all`` for whatever the target can write; None for what the target is mostly
-            used with.
-        size: width and height of the frames; None for any.
-        out_dir: folder for the artifacts, which is created.
-        calibration_clips: videos that 8-bit artifacts are calibrated on; none for the bundled scene.
-        proof: what they are proven on; None for the bundled scene.
-        progress: called with what is being made, how many are done, and how many there are.
-        notify: called with a sentence when something worth saying happens.
-
-    Returns:
-        A result for each artifact, in the order of targets and precisions.
+        precision: one of `PRECISIONS`, or ``all`` that the target can write; None: the target's default.
+        size: of the frames; None: any.
+        out_dir: folder for the artifacts, created if missing.
+        calibration_clips: videos to calibrate 8-bit artifacts on; none: the bundled scene.
+        proof: None: the bundled scene, no style score.
+        notify: called with a warning about the calibration.
 
     Raises:
-        InputError: unknown model, target, precision or size, a damaged checkpoint or clip, or no place to write to.
+        InputError: unknown model, target, precision or size, damaged checkpoint or clip, or no place to write to.
     """
     wanted = _plan(target, precision, size)
     source = _load(find_checkpoint(model), size, proof or Proof())
@@ -179,23 +164,13 @@ def _plan(target: str, precision: str | None, size: Size | None) -> list[tuple[s
 
 @dataclass(frozen=True)
 class _Source:
-    """What all artifacts of one model share: loaded and computed once.
-
-    Attributes:
-        checkpoint: network and header.
-        sha256: of the checkpoint's file.
-        size: width and height of the artifacts; None for any.
-        test: frames to prove them on.
-        wanted: what the checkpoint makes of these.
-        judge: gives style scores.
-        allow_degraded: keep artifacts that stay under their floors.
-    """
+    """Data shared by all artifacts of one model, computed once."""
 
     checkpoint: Checkpoint
-    sha256: str
+    sha256: str  # of the checkpoint's file
     size: Size | None
-    test: TestFrames
-    wanted: Sequence[Image]
+    test: TestFrames  # frames of the proof
+    wanted: Sequence[Image]  # the checkpoint's results for the test frames
     judge: StyleJudge | None
     allow_degraded: bool
 
@@ -210,11 +185,7 @@ def _load(path: Path, size: Size | None, proof: Proof) -> _Source:
 def _export_one(
     source: _Source, folder: Path, target: str, writer: Writer, precision: str, quantization: Quantization | None
 ) -> ExportResult:
-    """Make and prove one artifact.
-
-    Raises:
-        InputError: no place to write to.
-    """
+    """Make and prove one artifact."""
     header, test = source.checkpoint.header, source.test
     metadata = ArtifactMetadata(
         name=header.name,
@@ -237,7 +208,7 @@ def _export_one(
         with atomic_path(path) as partial:
             versions = writer.write(source.checkpoint.network, partial, source.size, precision, quantization)
             metadata = replace(metadata, producer=f"{metadata.producer}, {versions}")
-            # A runtime takes nothing without metadata, so that it goes in twice: bare, then with the figures.
+            # A runtime needs metadata, so it is embedded twice: first without figures, then with them.
             writer.embed(partial, metadata)
             with writer.run(partial) as stylizer:
                 figures = verify(stylizer, source.wanted, test.frames, test.pairs, source.judge)

@@ -1,14 +1,7 @@
-"""What an 8-bit artifact is made with: frames to calibrate on, channels of one range, and which layers stay in float.
+"""Quantization to 8 bits: channels scaled to one range, and the choice of layers that stay in float.
 
-Measured on the bundled model: rounding the weights to 8 bits costs nothing that can be seen (56 dB); rounding what a
-convolution gives costs most, because a few channels with wide ranges leave the others few steps (44 dB, and 28 % more
-flicker, since the rounding is different in each frame). Two things help, both in here:
-
-* *Equal channels.* Instance normalization takes out any gain of a channel, so that each output channel of a convolution
-  may be scaled to fill the one range of its tensor: the normalization gives what it gave. (The idea of Nagel et al.
-  2019, "Data-free quantization through weight equalization and bias correction", in the special case that is exact.)
-* *Float where it pays.* Each layer alone is put into 8 bits, in a simulation; those that harm most for their
-  multiplications stay in float, until all others together keep to a limit of flicker and of difference.
+On the bundled model, rounded weights cost nothing visible (56 dB). Rounded results of convolutions cost most (44 dB,
+28 % more flicker): a few wide channels leave the others few steps, and the rounding differs in each frame.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,22 +22,20 @@ from .graphs.registry import deployable_graph
 from .verify import flicker_ratio, psnr_db
 
 LEAST_PSNR_DB = 33.0
-"""Least PSNR of the simulation against float; over the floor of `verify`, for margin."""
+"""Least PSNR of the simulation against float, in dB; above the limit of `verify` for margin."""
 _MOST_GAIN = 64.0
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """How a graph shall be quantized to 8 bits.
+    """How a graph is quantized to 8 bits.
 
     Attributes:
-        calibration: frames to observe ranges on.
-        graph: the one to write, not to be changed; where the engine rounds what a convolution gives, with the channels
-            of each tensor brought to one range.
-        ranges: of layers' results, by the layer's name, in place of what is observed.
+        graph: the graph to write, not to be changed; equalized if the engine rounds a convolution's result.
+        ranges: layer -> range of its results, in place of the observed one.
         float_layers: names of layers that stay in float.
-        sensitivity: layer name -> the whole network's ``psnr_db`` and ``flicker`` (temporal error over that in float)
-            with this layer alone in 8 bits, and ``share`` of the multiplications that it does.
+        sensitivity: layer -> the network's ``psnr_db`` and ``flicker`` (temporal error over that in float) with this
+            layer alone in 8 bits, and the layer's ``share`` of the multiplications.
     """
 
     calibration: Calibration
@@ -55,14 +46,13 @@ class Quantization:
 
 
 class _Convolutions(TorchFunctionMode):
-    """Sees every convolution of a `DeployableGraph` by its layer's name; subclasses change what it does."""
+    """Passes each layer's convolution, with the layer's name, to `convolve`, which subclasses override."""
 
     def __init__(self, graph: DeployableGraph) -> None:
         super().__init__()
         self.graph, self._names, self._next = graph, graph.layers(), 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Hand the layers' convolutions, and those alone, to `convolve`."""
         kwargs = kwargs or {}
         if func is torch.nn.functional.conv2d and args[1].shape[1] == args[0].shape[1]:
             name = self._names[self._next]
@@ -71,11 +61,9 @@ class _Convolutions(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def convolve(self, name: str, func: Any, x: Tensor, weight: Tensor, *rest: Any, **kwargs: Any) -> Tensor:
-        """Compute a layer's convolution as ever; subclasses look or round."""
         return torch.as_tensor(func(x, weight, *rest, **kwargs))
 
     def run(self, frame: Image) -> Image:
-        """What the graph makes of a frame, (H, W, 3) uint8 RGB."""
         self._next = 0
         with torch.inference_mode(), self:
             return np.asarray(self.graph(torch.from_numpy(np.ascontiguousarray(frame))).numpy(), np.uint8)
@@ -94,7 +82,6 @@ class _Ranges(_Convolutions):
         self.products: dict[str, int] = {}
 
     def convolve(self, name: str, func: Any, x: Tensor, weight: Tensor, *rest: Any, **kwargs: Any) -> Tensor:
-        """Compute as ever, and look."""
         y = super().convolve(name, func, x, weight, *rest, **kwargs)
         for ranges, values in ((self.inputs, x), (self.outputs, y)):
             low, high = ranges.get(name, (0.0, 0.0))
@@ -108,7 +95,7 @@ class _Ranges(_Convolutions):
         return y
 
     def _ends(self, values: Tensor) -> Range:
-        """The range of a tensor without the graph's outliers."""
+        """Range of a tensor without the graph's outliers."""
         if not self.graph.outliers:
             return float(values.min()), float(values.max())
         flat = values.flatten()
@@ -116,7 +103,7 @@ class _Ranges(_Convolutions):
         return float(flat.kthvalue(beyond).values), float(flat.kthvalue(flat.numel() + 1 - beyond).values)
 
     def _peaks(self, values: Tensor) -> Tensor:
-        """(channels,) largest magnitude of each channel without the graph's outliers."""
+        """Largest magnitude of each channel, (channels,), without the graph's outliers."""
         magnitudes = values.abs().transpose(0, 1).flatten(1)
         if not self.graph.channel_outliers:
             return magnitudes.amax(1)
@@ -125,7 +112,7 @@ class _Ranges(_Convolutions):
 
 
 class _EightBits(_Convolutions):
-    """Rounds input, weights and, where asked for, output of chosen layers to 8 bits, as engines do."""
+    """Rounds input, weights and, with `results`, output of chosen layers to 8 bits, as engines do."""
 
     def __init__(self, graph: DeployableGraph, ranges: _Ranges, *, results: bool) -> None:
         super().__init__(graph)
@@ -133,7 +120,6 @@ class _EightBits(_Convolutions):
         self.layers: frozenset[str] = frozenset()
 
     def convolve(self, name: str, func: Any, x: Tensor, weight: Tensor, *rest: Any, **kwargs: Any) -> Tensor:
-        """Compute with rounded values where the layer is chosen."""
         if name not in self.layers:
             return super().convolve(name, func, x, weight, *rest, **kwargs)
         scale = (weight.abs().amax((1, 2, 3), keepdim=True) / 127).clamp(min=1e-12)
@@ -155,11 +141,11 @@ def _observed(graph: DeployableGraph, frames: Sequence[Image]) -> _Ranges:
 
 
 def equalize(graph: DeployableGraph, frames: Sequence[Image]) -> None:
-    """Bring the ranges of channels that share a tensor together; the graph computes the same.
+    """Scale channels that share a tensor to one range, in place; the graph computes the same up to rounding.
 
-    Args:
-        graph: changed in place.
-        frames: to observe the channels on, each (H, W, 3) uint8 RGB.
+    ReLU and sums pass a positive gain, and instance normalization removes it (Nagel et al. 2019, "Data-free
+    quantization through weight equalization and bias correction", section 4.1). Ranges are observed on `frames`,
+    (H, W, 3) uint8 RGB.
     """
     if graph.shared_tensors():
         _equalize_shared_tensors(graph, _observed(graph, frames))
@@ -167,13 +153,8 @@ def equalize(graph: DeployableGraph, frames: Sequence[Image]) -> None:
 
 
 def _equalize_shared_tensors(graph: DeployableGraph, seen: _Ranges) -> None:
-    """Scale the channels that layers share to one range.
-
-    ReLU and sums let any positive gain of a channel pass, so that what goes into a tensor may be multiplied and what
-    reads it divided (Nagel et al. 2019, "Data-free quantization through weight equalization and bias correction",
-    section 4.1). The readers' weights spread as much as the tensors' ranges come together, and that costs nothing: it
-    is tensors, rounded differently in each frame, that make a still scene flicker (docs/decisions/010).
-    """
+    """Multiply what writes a shared tensor by a gain per channel, and divide what reads it."""
+    # This widens the readers' weights at no cost: rounded tensors, not weights, make flicker (docs/decisions/010).
     for writers, readers in graph.shared_tensors():
         peaks = torch.stack([seen.input_peaks[name] for name in readers]).amax(0)
         gain = (peaks.max() / peaks.clamp(min=1e-12)).clamp(1.0, _MOST_GAIN)
@@ -182,18 +163,14 @@ def _equalize_shared_tensors(graph: DeployableGraph, seen: _Ranges) -> None:
                 weight, bias, norm = graph.layer(name)
                 for values in norm[:2] if norm else (weight, bias):
                     if values is not None:
-                        each = gain.repeat(len(values) // len(gain))  # an enlarging layer may write each in four places
+                        each = gain.repeat(len(values) // len(gain))  # enlarging layers may write each in four places
                         values.mul_(each.reshape(-1, *[1] * (values.dim() - 1)))
             for name in readers:
                 graph.layer(name).weight.div_(gain[None, :, None, None])
 
 
 def _equalize_normalized_layers(graph: DeployableGraph, seen: _Ranges) -> None:
-    """Scale the output channels of each normalized convolution to one range.
-
-    The normalization's epsilon is the only thing that does not scale along: its effect is put into the gain, for the
-    variance that the channel has on average.
-    """
+    """Scale the output channels of each normalized convolution to one range."""
     for name in graph.layers():
         weight, _, norm = graph.layer(name)
         if norm is None:
@@ -204,23 +181,19 @@ def _equalize_normalized_layers(graph: DeployableGraph, seen: _Ranges) -> None:
         gain = (peaks.max() / peaks.clamp(min=1e-12)).clamp(1.0, _MOST_GAIN)
         with torch.no_grad():
             weight.mul_(gain.repeat(weight.shape[0] // channels)[:, None, None, None])
+            # Epsilon does not scale along; the gain corrects for it at the channel's mean variance.
             norm.weight.mul_(torch.sqrt((variance + norm.epsilon / gain.square()) / (variance + norm.epsilon)))
 
 
 def plan_quantization(
     network: nn.Module, calibration: Calibration, size: Size, *, results: bool = True
 ) -> Quantization:
-    """Measure how each layer bears 8 bits, and choose the layers that stay in float.
+    """Measure how each layer tolerates 8 bits, and choose the layers that stay in float.
 
-    Each layer alone is put into 8 bits, on frames that are not those of the calibration. Then layers are put back into
-    float, the one with the most flicker for its multiplications first, until the rest together keep to `MOST_FLICKER`
-    and `LEAST_PSNR_DB`. On the bundled scene, whose motion is known exactly, at the artifact's own size.
-
-    Args:
-        network: as a checkpoint holds it.
-        calibration: gives the ranges.
-        size: width and height of the artifact.
-        results: whether the engine rounds what a convolution gives, too, or only what it takes.
+    Test frames are from the bundled scene at the artifact's size, whose motion is known, and not those of calibration.
+    Each layer is measured alone. Layers then go back to float, the one with the most harm per multiplication first,
+    until the rest keep to the graph's `most_flicker` and to `LEAST_PSNR_DB`. `results` says whether the engine rounds a
+    convolution's result, or only its input.
     """
     graph = deployable_graph(network)
     if results:
@@ -259,7 +232,7 @@ def plan_quantization(
         if bears(quantized):
             break
         quantized -= {name}
-    # What went into float before the layer that made the difference may not have been needed.
+    # A layer put into float early may not need it once later ones are in float.
     for name in sorted(set(layers) - quantized, key=harm):
         if bears(quantized | {name}):
             quantized |= {name}

@@ -1,4 +1,4 @@
-"""What a target is: the interface of the files that write its format, and what may be asked of it."""
+"""The interface of the writers, and the check of what a target can write."""
 
 import logging
 import warnings
@@ -21,15 +21,14 @@ PRECISIONS = ("fp32", "fp16", "int8")
 
 
 class Writer(Protocol):
-    """What a target's file provides.
+    """The interface that a target's file provides.
 
     Attributes:
-        ending: of its files, with the dot; the runtime is found by it.
-        precisions: what it can write.
-        default_precision: what it writes when nothing is asked for.
+        ending: of its files, with the dot; it selects the runtime.
+        default_precision: used if none is given.
         any_size: whether it can write artifacts for frames of any size.
-        calibrated: the precisions that need a `Quantization`.
-        rounds_results: whether these round what a convolution gives, too, or only what it takes.
+        calibrated: precisions that need a `Quantization`.
+        rounds_results: whether 8-bit engines round a convolution's result, or only its input.
     """
 
     ending: str
@@ -42,24 +41,20 @@ class Writer(Protocol):
     def write(
         self, network: nn.Module, path: Path, size: Size | None, precision: str, quantization: Quantization | None
     ) -> str:
-        """Write the network to a new file, and return what wrote it, with versions."""
+        """Write the network to a new file; return the tools' names and versions."""
         ...
 
     def embed(self, path: Path, metadata: ArtifactMetadata) -> ArtifactMetadata:
-        """Put the metadata into a written file, in place of what it had; return it with the hash of the content."""
+        """Replace the metadata of a written file; return it with the hash of the content."""
         ...
 
     def run(self, path: Path) -> Stylizer:
-        """Open a written file, metadata in it, with what proves it best on this machine."""
+        """Open a written file that has metadata, with the runtime that proves it best on this machine."""
         ...
 
 
 def check_offer(target: str, writer: Writer, precision: str, size: Size | None) -> None:
-    """Check that a target can write what is asked for.
-
-    Raises:
-        InputError: it cannot; the sentence says what it can.
-    """
+    """Raise InputError, which names the valid choices, if a target cannot write what is asked for."""
     if precision not in writer.precisions:
         what = "has no precision" if precision in PRECISIONS else "knows no precision"
         raise InputError(f"the target {target} {what} '{precision}': choose {' or '.join(writer.precisions)}")
@@ -77,7 +72,7 @@ def check_offer(target: str, writer: Writer, precision: str, size: Size | None) 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the advice of exporters to developers off stderr; errors come as exceptions."""
+    """Suppress the exporters' messages to developers; errors come as exceptions."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

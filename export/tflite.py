@@ -1,20 +1,15 @@
-"""Writes TensorFlow Lite. The only file that imports TensorFlow's converter and the quantizer of AI Edge.
+"""Writes TensorFlow Lite. The only file that imports TensorFlow's converter and AI Edge's quantizer.
 
-The deployable graph is written out in TensorFlow's operators, channels last from end to end, so that the file holds no
-transposition. What was measured faster of two ways of saying the same (LiteRT with XNNPACK, 640x360, CPU time):
+The graph is in TensorFlow's operators, channels last throughout, so that the file has no transposition. These choices
+were measured (CPU time of LiteRT with XNNPACK, 640x360):
 
-* A frame is replicated by concatenation before it becomes float, the blocks' activations likewise: the operator for
-  mirroring (MIRROR_PAD) is not one of XNNPACK's, and took nearly half of the time.
-* An enlargement is a 2x2 convolution and DEPTH_TO_SPACE, whose channels the grid happens to have in order; a transposed
-  convolution, though it computes the same, took a fifth longer.
-* The mean of squares less the square of the mean would save another twentieth. It is not used: phones' GPUs compute in
-  half precision, which loses all digits in that difference. Squares of centred values are safe.
+* Concatenation replicates borders, of frames as bytes: XNNPACK lacks MIRROR_PAD, which took nearly half of the time.
+* A 2x2 convolution and DEPTH_TO_SPACE enlarge; a transposed convolution took a fifth longer.
+* Variances use centred values. Mean of squares less squared mean saves 5 %, but loses all digits in half precision.
 
-int8 means *dynamic* 8 bits: weights are rounded once, what a convolution is given is rounded to the range that it has
-in this frame, and what it gives is not rounded at all. With fixed ranges, calibrated and with equal channels, it is no
-faster to speak of (0.44 of float32's CPU time against 0.46) and worse, because what a convolution gives is rounded too:
-46.4 dB against 50.9 dB, and on moving pictures up to 11 % more flicker against 3.6 %. So the calibration serves only to
-measure which layers bear it.
+int8 is *dynamic*: a convolution's weights are rounded once, its input to the input's range in each frame, its result
+never. Fixed, calibrated ranges are hardly faster (0.44 of float32's CPU time, not 0.46) and worse: 46.4 dB, not
+50.9 dB, and up to 11 % more flicker, not 3.6 %. So calibration only measures which layers tolerate 8 bits.
 """
 
 import io
@@ -61,14 +56,10 @@ class TfliteWriter:
     def write(
         self, network: nn.Module, path: Path, size: Size | None, precision: str, quantization: Quantization | None
     ) -> str:
-        """Write a model with input ``frame`` and output ``stylized``, each (height, width, 3) uint8.
+        """Write a model with input ``frame`` and output ``stylized``, each (height, width, 3) uint8; it needs a size.
 
-        fp16 holds the convolutions' weights in half precision. int8 computes the convolutions in 8 bits, but for the
-        quantization's float layers, with a scale for each output channel of the weights; normalizations, sums and the
-        last tanh stay in float.
-
-        Raises:
-            ValueError: no size.
+        fp16 stores the convolutions' weights in float16. int8 computes the convolutions in 8 bits, with one weight
+        scale per output channel, except the float layers; normalizations, sums and the last tanh stay in float.
         """
         if size is None:
             raise ValueError("a TensorFlow Lite model has a fixed size")
@@ -85,7 +76,7 @@ class TfliteWriter:
         return text if precision == "fp32" else f"{text}, ai-edge-quantizer {version('ai-edge-quantizer')}"
 
     def embed(self, path: Path, metadata: ArtifactMetadata) -> ArtifactMetadata:
-        """Put the metadata behind the model as an associated file; return it with the SHA-256 of the content."""
+        """Put the metadata behind the model as an associated file; return it with the hash of the content."""
         model = flatbuffer_of(path.read_bytes())
         metadata = replace(metadata, content_sha256=sealed(model, metadata))
         path.write_bytes(with_metadata(model, metadata))
@@ -103,7 +94,7 @@ def _converted(graph: DeployableGraph, size: Size) -> bytes:
     frame = tf.TensorSpec([height, width, 3], tf.uint8, name="frame")
     stylized = _patches_stylized if isinstance(graph, PatchGraph) else _stylized
     module.stylize = tf.function(lambda frame: {"stylized": stylized(graph, frame)}, input_signature=[frame])
-    # A signature, by which the quantizer and users name the ends, comes by way of a saved model only.
+    # Only a saved model has a signature, by which the quantizer and users name inputs and outputs.
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures={_SIGNATURE: module.stylize.get_concrete_function()})
         return bytes(tf.lite.TFLiteConverter.from_saved_model(folder).convert())
@@ -135,7 +126,7 @@ def _patches_stylized(graph: Any, frame: Any) -> Any:
     x = frame
     for axis, length in ((0, height), (1, width)):
         x = _replicated(x, graph.before, graph.after + -length % 8, axis)
-    # As in the graph, patches are columns of words; here row of patches by row.
+    # As in `PatchGraph`, patches are columns of words; here row of patches by row.
     rows, columns = x.shape[0] // 4, x.shape[1] // 4
     x = tf.transpose(tf.reshape(x, [rows, 4, 3 * columns, 4]), [0, 2, 1, 3])
     x = tf.cast(tf.reshape(x, [1, rows, columns, 48]), tf.float32)  # in 0..255
@@ -153,7 +144,7 @@ def _patches_stylized(graph: Any, frame: Any) -> Any:
     for i, stroke in enumerate(graph.strokes):
         x = tf.nn.relu(_convolution(x, stroke, _scope(f"strokes.{i}")))
     x = _convolution(x, graph.head, "head")
-    # Whole and within 0..255, so that no engine's rounding or wrapping at the cast shows.
+    # Whole and within 0..255, so that the cast is the same in every engine.
     x = tf.cast(tf.round(tf.minimum(tf.nn.relu(x), 255.0)), tf.uint8)
     rows, columns = x.shape[1], x.shape[2]
     x = tf.transpose(tf.reshape(x, [rows, 3 * columns, 4, 4]), [0, 2, 1, 3])
@@ -161,7 +152,6 @@ def _patches_stylized(graph: Any, frame: Any) -> Any:
 
 
 def _convolution(x: Any, layer: Any, name: str) -> Any:
-    """A convolution, padded as the layer says."""
     border = layer.padding[0]
     with tf.name_scope(name):
         if layer.padding_mode == "replicate":
@@ -171,7 +161,6 @@ def _convolution(x: Any, layer: Any, name: str) -> Any:
 
 
 def _convolution_and_norm(x: Any, layer: Any, name: str) -> Any:
-    """A `ConvNorm`, padded as it says."""
     x = _convolution(x, layer.conv, name)
     return _normalized(x, _moments(x), layer.norm.weight, layer.norm.bias, layer.norm.eps, relu=layer.relu)
 
@@ -209,17 +198,8 @@ def _tail(x: Any, tail: Any) -> Any:
 
 
 def _mean_inside(grid: Any) -> Any:
-    """Mean of each channel over the enlarged picture, without what the grid holds beyond it (see `sums_inside`).
-
-    Written as the mean over the whole grid and a correction from its border, both small numbers: sums over a frame
-    overflow half precision.
-
-    Args:
-        grid: (1, h + 1, w + 1, 4 C) blocks.
-
-    Returns:
-        (1, 1, 1, 4 C), the same for the four places of a channel in a block.
-    """
+    """Mean of each channel over the enlarged picture, (1, 1, 1, 4 C), from blocks (1, h + 1, w + 1, 4 C)."""
+    # The mean over the whole grid is corrected by its border (see `sums_inside`): sums over a frame overflow float16.
     rows, columns, channels = grid.shape[1], grid.shape[2], grid.shape[3] // 4
     inside = 4.0 * (rows - 1) * (columns - 1)
     place = np.arange(4).repeat(channels)
@@ -262,7 +242,7 @@ def _kernel(weight: Tensor) -> NDArray[np.float32]:
 
 
 def _in_half_precision(model: bytes) -> bytes:
-    """The convolutions' weights in float16, which engines turn back or use as they are."""
+    """The convolutions' weights in float16, which engines convert back or use directly."""
     half = qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT)
     config = qtyping.OpQuantizationConfig(
         weight_tensor_config=half, compute_precision=qtyping.ComputePrecision.FLOAT, explicit_dequantize=True
@@ -275,7 +255,7 @@ def _in_half_precision(model: bytes) -> bytes:
 
 
 def _in_eight_bits(model: bytes, layers: list[str]) -> bytes:
-    """The convolutions of these layers in 8 bits; the range of what a convolution is given is found in each frame."""
+    """These layers' convolutions in 8 bits; the range of a convolution's input is found in each frame."""
     work = quantizer.Quantizer(bytearray(model))
     for layer in layers:
         # An operator is named by its output.
@@ -289,7 +269,7 @@ def _scope(layer: str) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what converter and quantizer say to developers off the terminal, their C++ code included."""
+    """Suppress messages of converter and quantizer, from their C++ code too."""
     nowhere = io.StringIO()
     with quiet(), redirect_stdout(nowhere), redirect_stderr(nowhere), quiet_engine():
         yield

@@ -1,4 +1,4 @@
-"""Proof of an artifact: the written file is run and compared with the checkpoint that it came from."""
+"""Proof of an artifact: the written file is run and compared with its checkpoint."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -22,42 +22,27 @@ FLOORS_DB: Mapping[str, float] = {"fp32": 60.0, "fp16": 45.0, "int8": 30.0}
 """Precision -> least PSNR against the checkpoint, in dB. An artifact below is *degraded*."""
 
 MOST_FLICKER_DELTA = 1.05
-"""An artifact whose temporal error is more than this times its checkpoint's is *degraded* too."""
+"""Largest temporal error relative to the checkpoint's; an artifact above is *degraded*, too."""
 
 IDENTICAL_DB = 99.0
-"""Given as the PSNR of pictures that do not differ at all, where the formula has no finite value."""
+"""PSNR in dB for identical pictures, where the formula has no finite value."""
 
 FRAMES = 4
-_ANY_SIZE = (427, 241)  # odd, so that an artifact for any size is tried where its halves do not come out even
+_ANY_SIZE = (427, 241)  # odd, to test an artifact for any size where halves are not whole
 
 
 @dataclass(frozen=True)
 class TestFrames:
-    """Consecutive frames to prove an artifact on, and their motion.
+    """Consecutive frames, (H, W, 3) uint8 RGB; `pairs[t]`, if any, is the motion between frames t and t + 1."""
 
-    Attributes:
-        source: where they are from, for the record.
-        frames: each (H, W, 3) uint8 RGB.
-        pairs: motion between frame t and t + 1 by t; may be empty.
-        flow_source: where the motion was taken from.
-    """
-
-    source: str
+    source: str  # where the frames come from, for the metadata
     frames: Sequence[Image]
     pairs: Mapping[int, FlowPair]
     flow_source: FlowSource
 
 
 def load_test_frames(clip: str | None, size: Size | None) -> TestFrames:
-    """The first frames of a clip, or of the bundled scene.
-
-    Args:
-        clip: anything that `video.frames.open_source` takes; None for the bundled scene.
-        size: width and height of the artifact; None for any.
-
-    Raises:
-        InputError: the clip cannot be read.
-    """
+    """The first frames of a clip, or of the bundled scene; raises InputError if the clip cannot be read."""
     if clip is None:
         width, height = size or _ANY_SIZE
         scene = harbour(width, height, FRAMES)
@@ -66,7 +51,7 @@ def load_test_frames(clip: str | None, size: Size | None) -> TestFrames:
     frames = read_frames(clip, max_frames=FRAMES)
     if size is not None:
         frames = [resized(frame, size, enlarge=cv2.INTER_AREA) for frame in frames]
-    # The name alone, because it ends in the artifact: where the clip lies is nobody's business.
+    # The name without folders, because the artifact stores it.
     return TestFrames(Path(clip).name, frames, flow_pairs(frames, 1), "DIS medium")
 
 
@@ -80,18 +65,15 @@ def verify(
     """Compare an artifact with its checkpoint, both as 8-bit pictures.
 
     Args:
-        stylizer: the opened artifact.
-        wanted: what the checkpoint makes of each frame (see `reference`).
+        wanted: the checkpoint's result for each frame (see `reference`).
         frames: consecutive frames of one size, each (H, W, 3) uint8 RGB.
-        pairs: motion between frame t and t + 1 of the source by t; without it there is no flicker delta.
-        judge: knows the style image under the row ``artifact`` and under ``checkpoint``; without it there is no
-            ``style_change``.
+        pairs: t -> motion between frames t and t + 1; without it there is no ``flicker_delta``.
+        judge: has the style image as ``artifact`` and as ``checkpoint``; without it there is no ``style_change``.
 
     Returns:
-        ``max_abs`` and ``mean_abs`` difference on a scale of 0..255; ``psnr_db``, 10 log10(255² / mean squared
-        difference), at most `IDENTICAL_DB`; ``flicker_delta``, e_temporal(1) of the artifact divided by that of the
-        checkpoint, where there is motion to measure it on; ``style_change``, style score of the artifact's first frame
-        divided by that of the checkpoint's; ``frames`` and their ``size``.
+        ``max_abs`` and ``mean_abs`` difference in 0..255; ``psnr_db``, at most `IDENTICAL_DB`; ``flicker_delta``,
+        e_temporal(1) over the checkpoint's, if there is motion; ``style_change``, style score of the first frame over
+        the checkpoint's; ``frames`` and their ``size``.
     """
     ours = [stylizer(frame) for frame in frames]
     difference = np.stack(ours).astype(np.float64) - np.stack(wanted)
@@ -114,26 +96,13 @@ def verify(
 
 
 def reference(network: nn.Module, frame: Image) -> Image:
-    """What the checkpoint itself makes of a frame.
-
-    Args:
-        network: maps (1, 3, H, W) RGB [0, 1] to the same.
-        frame: (H, W, 3) uint8 RGB.
-
-    Returns:
-        (H, W, 3) uint8 RGB, rounded to the nearest.
-    """
+    """A network's result for a frame, (H, W, 3) uint8 RGB, rounded; the network maps (1, 3, H, W) RGB [0, 1]."""
     with torch.inference_mode():
         return to_frame(network(frame_to_tensor(frame).float() / 255.0)[0])
 
 
 def shortfalls(figures: Mapping[str, float | str], precision: str) -> list[str]:
-    """Where an artifact stays under its floors, a few words each; nothing for a good one.
-
-    Args:
-        figures: from `verify`.
-        precision: a key of `FLOORS_DB`.
-    """
+    """Limits that the figures from `verify` miss, a few words each; `precision` is a key of `FLOORS_DB`."""
     found = []
     if float(figures["psnr_db"]) < FLOORS_DB[precision]:
         found.append(f"PSNR {float(figures['psnr_db']):.1f} dB where {FLOORS_DB[precision]:.0f} are needed")
@@ -151,7 +120,7 @@ def psnr_db(ours: Sequence[Image], wanted: Sequence[Image]) -> float:
 
 
 def flicker_ratio(ours: Sequence[Image], wanted: Sequence[Image], pairs: Mapping[int, FlowPair]) -> float | None:
-    """e_temporal(1) of our frames over that of the wanted ones; None where there is no motion to measure it on."""
+    """e_temporal(1) of our frames over that of the wanted ones; None if there is no motion to measure it on."""
     measurable = {t: pair for t, pair in pairs.items() if pair.valid.any()}
     error = temporal_error(wanted, measurable, 1).value if measurable else 0.0
     return temporal_error(ours, measurable, 1).value / error if error > 0 else None

@@ -1,4 +1,4 @@
-"""What an artifact says of itself: the metadata that every artifact carries inside."""
+"""The metadata that every artifact carries inside."""
 
 import dataclasses
 import hashlib
@@ -18,55 +18,32 @@ METADATA_KEY = "steadystyle"
 FORMAT_VERSION = 1
 
 STYLE_SIZE = 384
-"""Shorter side of the style image that a network was trained for, in pixels, where the file does not state it."""
+"""Shorter side of the style image in training, in pixels, for files that do not state it."""
 
 NO_HASH = "0" * 64
-"""Stands where the hash of the content will stand: hashes are taken with it."""
+"""Placeholder for the content's hash while the hash is computed."""
 
 
 @dataclass(frozen=True)
 class ArtifactMetadata:
-    """What an artifact says of itself.
-
-    Attributes:
-        name: of the model, for example ``great-wave``.
-        style: file name of the style image.
-        architecture: of the stylizing network.
-        sizes: all sizes of the network, by their names (see ``train/networks.py``).
-        precision: ``fp32``, ``fp16`` or ``int8``.
-        width: of the frames it takes, in pixels; None for any.
-        height: of the frames it takes, in pixels; None for any. Both are None, or neither.
-        checkpoint_sha256: of the checkpoint it was made from.
-        calibration_sha256: of the clip it was calibrated on; None where nothing was calibrated.
-        steps: optimizer steps of the training.
-        float_layers: layers that an 8-bit artifact computes in float.
-        sensitivity: of an 8-bit artifact: layer -> what it does alone in 8 bits (see ``export/quantization.py``).
-        content_sha256: of the artifact with this value left out (see `content_sha256`).
-        verification: what running the written file against the checkpoint gave (see ``export/verify.py``).
-        producer: what wrote it, with versions.
-        style_size: shorter side of the style image that the network was trained for, in pixels; files of earlier
-            versions do not state it.
-        layout: of a frame; always height, width, channels.
-        colour_order: of a pixel.
-        format_version: of this record.
-    """
+    """Metadata of an artifact."""
 
     name: str
-    style: str
+    style: str  # file name of the style image
     architecture: str
-    sizes: dict[str, int]
-    precision: str
-    width: int | None
-    height: int | None
+    sizes: dict[str, int]  # of the network, by name (see ``train/networks.py``)
+    precision: str  # ``fp32``, ``fp16`` or ``int8``
+    width: int | None  # of the frames, in pixels; None for any
+    height: int | None  # None if the width is
     checkpoint_sha256: str
-    calibration_sha256: str | None
-    steps: int
-    producer: str
-    float_layers: list[str] = field(default_factory=list)
-    sensitivity: dict[str, dict[str, float]] = field(default_factory=dict)
-    content_sha256: str = ""
-    verification: dict[str, float | str] = field(default_factory=dict)
-    style_size: int = STYLE_SIZE
+    calibration_sha256: str | None  # of the calibration frames; None without calibration
+    steps: int  # optimizer steps of the training
+    producer: str  # programs that wrote it, with versions
+    float_layers: list[str] = field(default_factory=list)  # of an 8-bit artifact
+    sensitivity: dict[str, dict[str, float]] = field(default_factory=dict)  # see ``export/quantization.py``
+    content_sha256: str = ""  # of the artifact without this value (see `content_sha256`)
+    verification: dict[str, float | str] = field(default_factory=dict)  # figures of ``export/verify.py``
+    style_size: int = STYLE_SIZE  # shorter side of the style image in training, in pixels
     layout: str = "HWC"
     colour_order: str = "RGB"
     format_version: int = FORMAT_VERSION
@@ -77,24 +54,16 @@ class ArtifactMetadata:
         return "any" if self.width is None else f"{self.width}x{self.height}"
 
     def file_name(self, ending: str = "") -> str:
-        """The name of an artifact's file, for example ``great-wave-640x360-fp32.onnx``.
-
-        Args:
-            ending: of the target, with its dot.
-        """
+        """The name of an artifact's file, such as ``great-wave-640x360-fp32.onnx``; `ending` has its dot."""
         return f"{self.name}-{self.size_text}-{self.precision}{ending}"
 
     def to_json(self) -> str:
-        """The record as JSON text with its keys in order, so that the same artifact has the same bytes."""
+        """JSON text with sorted keys, so that equal artifacts have equal bytes."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True, allow_nan=False)
 
     @staticmethod
     def from_json(text: str) -> "ArtifactMetadata":
-        """Read what `to_json` wrote.
-
-        Raises:
-            InputError: not JSON, another format version, a field that is missing or of another type, half a size.
-        """
+        """Read what `to_json` wrote; raises InputError for another format version, or missing or wrong fields."""
         try:
             values = json.loads(text)
         except json.JSONDecodeError as error:
@@ -107,11 +76,11 @@ class ArtifactMetadata:
                 f"its metadata has format version {found} and this steadystyle reads version {FORMAT_VERSION}: "
                 "export it again with this version"
             )
-        values.setdefault("style_size", STYLE_SIZE)  # files of earlier versions do not state it
+        values.setdefault("style_size", STYLE_SIZE)  # older files lack it
         for name, kinds in _KINDS.items():
             if name not in values:
                 raise InputError(f"its metadata lacks '{name}': export it again")
-            # JSON's true is a Python int too, and no field here is a truth value.
+            # JSON's true is a Python int too, and no field here is a bool.
             if not isinstance(values[name], kinds) or isinstance(values[name], bool):
                 raise InputError(f"its metadata has a '{name}' that does not fit: export it again")
         metadata = ArtifactMetadata(**{name: values[name] for name in _KINDS})
@@ -120,17 +89,12 @@ class ArtifactMetadata:
 
 
 def content_sha256(data: bytes, stated: str = "") -> str:
-    """SHA-256 of a file whose metadata states this very hash: with 64 zeros in its place.
-
-    Args:
-        data: of the whole file.
-        stated: the hash that stands in it; nothing, or 64 zeros, before there is one.
-    """
+    """SHA-256 of a file with 64 zeros in place of `stated`, the hash in its metadata (empty before there is one)."""
     return hashlib.sha256(data.replace(stated.encode(), NO_HASH.encode()) if stated else data).hexdigest()
 
 
 def parse_metadata(path: Path, text: str) -> ArtifactMetadata:
-    """Read the metadata of a file; the error names the file (see `ArtifactMetadata.from_json`)."""
+    """`ArtifactMetadata.from_json`, with the file's name in the error."""
     try:
         return ArtifactMetadata.from_json(text)
     except InputError as error:
@@ -138,15 +102,7 @@ def parse_metadata(path: Path, text: str) -> ArtifactMetadata:
 
 
 def check_content(path: Path, text: str) -> ArtifactMetadata:
-    """Read the metadata of a file that states its own hash, and check that nothing of the file has changed since.
-
-    Args:
-        path: the artifact.
-        text: the metadata, JSON, as the engine found it.
-
-    Raises:
-        InputError: the metadata cannot be read, or the file is not the one that was written.
-    """
+    """Read metadata that states the file's hash; raises InputError if it is unreadable or the file has changed."""
     metadata = parse_metadata(path, text)
     if metadata.content_sha256 != content_sha256(path.read_bytes(), metadata.content_sha256):
         raise InputError(f"'{path}' is damaged or was edited (its hash does not fit): copy or export it again")
@@ -160,18 +116,7 @@ ArrayType = tuple[tuple[int | None, ...], str]
 def check_ends(
     path: Path, metadata: ArtifactMetadata, inputs: Sequence[ArrayType], outputs: Sequence[ArrayType], kind: str
 ) -> None:
-    """Check that a model takes one frame and gives one, both of the size that its metadata says.
-
-    Args:
-        path: the artifact.
-        metadata: the artifact's.
-        inputs: of the model.
-        outputs: of the model.
-        kind: what the engine calls uint8.
-
-    Raises:
-        InputError: it does not.
-    """
+    """Raise InputError unless a model takes and gives one frame of its metadata's size; `kind` names uint8."""
     wanted = ((metadata.height, metadata.width, 3), kind)
     for what, ends in (("takes", inputs), ("gives", outputs)):
         if list(ends) != [wanted]:
@@ -186,12 +131,12 @@ def _end_text(end: ArrayType) -> str:
 
 
 def _kinds(hint: Any) -> tuple[type[Any], ...]:
-    """The classes of JSON values that a field's type allows: those of a union, or the one without its parameters."""
+    """Classes of the JSON values that a field's type allows."""
     return typing.get_args(hint) if isinstance(hint, UnionType) else (typing.get_origin(hint) or hint,)
 
 
 _KINDS = {name: _kinds(hint) for name, hint in typing.get_type_hints(ArtifactMetadata).items()}
-"""Field -> what its value may be in JSON."""
+"""Field -> classes of its JSON value."""
 
 
 def _check_values(metadata: ArtifactMetadata) -> None:

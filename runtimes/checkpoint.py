@@ -1,4 +1,4 @@
-"""Reads what a ``.safetensors`` checkpoint says of itself, with the standard library alone."""
+"""Reads the header of a ``.safetensors`` checkpoint with the standard library alone."""
 
 import json
 import math
@@ -9,15 +9,9 @@ from ..common.files import InputError
 
 
 def read_checkpoint_facts(path: Path) -> dict[str, Any]:
-    """The header that `train` wrote, and the number of tensors and of parameters.
+    """`train`'s header, with the numbers of ``tensors`` and ``parameters``; raises InputError if there is none.
 
-    The format: eight bytes, the length of the JSON text that follows, least significant byte first; then the values.
-
-    Args:
-        path: a ``.safetensors`` file.
-
-    Raises:
-        InputError: no such file, not whole, or no header of ours.
+    The file starts with eight bytes, the little-endian length of the JSON text after them; then come the values.
     """
     if not path.is_file():
         raise InputError(f"there is no file {path}: check the path")

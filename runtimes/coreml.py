@@ -1,7 +1,7 @@
 """Core ML: reads ``.mlpackage`` artifacts on any machine, and runs them on a Mac.
 
-A package is a folder: ``Manifest.json``, which says where the rest is, the model as a protocol buffer, and its weights.
-What an artifact says of itself is read here with the standard library alone, so that `info` needs no coremltools.
+A package is a folder: ``Manifest.json`` (which locates the parts), the model as a protocol buffer, and its weights.
+The standard library reads the metadata, so that `info` needs no coremltools.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from .artifact import METADATA_KEY, NO_HASH, ArtifactMetadata, parse_metadata
 from .stylizer import Stylizer
 
 INPUT, OUTPUT = "frame", "stylized"
-"""Names of the image that a model takes and of the one that it gives."""
+"""Names of a model's input and output image."""
 
 PROVIDERS = {"all": "ALL", "cpu": "CPU_ONLY", "gpu": "CPU_AND_GPU", "ane": "CPU_AND_NE"}
 """Short name -> coremltools' name of the compute units. The CPU takes what the others cannot do."""
@@ -36,39 +36,28 @@ _COLOUR_SPACES = {10: "greyscale", 20: "RGB", 30: "BGR"}
 
 
 class End(NamedTuple):
-    """An input or output of a model.
-
-    Attributes:
-        name: of the feature.
-        width: in pixels; 0 where it is no image.
-        height: in pixels; 0 where it is no image.
-        colours: ``RGB``, or what else it is.
-    """
+    """An input or output of a model."""
 
     name: str
-    width: int
-    height: int
-    colours: str
+    width: int  # in pixels; 0 if it is no image
+    height: int  # in pixels; 0 if it is no image
+    colours: str  # ``RGB``, another colour space, or ``no image``
 
     def __str__(self) -> str:
-        """For people."""
         return f"'{self.name}', {self.colours} {self.width}x{self.height}"
 
 
 class CoremlStylizer(Stylizer):
     """An ``.mlpackage`` artifact run by Core ML, on a Mac.
 
-    No Mac was at hand when this was written: opening, checks and the handling of pictures are tested with a stand-in
-    for the one call of Core ML, whose own speed and rounding were not seen.
+    Written without a Mac: tests replace the one call of Core ML, whose speed and rounding were not measured.
 
     Args:
-        path: the artifact, a folder.
-        threads: has no effect, Core ML chooses itself.
-        provider: a key of `PROVIDERS`, in any case; None lets Core ML choose among all compute units.
+        threads: no effect; Core ML chooses.
+        provider: a key of `PROVIDERS`, in any case; None: all compute units.
 
     Raises:
-        InputError: this is not a Mac, coremltools or Pillow is not installed, the provider is unknown, or the artifact
-            cannot be used (see `read_metadata`).
+        InputError: no Mac, no coremltools or Pillow, unknown provider, or unusable artifact (see `read_metadata`).
     """
 
     def __init__(self, path: Path, *, threads: int | None = None, provider: str | None = None) -> None:
@@ -97,7 +86,7 @@ class CoremlStylizer(Stylizer):
             self._model: Any = coremltools.models.MLModel(
                 str(path), compute_units=getattr(coremltools.ComputeUnit, units)
             )
-        except Exception as error:  # coremltools hands on whatever the framework says, with no class of its own
+        except Exception as error:  # coremltools passes on the framework's errors, which have no common class
             raise InputError(f"Core ML does not open '{path}': export it again ({error})") from error
         self._from_array: Any = Pillow.fromarray
         self.engine = f"Core ML, macOS {platform.mac_ver()[0]}, {units}, coremltools {coremltools.__version__}"
@@ -107,19 +96,12 @@ class CoremlStylizer(Stylizer):
         return np.array(image.convert("RGB"), np.uint8)
 
     def close(self) -> None:
-        """Let go of the model."""
+        """Release the model."""
         self._model = None
 
 
 def read_metadata(path: Path) -> ArtifactMetadata:
-    """What a package says of itself, on any machine; it is checked to be whole, ours, and as its metadata says.
-
-    Args:
-        path: the package, a folder.
-
-    Raises:
-        InputError: it is not; the sentence says what to do.
-    """
+    """Metadata of a package, on any machine; raises InputError if it is damaged or does not fit the model."""
     inputs, outputs, texts = _read_description(path)
     if METADATA_KEY not in texts:
         raise InputError(f"'{path}' has no steadystyle metadata: give an artifact that `steadystyle export` wrote")
@@ -137,16 +119,9 @@ def read_metadata(path: Path) -> ArtifactMetadata:
 
 
 def package_sha256(path: Path, stated: str = NO_HASH) -> str:
-    """SHA-256 of a package's files: name, length and bytes of each, in the order of the names.
+    """SHA-256 of name, length and bytes of a package's files, sorted by name, without hidden files.
 
-    Hidden files, which a file manager may leave in any folder, do not count.
-
-    Args:
-        path: the package, a folder.
-        stated: the hash that stands in the model's metadata, which is taken as 64 zeros.
-
-    Raises:
-        OSError: a file cannot be read.
+    `stated` is the hash in the model's metadata, which counts as 64 zeros. File managers may leave hidden files.
     """
     digest = hashlib.sha256()
     files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
@@ -160,14 +135,7 @@ def package_sha256(path: Path, stated: str = NO_HASH) -> str:
 
 
 def model_file(path: Path) -> Path:
-    """Where the model of a package lies.
-
-    Args:
-        path: the package, a folder.
-
-    Raises:
-        InputError: no Core ML package, or a damaged one.
-    """
+    """Path of the model in a package; raises InputError if it is damaged or no Core ML package."""
     try:
         manifest = json.loads((path / "Manifest.json").read_text(encoding="utf-8"))
         file = path / "Data" / str(manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"])
@@ -209,11 +177,7 @@ def _children(message: bytes, wanted: int) -> list[bytes]:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Number and value of each field of a protocol buffer.
-
-    Raises:
-        IndexError: the bytes end in the middle of a field, or are no protocol buffer.
-    """
+    """Number and value of each field of a protocol buffer; raises IndexError if it is damaged."""
     position = 0
     while position < len(message):
         tag, position = _varint(message, position)
@@ -247,9 +211,9 @@ def _varint(message: bytes, position: int) -> tuple[int, int]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Import or use coremltools without its advice to developers and its progress bars on stderr."""
+    """Suppress coremltools' messages to developers and its progress bars on stderr."""
     modules: Any = sys.modules
-    # Where TensorFlow is installed coremltools imports it, seconds and a page of messages for nothing that we use.
+    # coremltools imports an installed TensorFlow, which takes seconds, prints a lot, and is not used here.
     hidden = "tensorflow" not in modules and "coremltools" not in modules
     if hidden:
         modules["tensorflow"] = None

@@ -24,7 +24,7 @@ PROVIDERS = {
 }
 """Short name -> ONNX Runtime's own name."""
 
-# What opening or running a broken file raises; ONNX Runtime gives its errors no common base of their own.
+# Errors of opening or running a broken file; they have no common base class.
 _ENGINE_ERRORS = (
     onnxruntime_errors.EPFail,
     onnxruntime_errors.Fail,
@@ -39,17 +39,9 @@ _ENGINE_ERRORS = (
 
 
 class OnnxStylizer(Stylizer):
-    """An ``.onnx`` artifact opened with ONNX Runtime.
+    """An ``.onnx`` artifact opened with ONNX Runtime; arguments as of `open_session`.
 
-    Args:
-        path: the artifact.
-        threads: for one operator; None leaves ONNX Runtime's own choice, one for each core.
-        provider: a key of `PROVIDERS`, in any case; None is the CPU.
-        engine_cache: folder in which TensorRT keeps the engines that it builds; None keeps none.
-
-    Raises:
-        InputError: the file is damaged, carries no metadata of ours or such that does not fit its graph, or the
-            installed onnxruntime has no such provider.
+    Raises InputError as `open_session`, and if the metadata is missing or does not fit the graph.
     """
 
     def __init__(
@@ -69,7 +61,7 @@ class OnnxStylizer(Stylizer):
         if text is None:
             raise InputError(f"'{path}' has no steadystyle metadata: give an artifact that `steadystyle export` wrote")
         metadata = check_content(path, text)
-        # A side that may have any length is a name, or nothing.
+        # A side of any length is a name or None.
         inputs, outputs = (
             [(tuple(side if isinstance(side, int) else None for side in end.shape), end.type) for end in ends]
             for ends in (self._session.get_inputs(), self._session.get_outputs())
@@ -78,7 +70,7 @@ class OnnxStylizer(Stylizer):
         return metadata
 
     def _stylize(self, frame: Image) -> Image:
-        # Bound, so that the engine reads the frame where it is and writes into the array that the caller gets.
+        # Bound: the engine reads the frame in place and writes into the caller's array.
         stylized = np.empty_like(frame)
         binding = self._session.io_binding()
         for bind, name, array in (
@@ -90,33 +82,29 @@ class OnnxStylizer(Stylizer):
         return stylized
 
     def close(self) -> None:
-        """Let go of the session and its threads."""
+        """Release the session and its threads."""
         self._session = None
 
 
 def open_session(
     path: Path, *, threads: int | None = None, provider: str | None = None, engine_cache: Path | None = None
 ) -> tuple[Any, str]:
-    """Open any ONNX file, ours or not, as a session of ONNX Runtime.
+    """Open any ONNX file; return the `onnxruntime.InferenceSession` and a description of the engine.
 
     Args:
-        path: the file.
-        threads: for one operator; None leaves ONNX Runtime's own choice, one for each core.
-        provider: a key of `PROVIDERS`, in any case; None is the CPU.
-        engine_cache: folder in which TensorRT keeps the engines that it builds (see `tensorrt_options`).
-
-    Returns:
-        The `onnxruntime.InferenceSession`, and what runs it as a text for people.
+        threads: per operator; None: ONNX Runtime's choice, one per core.
+        provider: a key of `PROVIDERS`, in any case; None: the CPU.
+        engine_cache: folder for TensorRT's engines (see `tensorrt_options`); None: they are not kept.
 
     Raises:
-        InputError: the file is damaged, or the installed onnxruntime has no such provider.
+        InputError: damaged file, or the installed onnxruntime has no such provider.
     """
     name = _provider(provider)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
-    options.log_severity_level = 4  # what matters comes as an exception
-    # Threads that wait for work by spinning take the cores from decoding and encoding: without it, a video on two cores
-    # comes out 8 to 15 % faster end to end, for at most 5 % on the network alone.
+    options.log_severity_level = 4  # errors come as exceptions
+    # Spinning threads take cores from decoding and encoding. Without spinning, a video on two cores is 8 to 15 % faster
+    # end to end, and the network alone is at most 5 % slower.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session: Any = onnxruntime.InferenceSession(path, options, providers=_providers(name, path, engine_cache))
@@ -124,7 +112,7 @@ def open_session(
         raise InputError(
             f"'{path}' is damaged or not an ONNX file: copy or export it again ({_first_line(error)})"
         ) from error
-    # A provider that fails to start is replaced by the CPU, with no error.
+    # ONNX Runtime silently replaces a provider that fails to start by the CPU.
     used = session.get_providers()[0]
     if used != name:
         raise InputError(f"the provider '{provider}' does not start on this machine: choose another, for example cpu")
@@ -135,21 +123,16 @@ def open_session(
 def _providers(name: str, path: Path, engine_cache: Path | None) -> list[Any]:
     if name != PROVIDERS["tensorrt"]:
         return [name]
-    # What TensorRT cannot do stays on the GPU.
+    # CUDA computes what TensorRT cannot.
     others = [other for other in (PROVIDERS["cuda"],) if other in onnxruntime.get_available_providers()]
     return [(name, tensorrt_options(path, engine_cache)) if engine_cache is not None else name, *others]
 
 
 def tensorrt_options(path: Path, engine_cache: Path) -> dict[str, str]:
-    """Options of ONNX Runtime's TensorRT provider that keep its engines, which take minutes to build, on disk.
+    """Options of the TensorRT provider to keep its engines, which take minutes to build, in `engine_cache`.
 
-    An engine is good for one file, one ONNX Runtime and one TensorRT: each has a folder of its own. The GPU's
-    architecture and the graph's sizes are in the file names that ONNX Runtime gives; an engine for frames of any size
-    is built anew for a size that it has not seen.
-
-    Args:
-        path: the artifact.
-        engine_cache: the folder for all engines; missing ones are created.
+    Each file, ONNX Runtime version and TensorRT version has its own folder, created if missing. ONNX Runtime puts the
+    GPU's architecture and the graph's sizes into file names. An any-size engine is rebuilt for each new size.
     """
     parts = (sha256_of(path)[:16], f"ort-{onnxruntime.__version__}", f"tensorrt-{_tensorrt_version()}")
     folder = engine_cache / "-".join((path.stem, *parts))
@@ -163,7 +146,7 @@ def tensorrt_options(path: Path, engine_cache: Path) -> dict[str, str]:
 
 
 def _tensorrt_version() -> str:
-    """Of the library that the loader finds, as TensorRT counts it (100300 is 10.3.0); ``none`` where there is none."""
+    """Version of the library that the loader finds, as a number (100300 is 10.3.0), or ``none``."""
     name = ctypes.util.find_library("nvinfer")
     try:
         return str(ctypes.CDLL(name).getInferLibVersion()) if name else "none"

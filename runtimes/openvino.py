@@ -13,18 +13,10 @@ from .stylizer import Stylizer
 
 
 class OpenVinoStylizer(Stylizer):
-    """An ``.onnx`` artifact compiled by OpenVINO for the processor.
+    """An ``.onnx`` artifact compiled by OpenVINO for the processor; it computes QDQ form in integers.
 
-    It computes quantize-dequantize form in integers, most of it without writing the steps between to memory. Float
-    artifacts are computed in float32, so that they give what they give elsewhere; on processors with bfloat16 OpenVINO
-    would otherwise take that by itself.
-
-    Args:
-        path: the artifact.
-        threads: of the engine; None leaves OpenVINO's own choice.
-
-    Raises:
-        InputError: the file is damaged, or carries no metadata of ours or such that does not fit its graph.
+    Float artifacts run in float32, for equal results everywhere; OpenVINO would choose bfloat16 where there is one.
+    `threads` None: OpenVINO's choice. Raises InputError for a damaged file, or missing or unfitting metadata.
     """
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
@@ -67,10 +59,10 @@ class OpenVinoStylizer(Stylizer):
         return metadata
 
     def _stylize(self, frame: Image) -> Image:
-        # Shared, so that the engine reads the frame where it is; the result is its own memory and is copied once.
+        # Shared: the engine reads the frame in place; its result is its own memory and is copied once.
         results = self._request.infer([frame], share_inputs=True, share_outputs=True)
         return np.array(results[0], np.uint8)
 
     def close(self) -> None:
-        """Let go of the compiled network."""
+        """Release the compiled network."""
         self._request = None

@@ -1,7 +1,6 @@
-"""Decode | stylize | encode, side by side: the slowest of the three sets the pace.
+"""Decodes, stylizes and encodes in parallel: the slowest stage sets the pace.
 
-Decoding and encoding have a thread each, stylizing stays in the caller's, so that Ctrl-C arrives where the engine is
-called. The queues between them are short, so that memory does not grow with the length of a video.
+The stylizer runs in the caller's thread, where Ctrl-C arrives. Short queues bound the memory of a long video.
 """
 
 import dataclasses
@@ -16,34 +15,25 @@ from ..video.frames import Frame, FrameSink, FrameSource
 from .stylizer import Stylizer
 
 _LOOK_UP_S = 0.1
-"""How often a waiting stage looks whether the run was stopped; it wakes at once when there is a frame to work on."""
+"""Seconds between a waiting stage's checks for a stop; a frame wakes it at once."""
 
 _KEPT = 100_000
-"""So many frames' times are kept at least, and at most twice as many: a camera may run for weeks."""
+"""Least number of latest frame times that are kept, of at most twice as many: a camera may run for weeks."""
 
 
 @dataclass
 class RunReport:
-    """What a run did.
-
-    Attributes:
-        frames: number of frames that were stylized.
-        seconds: from the first frame asked for to the last one written, in seconds.
-        fps: frames per second over that time.
-        stylize_ms: time of each frame in the stylizer alone, in milliseconds; of the latest ones, where there are very
-            many.
-        notes: sentences that a person should read, for instance that a file breaks off.
-    """
+    """Figures of a run."""
 
     frames: int = 0
-    seconds: float = 0.0
+    seconds: float = 0.0  # from the first frame asked for to the last one written
     fps: float = 0.0
-    stylize_ms: list[float] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    stylize_ms: list[float] = field(default_factory=list)  # of each frame in the stylizer; of the latest in a long run
+    notes: list[str] = field(default_factory=list)  # sentences for the user, such as that a file breaks off
 
 
 class _Run:
-    """What the stages of one run share: whether to stop, and the first error."""
+    """State shared by the stages of a run: the stop flag and the first error."""
 
     def __init__(self) -> None:
         self._stopped = threading.Event()
@@ -51,19 +41,18 @@ class _Run:
         self._lock = threading.Lock()
 
     def stop(self, error: BaseException) -> None:
-        """Stop all stages; the first error is the one that `raise_error` raises."""
+        """Stop all stages; `raise_error` raises the first error."""
         with self._lock:
             if self._error is None:
                 self._error = error
             self._stopped.set()
 
     def raise_error(self) -> None:
-        """Raise what stopped the run, if anything did."""
         if self._error is not None:
             raise self._error
 
     def put(self, queue: "Queue[Frame | None]", frame: Frame | None) -> bool:
-        """Put when there is room; False when the run was stopped before."""
+        """Put when there is room; False if the run was stopped before."""
         while not self._stopped.is_set():
             try:
                 queue.put(frame, timeout=_LOOK_UP_S)
@@ -73,7 +62,7 @@ class _Run:
         return False
 
     def take(self, queue: "Queue[Frame | None]") -> Iterator[Frame]:
-        """Give frames until None, the mark of the end, or until the run is stopped."""
+        """Give frames until None, which marks the end, or until the run is stopped."""
         while not self._stopped.is_set():
             try:
                 frame = queue.get(timeout=_LOOK_UP_S)
@@ -106,21 +95,16 @@ def run(
     progress: Callable[[int, int | None], None] | None = None,
     queue_size: int = 4,
 ) -> RunReport:
-    """Stylize all frames of a source.
+    """Stylize all frames of a source. Callbacks run in the caller's thread; the caller closes source and sinks.
 
     Args:
-        source: where the frames come from; the caller closes it.
         stylizer: a `Stylizer`, or any function from a frame to a frame, each (H, W, 3) uint8 RGB.
-        sinks: where the stylized frames go, with the times of their sources; the caller closes it. None: nowhere.
-        on_frame: called in the caller's thread with each frame and its stylized image.
-        progress: called in the caller's thread with the number of frames done and of all, as far as it is known.
+        sinks: take the stylized frames with the times of their sources; None: frames are dropped.
+        progress: called with the numbers of frames done and of all; None if the latter is unknown.
         queue_size: number of frames that may wait before each stage.
 
-    Returns:
-        What was done, how fast, and what a person should be told.
-
     Raises:
-        BaseException: whatever a stage raised first; the other stages have ended by then.
+        BaseException: the first error of a stage, after all stages have ended.
     """
     shared = _Run()
     decoded: Queue[Frame | None] = Queue(queue_size)

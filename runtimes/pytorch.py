@@ -1,7 +1,4 @@
-"""PyTorch: runs checkpoints, on a desktop GPU in half precision. The only file of this room that imports torch.
-
-It needs the network as code, which artifacts carry inside: so that this file alone of its room imports `train`.
-"""
+"""PyTorch: runs checkpoints. The only file here that imports torch, and `train` for the network's code."""
 
 from pathlib import Path
 from typing import Any
@@ -21,18 +18,14 @@ DEVICES = ("cpu", "cuda")
 
 
 class PytorchStylizer(Stylizer):
-    """A checkpoint, run by PyTorch.
+    """A checkpoint, run by PyTorch; raises InputError if it is damaged, or the device unknown or missing.
 
-    On CUDA: float16, channels last, and one CUDA graph for each size of frame, so that a frame costs one launch. On a
-    CPU: float32, as the checkpoint was trained; what artifacts are proven against.
+    On CUDA: float16, channels last, and one CUDA graph per frame size, so that a frame costs one launch. On a CPU:
+    float32, the reference for artifacts.
 
     Args:
-        path: a ``.safetensors`` checkpoint.
-        threads: of PyTorch in this process, on a CPU; None leaves them as they are.
-        provider: ``cpu`` or ``cuda``; None takes CUDA where there is one.
-
-    Raises:
-        InputError: a damaged checkpoint, an unknown device, or no CUDA.
+        threads: of PyTorch in this process, on a CPU; None: unchanged.
+        provider: ``cpu`` or ``cuda``; None: CUDA if there is one.
     """
 
     def __init__(self, path: Path, *, threads: int | None = None, provider: str | None = None) -> None:
@@ -85,12 +78,12 @@ class PytorchStylizer(Stylizer):
         return (y * 255.0).round().clamp(0.0, 255.0).to(torch.uint8).contiguous()
 
     def _record(self, shape: tuple[int, ...]) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
-        """A CUDA graph for one size of frame, the buffer that it reads and the one that it writes."""
-        cuda: Any = torch.cuda  # parts of which have no annotations
+        """A CUDA graph for one frame size, its input buffer and its output buffer."""
+        cuda: Any = torch.cuda  # partly without annotations
         taken = torch.zeros(shape, dtype=torch.uint8, device=self._device)
         aside = cuda.Stream()
         aside.wait_stream(cuda.current_stream())
-        with cuda.stream(aside):  # the first runs choose kernels and take memory, which a graph cannot record
+        with cuda.stream(aside):  # the first runs choose kernels and allocate, which a graph cannot record
             for _ in range(3):
                 self._compute(taken)
         cuda.current_stream().wait_stream(aside)
@@ -100,5 +93,5 @@ class PytorchStylizer(Stylizer):
         return graph, taken, given
 
     def close(self) -> None:
-        """Let go of the graphs and their memory."""
+        """Release the graphs and their memory."""
         self._graphs.clear()

@@ -1,4 +1,4 @@
-"""Opens what it is given: an artifact file by its ending, or a bundled model by its name."""
+"""Opens an artifact file by its ending, or a bundled model by its name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEFAULT_MODEL = "udnie"
 """What commands, demos and pages start with: the fast network of the best-looking style."""
 
 RENAMED: Mapping[str, str] = {"great-wave-edge": "great-wave"}
-"""Names that bundled models had once, which still open, with a warning -> their names now."""
+"""Former name of a bundled model, which still opens, with a warning -> its name now."""
 
 Opener = Callable[[Path, int | None, str | None, Path | None], "Stylizer"]
 
@@ -60,7 +60,7 @@ def _open_checkpoint(path: Path, threads: int | None, provider: str | None, engi
 
 @contextmanager
 def _needing(module: str, extra: str, path: Path) -> Iterator[None]:
-    """Say how to get the engine where it is not installed."""
+    """Say how to install a missing engine."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -78,39 +78,27 @@ RUNTIMES: Mapping[str, Opener] = {
     ".mlpackage": _open_coreml,
     ".safetensors": _open_checkpoint,
 }
-"""Ending -> what opens it. Each engine is imported when it is asked for, so that one is enough."""
+"""Ending -> its opener. Engines are imported on demand, so that one is enough."""
 
 
 class RenamedModelWarning(FutureWarning):
-    """A bundled model was asked for by the name that it had once."""
+    """A bundled model was asked for by its former name."""
 
 
 @dataclass(frozen=True)
 class BundledModel:
-    """A model that comes with the package.
-
-    Attributes:
-        name: for example ``great-wave``.
-        style: file name of the style image.
-        path: the artifact, ONNX for frames of any size.
-        checkpoint: the weights, ``.safetensors``.
-        card: the model card, Markdown.
-        card_json: the same figures for machines.
-    """
+    """A model that comes with the package."""
 
     name: str
-    style: str
-    path: Path
-    checkpoint: Path
-    card: Path
-    card_json: Path
+    style: str  # file name of the style image
+    path: Path  # the ONNX artifact for frames of any size
+    checkpoint: Path  # the weights, ``.safetensors``
+    card: Path  # the model card, Markdown
+    card_json: Path  # the card's figures
 
 
 def bundled_models() -> list[BundledModel]:
-    """All models that come with the package, by name.
-
-    A model is its machine-readable card ``NAME.json`` (which holds at least ``style``) and the files beside it.
-    """
+    """All models that come with the package, by name: each is a card ``NAME.json`` and the files beside it."""
     return [
         BundledModel(
             name=card_json.stem,
@@ -134,12 +122,11 @@ def open_stylizer(
     """Open an artifact.
 
     Args:
-        model: the name of a bundled model, an artifact file, or a checkpoint, which PyTorch runs; after an ``@`` the
-            provider, where it is not given by itself.
-        threads: of the engine; None leaves the choice to the engine.
-        provider: what shall compute it, and on what, for example ``cpu``, ``cuda`` or ``openvino``; None is the file's
-            first engine, on the CPU (a checkpoint: on CUDA where there is one).
-        engine_cache: folder in which TensorRT keeps the engines that it builds; None keeps none.
+        model: name of a bundled model, artifact file, or checkpoint for PyTorch; ``@PROVIDER`` may follow.
+        threads: of the engine; None: the engine's choice.
+        provider: for example ``cpu``, ``cuda`` or ``openvino``; None: the file's first engine, on the CPU
+            (a checkpoint: on CUDA if there is one).
+        engine_cache: folder for TensorRT's engines; None: they are not kept.
 
     Raises:
         InputError: no such model or file, not an artifact, or an engine or provider that is not installed.
@@ -154,14 +141,7 @@ def open_stylizer(
 
 
 def resolve(model: str | Path) -> tuple[Path, str | None]:
-    """File and provider of a model as people name it: ``great-wave``, ``wave.onnx``, ``wave.onnx@openvino``.
-
-    Args:
-        model: the name of a bundled model, or a file; after an ``@``, a provider.
-
-    Returns:
-        The file, which need not be there, and the provider; None where none is named.
-    """
+    """File (may be missing) and provider (or None) of ``great-wave``, ``wave.onnx`` or ``wave.onnx@openvino``."""
     paths = {bundled.name: bundled.path for bundled in bundled_models()}
     whole = current_name(str(model))
     if whole in paths:
@@ -173,7 +153,7 @@ def resolve(model: str | Path) -> tuple[Path, str | None]:
 
 
 def current_name(name: str) -> str:
-    """The name that a bundled model has now; a `RenamedModelWarning` where it was asked for by an older one."""
+    """The current name of a bundled model; warns with `RenamedModelWarning` if `name` is a former one."""
     if name not in RENAMED or Path(name).exists():
         return name
     warnings.warn(f"the model '{name}' is called '{RENAMED[name]}' now", RenamedModelWarning, stacklevel=2)
@@ -181,13 +161,9 @@ def current_name(name: str) -> str:
 
 
 def read_metadata(model: str | Path) -> ArtifactMetadata:
-    """What an artifact says of itself; no engine is needed where the format can be read without.
+    """Metadata of a bundled model or an artifact file; raises InputError if it cannot be read.
 
-    Args:
-        model: the name of a bundled model, or an artifact file.
-
-    Raises:
-        InputError: no such model or file, damaged or edited, or an engine that is needed is not installed.
+    An engine is needed only for formats that cannot be read without.
     """
     path, _ = resolve(model)
     if path.suffix.lower() == ".tflite" and path.is_file():
@@ -203,14 +179,7 @@ def read_metadata(model: str | Path) -> ArtifactMetadata:
 
 
 def find_checkpoint(model: str | Path) -> Path:
-    """The checkpoint of a bundled model, or the checkpoint file that was given.
-
-    Args:
-        model: the name of a bundled model, or a ``.safetensors`` file.
-
-    Raises:
-        InputError: there is no such model or file.
-    """
+    """The checkpoint of a bundled model, or the given ``.safetensors`` file; raises InputError if there is none."""
     if isinstance(model, str):
         name = current_name(model)
         for bundled in bundled_models():

@@ -1,8 +1,7 @@
-"""LiteRT and its kin: runs ``.tflite`` artifacts.
+"""LiteRT, tflite-runtime and TensorFlow: runs ``.tflite`` artifacts.
 
-A ``.tflite`` file is a flatbuffer; what an artifact says of itself is a ZIP archive behind it, where TensorFlow Lite
-keeps the files that belong to a model ("associated files"). It is read here with the standard library alone, so that
-`info` needs no engine.
+A ``.tflite`` file is a flatbuffer; the ZIP archive behind it ("associated files") holds the metadata. The standard
+library reads it, so that `info` needs no engine.
 """
 
 import hashlib
@@ -30,7 +29,7 @@ from .stylizer import Stylizer
 METADATA_FILE = f"{METADATA_KEY}.json"
 """Name of the file in the archive."""
 
-_IDENTIFIER = slice(4, 8)  # of a flatbuffer, where its file type stands
+_IDENTIFIER = slice(4, 8)  # the flatbuffer's bytes for its file type
 _FILE_TYPE = b"TFL3"
 
 
@@ -60,20 +59,18 @@ PROVIDERS: Mapping[str, tuple[str, Callable[[], tuple[Any, str]]]] = {
     "tflite-runtime": ("tflite_runtime", _tflite_runtime),
     "tensorflow": ("tensorflow", _tensorflow),
 }
-"""Short name -> top-level module, and what gives its interpreter and says which it is; in the order of preference."""
+"""Short name -> top-level module, and loader of interpreter class and description; in order of preference."""
 
 
 class TfliteStylizer(Stylizer):
     """A ``.tflite`` artifact opened with LiteRT, tflite-runtime or TensorFlow.
 
     Args:
-        path: the artifact.
-        threads: of the interpreter; None is one for each core.
-        provider: a key of `PROVIDERS`, in any case; None is the first that is installed, and so is ``cpu``.
+        threads: of the interpreter; None: one per core.
+        provider: a key of `PROVIDERS`, in any case; None or ``cpu``: the first that is installed.
 
     Raises:
-        InputError: the file is damaged or edited, carries no metadata of ours or such that does not fit its tensors, or
-            no such interpreter is installed.
+        InputError: damaged or edited file, missing or unfitting metadata, or no such interpreter installed.
     """
 
     def __init__(self, path: Path, *, threads: int | None = None, provider: str | None = None) -> None:
@@ -83,7 +80,7 @@ class TfliteStylizer(Stylizer):
         count = threads or os.cpu_count() or 1
         with quiet_engine():
             try:
-                # Interpreters read the model from where it is, and stumble over damage: they get what was checked.
+                # Interpreters may fail on a damaged file, so they get the checked bytes.
                 self._interpreter = make(model_content=flatbuffer_of(data), num_threads=count)
                 self._interpreter.allocate_tensors()
             except (ValueError, RuntimeError) as error:
@@ -102,13 +99,13 @@ class TfliteStylizer(Stylizer):
         self.engine = f"{engine}{delegate}, {count} thread{'s' if count != 1 else ''}"
 
     def _stylize(self, frame: Image) -> Image:
-        # One copy in and one out: the interpreter's tensors are its own, and the caller owns what it gets.
+        # The interpreter owns its tensors and the caller owns the result: one copy in, one copy out.
         self._interpreter.set_tensor(self._input, frame)
         self._interpreter.invoke()
         return np.asarray(self._interpreter.get_tensor(self._output), np.uint8)
 
     def close(self) -> None:
-        """Let go of the interpreter and its threads."""
+        """Release the interpreter and its threads."""
         self._interpreter = None
 
 
@@ -130,7 +127,7 @@ def _interpreter_class(path: Path, provider: str | None) -> tuple[Any, str]:
 
 
 def _is_delegated(interpreter: Any) -> bool:
-    # The interpreters tell of their delegates in no public way; where they do not in this one either, nothing is said.
+    # Only this private method lists delegates; without it, none is named.
     with suppress(AttributeError):
         return any(operator["op_name"] == "DELEGATE" for operator in interpreter._get_ops_details())
     return False
@@ -138,12 +135,12 @@ def _is_delegated(interpreter: Any) -> bool:
 
 @contextmanager
 def quiet_engine() -> Iterator[None]:
-    """Keep what the engines log to developers, their C++ code too, off stderr: what matters comes as an exception."""
+    """Suppress what the engines log to stderr, their C++ code too; errors come as exceptions."""
     if sys.stderr is not None:
         sys.stderr.flush()
     try:
         kept = os.dup(2)
-    except OSError:  # there is no stderr to keep it off
+    except OSError:  # there is no stderr
         yield
         return
     try:
@@ -159,37 +156,20 @@ def quiet_engine() -> Iterator[None]:
 
 
 def read_metadata(path: Path) -> ArtifactMetadata:
-    """What an artifact says of itself; needs no engine.
-
-    Args:
-        path: a ``.tflite`` file.
-
-    Raises:
-        InputError: damaged or edited, or no metadata of ours.
-    """
+    """Metadata of a ``.tflite`` file, without an engine; raises InputError if it is missing, damaged or edited."""
     return _checked_metadata(path, path.read_bytes())
 
 
 def sealed(model: bytes, metadata: ArtifactMetadata) -> str:
-    """SHA-256 of the flatbuffer, and of the metadata with this very value, its ``content_sha256``, left out.
-
-    Args:
-        model: the flatbuffer.
-        metadata: what shall go with it.
-    """
+    """SHA-256 of the flatbuffer and of the metadata without its ``content_sha256``."""
     return hashlib.sha256(model + replace(metadata, content_sha256="").to_json().encode()).hexdigest()
 
 
 def with_metadata(model: bytes, metadata: ArtifactMetadata) -> bytes:
-    """The content of an artifact: the flatbuffer with the metadata behind it.
-
-    Args:
-        model: the flatbuffer.
-        metadata: as it shall be read.
-    """
+    """The content of an artifact: the flatbuffer with the metadata behind it."""
     file = io.BytesIO(model)
     with zipfile.ZipFile(file, "a", zipfile.ZIP_STORED) as archive:
-        entry = zipfile.ZipInfo(METADATA_FILE, (1980, 1, 1, 0, 0, 0))  # the same file gets the same bytes
+        entry = zipfile.ZipInfo(METADATA_FILE, (1980, 1, 1, 0, 0, 0))  # a fixed date, for equal bytes
         entry.create_system = 3
         entry.external_attr = 0o644 << 16
         archive.writestr(entry, metadata.to_json())
@@ -197,11 +177,7 @@ def with_metadata(model: bytes, metadata: ArtifactMetadata) -> bytes:
 
 
 def flatbuffer_of(data: bytes) -> bytes:
-    """What of a file stands before the metadata; all of it where there is none.
-
-    Args:
-        data: of the whole file.
-    """
+    """The bytes of a whole file before the metadata; all of them if there is none."""
     with suppress(zipfile.BadZipFile, struct.error), zipfile.ZipFile(io.BytesIO(data)) as archive:
         entries = archive.infolist()
         return data[: min(entry.header_offset for entry in entries)] if entries else data
@@ -228,7 +204,7 @@ def _metadata_in(path: Path, data: bytes) -> ArtifactMetadata:
 def _checked_metadata(path: Path, data: bytes) -> ArtifactMetadata:
     metadata = _metadata_in(path, data)
     model = flatbuffer_of(data)
-    # The whole file is made again, so that nothing may hide between its parts or behind them.
+    # Rebuild the whole file, so that nothing can hide between its parts or behind them.
     if metadata.content_sha256 != sealed(model, metadata) or data != with_metadata(model, metadata):
         raise _edited(path)
     return metadata

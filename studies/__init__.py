@@ -7,7 +7,7 @@ from steadystyle.common.files import InputError
 
 
 def run_study(main: Callable[[], None]) -> None:
-    """Run a study's main as a command: bad input is a sentence on stderr, and exit code 2."""
+    """Run a study's main as a command: bad input is a sentence on stderr, with exit code 2."""
     try:
         main()
     except InputError as error:

@@ -3,8 +3,7 @@ r"""What each term of training is worth: the same run with one thing changed at 
     python -m studies.ablation --from CHECKPOINT --style IMAGE --clips DIR --photos DIR \
         --held-out DIR --loss-network VGG16.safetensors --judge VGG19.safetensors -o FOLDER
 
-Each row is a run of the same number of steps from the same weights; a finished one is not done again. The network is
-measured as it was trained, in float, not as an artifact.
+Each row is a run of equal steps from the same weights; finished runs are kept. Networks are measured in float.
 """
 
 import argparse
@@ -45,14 +44,13 @@ VARIANTS: Mapping[str, dict[str, str]] = {
     "no clips, photos alone": {"clip_share": "0"},
     "no photos, clips alone": {"clip_share": "1"},
 }
-"""Row -> what is set differently."""
+"""Row -> changed recipe values."""
 
-OTHER_NETWORK = "VGG-19 to relu3_4"
-"""The row that is trained with the other loss network."""
+OTHER_NETWORK = "VGG-19 to relu3_4"  # the row that trains with the other loss network
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the table to standard output as Markdown, a row as soon as it is measured."""
+    """Print the table as Markdown, each row once it is measured."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--from", dest="start", type=Path, required=True, help="checkpoint that every run starts from")
     parser.add_argument("--recipe", default="paint")
@@ -87,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _trained(row: str, options: argparse.Namespace) -> Path:
-    """The checkpoint of a row's run, trained or gone on with where it is not whole."""
+    """The checkpoint of a row's run, which is trained or resumed when unfinished."""
     out = Path(options.output) / re.sub(r"[^A-Za-z0-9.]+", "-", row)
     steps = str(options.steps)
     recipe = load_recipe(options.recipe, {"steps": steps, "checkpoint_every": steps, **VARIANTS[row]})

@@ -3,9 +3,8 @@ r"""Which figures the README, the model cards and docs/results.md show: those of
     python -m studies.figures                      # write the pages anew: `make figures`
     python -m studies.figures --add REPORT.json --id 2026-11-27-bundled --claim "..." --verdict "..."
 
-`--add` keeps a report of `steadystyle benchmark` as `results/ID/report.json`, without raw samples, and appends its
-entry to `results/index.toml`. That file also names the result that README and cards show. A test fails where a page
-differs from what this writes.
+`--add` keeps a report of `steadystyle benchmark` without raw samples as `results/ID/report.json`, with an entry in
+`results/index.toml`. A test fails where a page differs from what this writes.
 """
 
 import argparse
@@ -27,8 +26,7 @@ from steadystyle.common.files import InputError, atomic_path
 from . import run_study
 
 ROOT = Path(__file__).resolve().parents[1]
-RAW_SAMPLES = {"rounds_ms", "per_pair", "starts", "pictures"}
-"""Lists of a report that a kept result leaves empty."""
+RAW_SAMPLES = {"rounds_ms", "per_pair", "starts", "pictures"}  # report lists that a kept result leaves empty
 _FOLDER = re.compile(r"(?<![\w./:-])(?:/[\w.-]+)+/")
 _BEGIN = "<!-- figures: written by `make figures` from results/ -->"
 _END = "<!-- end of figures -->"
@@ -53,13 +51,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Index:
-    """`results/index.toml`.
-
-    Attributes:
-        shown: id of the result that README and cards show.
-        rows: README's rows: name of the method in that report -> what the row is called.
-        results: every result, newest first.
-    """
+    """`results/index.toml`: id of the ``shown`` result, README's ``rows`` (method -> label), results newest first."""
 
     shown: str
     rows: Mapping[str, str]
@@ -67,11 +59,7 @@ class Index:
 
 
 def read_index(folder: Path) -> Index:
-    """Read `index.toml` of a folder of results.
-
-    Raises:
-        InputError: missing, not TOML, an entry with an unknown or a missing key, or `shown` is no result.
-    """
+    """Read `index.toml` of a folder; InputError when it is missing, broken, or `shown` is no result."""
     path = folder / "index.toml"
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -85,7 +73,7 @@ def read_index(folder: Path) -> Index:
 
 
 def without_samples(value: Any) -> Any:
-    """A report's plain JSON values without raw samples, and without the folders of its absolute paths."""
+    """A report's JSON values without raw samples and without the folders of absolute paths."""
     if isinstance(value, dict):
         return {name: [] if name in RAW_SAMPLES else without_samples(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -94,11 +82,7 @@ def without_samples(value: Any) -> Any:
 
 
 def add(report: Path, name: str, claim: str, verdict: str, folder: Path = ROOT / "results") -> None:
-    """Keep a report as a result.
-
-    Raises:
-        InputError: no report that can be read, or the id is taken.
-    """
+    """Keep a report as a result; InputError for an unreadable report or an id that exists."""
     found = load_report(report)
     kept = folder / name / "report.json"
     if kept.exists():
@@ -117,11 +101,7 @@ def add(report: Path, name: str, claim: str, verdict: str, folder: Path = ROOT /
 
 
 def pages(root: Path = ROOT) -> dict[Path, str]:
-    """Every page that shows figures, as it should be.
-
-    Raises:
-        InputError: the index or a report cannot be read, or the README asks for a method that the report lacks.
-    """
+    """Content of every page that shows figures; InputError for a bad index or report, or a missing method."""
     index = read_index(root / "results")
     reports = {result.id: load_report(root / "results" / result.id / "report.json") for result in index.results}
     shown = next(result for result in index.results if result.id == index.shown)
@@ -138,7 +118,7 @@ def pages(root: Path = ROOT) -> dict[Path, str]:
 
 
 def between_markers(page: str, text: str) -> str:
-    """The page with this text between its markers."""
+    """Replace the text between a page's markers."""
     before, begin, rest = page.partition(_BEGIN)
     _, end, after = rest.partition(_END)
     if not (begin and end):
@@ -147,7 +127,7 @@ def between_markers(page: str, text: str) -> str:
 
 
 def readme_table(rows: Mapping[str, str], shown: Result, report: Report) -> str:
-    """README's table: speed, steadiness and style of a few methods."""
+    """README's table: speed, steadiness and style of the index's `rows`."""
     summaries = {row.method: row for row in report.summary}
     if missing := [name for name in rows if name not in summaries]:
         raise InputError(f"README asks for '{missing[0]}', which result '{shown.id}' lacks: change `rows` of the index")
@@ -167,7 +147,7 @@ def readme_table(rows: Mapping[str, str], shown: Result, report: Report) -> str:
 
 
 def results_page(results: Sequence[Result], reports: Mapping[str, Report]) -> str:
-    """`docs/results.md`: every result with its claim, command, verdict and tables."""
+    """`docs/results.md`: each result's claim, verdict, command and tables."""
     parts = [
         "<!-- Written by `make figures` from results/: change those. -->\n# Results",
         _filled(
@@ -190,7 +170,7 @@ def results_page(results: Sequence[Result], reports: Mapping[str, Report]) -> st
 
 
 def card_figures(model: str, shown: Result, report: Report) -> dict[str, Any]:
-    """What a result says of a bundled model and its artifacts, for the card that machines read."""
+    """A result's figures of a bundled model and its artifacts, for the JSON card."""
     names = [method.name for method in report.methods if _made_from(method, model)]
     return {
         "result": shown.id,
@@ -201,7 +181,7 @@ def card_figures(model: str, shown: Result, report: Report) -> dict[str, Any]:
 
 
 def card(facts: Mapping[str, Any], checkpoint: Path, shown: Result, report: Report) -> str:
-    """A model card: what is known of the model, its figures, and how it was trained."""
+    """A model card: facts, figures and training of the model."""
     header, parameters = read_checkpoint_header(checkpoint)
     model, training = facts["name"], facts["training"]
     about = {
@@ -236,7 +216,7 @@ def card(facts: Mapping[str, Any], checkpoint: Path, shown: Result, report: Repo
 
 
 def read_checkpoint_header(path: Path) -> tuple[dict[str, Any], int]:
-    """What a checkpoint says of itself, and the number of its parameters; without torch."""
+    """A checkpoint's header and number of parameters, read without torch."""
     content = path.read_bytes()
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     said: dict[str, Any] = json.loads(header.pop("__metadata__")["steadystyle"])
@@ -244,7 +224,7 @@ def read_checkpoint_header(path: Path) -> tuple[dict[str, Any], int]:
 
 
 def _card_table(model: str, shown: Result, report: Report) -> str:
-    """Figures in rows; in columns the source, the model's artifacts and the peers."""
+    """Table with a row a figure; columns are the source, the model's artifacts and the peers."""
     own = [method.name for method in report.methods if _made_from(method, model)]
     if not own:
         return f"Result `{shown.id}` did not measure this model."
@@ -261,7 +241,7 @@ def _card_table(model: str, shown: Result, report: Report) -> str:
 
 
 def _figures_of(name: str, report: Report) -> list[tuple[str, float | None, int]]:
-    """A method's figures: what each is called, its value, and its digits."""
+    """Label, value and digits of a method's figures."""
     row: Summary = next(row for row in report.summary if row.method == name)
     time: Latency | None = next((row for row in report.latency if row.method == name), None)
     reference = report.latency[0].reference if report.latency else ""
@@ -301,7 +281,7 @@ def _stage_note(stage: Mapping[str, Any]) -> str:
 
 
 def _conditions(shown: Result, report: Report) -> str:
-    """What the figures were taken on, in one or two sentences."""
+    """Clips, flow and machine of the figures, in one or two sentences."""
     clips, count = report.clips, len(report.clips)
     frames = sum(clip.frames for clip in clips)
     flows = " and ".join(sorted({clip.flow_source for clip in clips}))
@@ -313,7 +293,7 @@ def _conditions(shown: Result, report: Report) -> str:
 
 
 def _markdown(table: str) -> str:
-    """A table of the report one heading lower, its caption filled."""
+    """A report's table one heading lower, with its caption wrapped."""
     rows, _, caption = f"#{table}".strip().rpartition("\n\n")
     return f"{rows}\n\n{_filled(caption)}"
 
@@ -327,7 +307,7 @@ def _filled(text: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Add a report if one is given, then write every page anew."""
+    """Add a report if given, then write every page."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--add", type=Path, metavar="REPORT.json", help="report of `steadystyle benchmark` to keep")
     parser.add_argument("--id", help="of the new result: its date and a name")

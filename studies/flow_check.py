@@ -2,10 +2,9 @@
 
     python -m studies.flow_check great-wave great-wave-huang --middlebury DIR...
 
-Two tables as Markdown. The first: end-point error of DIS in pixels, everywhere and where the masks let it count, on
-Middlebury pairs (folders with frame10.png, frame11.png and flow10.flo) and on the synthetic scenes. The second: the
-temporal error of each method on each scene with DIS over that with exact flow; a scene where they differ by more than
-15 % for any method is one where DIS misleads.
+The first table has DIS's end-point error in px, everywhere and within the masks, on Middlebury pairs (folders with
+frame10.png, frame11.png and flow10.flo) and synthetic scenes. The second has each method's temporal error with DIS over
+that with exact flow; DIS misleads where they differ by over 15 %.
 """
 
 import argparse
@@ -26,14 +25,13 @@ from steadystyle.video.synthetic.scene import Scene
 
 from . import run_study
 
-TOLERANCE = 0.15
-"""Most that the temporal error with DIS may differ from that with exact flow, as a share."""
+TOLERANCE = 0.15  # most by which temporal errors with DIS and with exact flow may differ, as a share
 _HEIGHT = 360
 _FRAMES = 16
 
 
 class EstimatedClip(SceneClip):
-    """A scene measured as a video file is: its flow is estimated."""
+    """A scene measured like a video file: its flow is estimated."""
 
     def pair(self, t: int, interval: int, earlier: Image, later: Image) -> FlowPair:
         """DIS and its masks."""
@@ -45,10 +43,7 @@ def end_point_error(
 ) -> float:
     """Mean length of the difference of two flows, px (Baker et al. 2011, "A database and evaluation methodology").
 
-    Args:
-        found: (H, W, 2) px.
-        exact: (H, W, 2) px, NaN where unknown, which does not count.
-        where: (H, W) what counts; everything without it.
+    Flows are (H, W, 2) px; pixels where ``exact`` is NaN, or outside ``where`` (H, W), do not count.
     """
     length = np.hypot(*np.moveaxis(found - exact, 2, 0))
     counts = np.isfinite(length) if where is None else np.isfinite(length) & where
@@ -56,7 +51,7 @@ def end_point_error(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the tables to standard output."""
+    """Print both tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("artifacts", nargs="*", default=["great-wave"], help="names or files")
     parser.add_argument("--middlebury", type=Path, nargs="*", default=[], help="folders of pairs with exact flow")
@@ -86,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _flow_rows(folders: Sequence[Path], scenes: dict[str, Scene]) -> Iterator[tuple[str, list[str]]]:
     for folder in folders:
         first, second = read_image(folder / "frame10.png"), read_image(folder / "frame11.png")
-        # The file's flow leads from frame 10 to frame 11: with them in turned places it is that of a pair.
+        # The file's flow leads from frame 10 to 11; a pair's leads from the later frame: swap them.
         yield folder.name, _flow_row(second, first, read_flo(folder / "flow10.flo"))
     for name, scene in scenes.items():
         for interval in (SHORT, LONG):
@@ -95,7 +90,7 @@ def _flow_rows(folders: Sequence[Path], scenes: dict[str, Scene]) -> Iterator[tu
 
 
 def _flow_row(earlier: Image, later: Image, exact: NDArray[np.float32]) -> list[str]:
-    """Figures of the flow from the later frame to the earlier one."""
+    """Row of one pair; ``exact`` leads from the later frame to the earlier one."""
     found, counts = estimate_flow(later, earlier), flow_pair(earlier, later).valid
     motion = np.nanmean(np.hypot(*np.moveaxis(exact, 2, 0)))
     errors = end_point_error(found, exact), end_point_error(found, exact, counts)

@@ -3,8 +3,7 @@ r"""What checkpoints would be worth, on clips that are neither trained on nor re
     python -m studies.held_out CHECKPOINT... --style IMAGE --clips DIR \
         --loss-network VGG19.safetensors --loss-network VGG16.safetensors --peer PEER.onnx
 
-Networks are measured as they were trained, in float, not as artifacts. With a peer, what a network adds to the source's
-temporal error, mean over the clips, is given as a share of what the peer adds, mean over the clips.
+Networks are measured in float. With a peer, excess temporal error (mean over the clips) is a share of the peer's.
 """
 
 import argparse
@@ -29,12 +28,11 @@ from steadystyle.train.tensors import to_frame, to_tensor
 from . import run_study
 
 _PLAIN = {"white": (245, 245, 245), "blue": (120, 160, 220), "dark": (60, 60, 60)}
-_NEEDED = ("excess_short", "excess_long", "score", "content", "drift", "own_score", "colour")
-"""What every row must have."""
+_NEEDED = ("excess_short", "excess_long", "score", "content", "drift", "own_score", "colour")  # in every row
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the table to standard output as Markdown."""
+    """Print the table as Markdown."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
     parser.add_argument("--style", type=Path, required=True, help="style image of all of them")
@@ -85,16 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def open_held_out_judging(
     style: Path, names: Sequence[str], loss_networks: Sequence[Path], style_sizes: Mapping[str, int] | None = None
 ) -> Judging:
-    """The judge of stylizers that all have one style image.
+    """The judge of stylizers that share one style image; InputError for an unusable file or without VGG-19.
 
-    Args:
-        style: the image.
-        names: of the stylizers.
-        loss_networks: VGG-19 weights, and VGG-16 weights for the stroke score.
-        style_sizes: shorter side of the style image that each was trained for, px, where it is known.
-
-    Raises:
-        InputError: an unusable image or loss network, or no VGG-19.
+    ``style_sizes`` are the shorter sides, px, that they were trained for; VGG-16 weights add the stroke score.
     """
     methods = [Method(IDENTITY, "control")]
     for name in names:
@@ -106,16 +97,7 @@ def open_held_out_judging(
 
 
 def measure(stylizers: Mapping[str, Stylize], clips: Sequence[ClipSource], judging: Judging) -> dict[str, Summary]:
-    """Figures of stylizers, mean over the clips, all on the same frames and flow; drift is of the first clip's first.
-
-    Args:
-        stylizers: by name.
-        clips: at least one.
-        judging: knows the same names.
-
-    Raises:
-        InputError: a clip without frames, or without a pair that could be measured.
-    """
+    """Figures by stylizer, mean over the clips (drift: the first one's first frame); InputError for too short clips."""
     results = [
         measure_clip(clip, stylizers, judge=judging.judge, fixed_sizes=dict.fromkeys(stylizers))[0] for clip in clips
     ]
@@ -127,7 +109,7 @@ def measure(stylizers: Mapping[str, Stylize], clips: Sequence[ClipSource], judgi
 
 
 def stylizer(network: nn.Module) -> Stylize:
-    """A network, in float on the CPU, as something that stylizes frames: (H, W, 3) uint8 RGB each."""
+    """A network, in float on the CPU, as a function of (H, W, 3) uint8 RGB frames."""
 
     def stylize(frame: Image) -> Image:
         with torch.inference_mode():
@@ -137,18 +119,10 @@ def stylizer(network: nn.Module) -> Stylize:
 
 
 def border_line(stylize: Stylize, scenes: Sequence[Image], colour: tuple[int, int, int]) -> float:
-    """How a plain area differs along the frame's upper border from what is painted further in, of 255.
+    """How much a plain area differs along the frame's upper border from further in, of 255.
 
-    The scene's upper and left parts are painted over with the colour.
-
-    Args:
-        stylize: the network.
-        scenes: (H, W, 3) uint8 RGB each.
-        colour: RGB, of 255.
-
-    Returns:
-        Root mean square difference of the outermost ninth of the height from the mean colour of as much further in,
-        mean over the scenes.
+    Upper and left parts of each (H, W, 3) uint8 RGB scene are filled with the colour, RGB of 255. The result is the
+    root mean square difference of the outermost ninth of the height from the mean of an inner strip, mean over scenes.
     """
     found = []
     for scene in scenes:

@@ -1,9 +1,9 @@
-"""Is the house in order? Sizes of files and folders, circles of imports, and imports that run up.
+"""Check the plan of the repository: sizes of files and folders, import cycles, and forbidden imports.
 
     python -m studies.house
 
-Prints what breaks the plan, a line each, and leaves with 1 when something does. Which room may import which is said in
-`tests/test_architecture.py`. A file over the limit says why in its first lines: "over 400 lines because ...".
+Prints each violation and exits with 1 if there is one. `tests/test_architecture.py` says which room may import which. A
+longer file says why in its first lines: "over 400 lines because ...".
 """
 
 import sys
@@ -19,13 +19,13 @@ _FIRST_LINES = 20
 
 
 def imports(files: Mapping[str, str]) -> dict[str, set[str]]:
-    """Which of these files (path from the root: source) each imports."""
+    """Which of these files (path from the root -> source) each imports."""
     found: dict[str, set[str]] = {}
     for path, source in files.items():
         found[path] = set()
         for _, name, _ in imported_modules(path, source):
             parts = name.split(".")[1:] if name.startswith("steadystyle.") else []
-            # The longest beginning of the name that is a file; what is behind it is defined there.
+            # The longest prefix that is a file; the rest of the name is defined in it.
             for length in range(len(parts), 0, -1):
                 module = "/".join(parts[:length])
                 target = next((file for file in (f"{module}.py", f"{module}/__init__.py") if file in files), None)
@@ -36,7 +36,7 @@ def imports(files: Mapping[str, str]) -> dict[str, set[str]]:
 
 
 def circle(graph: Mapping[str, set[str]]) -> list[str]:
-    """Names that lead back to the first along the graph's arrows; empty where none do."""
+    """Names of an import cycle; empty without one."""
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -45,7 +45,7 @@ def circle(graph: Mapping[str, set[str]]) -> list[str]:
 
 
 def broken(files: Mapping[str, str], tests: Mapping[str, str]) -> list[str]:
-    """What is out of order in these files (path from the root: source), a sentence each."""
+    """Violations in these files (path from the root -> source), a sentence each."""
     found = list(violations(files))
     for path, source in {**files, **tests}.items():
         lines = source.splitlines()
@@ -69,7 +69,7 @@ def broken(files: Mapping[str, str], tests: Mapping[str, str]) -> list[str]:
 
 
 def main() -> None:
-    """Print what there is, then what is out of order; exit code 1 where something is."""
+    """Print sizes, then violations; exit code 1 if there are any."""
     files = package_files()
     tests = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/*.py")}
     for room in sorted({room_of(path) for path in files}):

@@ -19,7 +19,7 @@ from . import run_study
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the Gram matrices of the paintings of checkpoints."""
+    """Write the Gram matrices of the checkpoints' paintings."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("checkpoints", type=Path, nargs="+", help="whose paintings to describe")
     parser.add_argument("--styles", type=Path, required=True, help="folder of the paintings")

@@ -2,8 +2,8 @@
 
     python -m studies.plain_loop --style PAINTING.jpg --clips CLIPS --loss-network VGG19.safetensors -o FOLDER
 
-The plain loop: float32 throughout, the default memory layout, frames decoded before but their optical flow estimated
-when they are drawn, one thing after the other. The trainer: as it comes. Both in turn, in rounds, on the same recipe.
+The plain loop is serial, in float32 and the default memory layout: frames are decoded before, flow is estimated for
+each pair. Both alternate in rounds, with the same recipe.
 """
 
 import argparse
@@ -35,7 +35,7 @@ _WARM_UP = 5
 
 
 def plain_steps(recipe: Recipe, style: Path, clips: Path, loss_network: Path) -> Callable[[], None]:
-    """A step of the plain loop, ready to be called again and again."""
+    """A function that takes one step of the plain loop."""
     torch.manual_seed(recipe.seed)
     files = find_files(clips, VIDEO_ENDINGS, "video clips")
     frames = [read_frames(str(file), height=recipe.data.clip_height, max_frames=_FRAMES_OF_A_CLIP) for file in files]
@@ -66,7 +66,7 @@ def plain_steps(recipe: Recipe, style: Path, clips: Path, loss_network: Path) ->
 def trainer_seconds(
     recipe: Recipe, style: Path, clips: Path, loss_network: Path, out: Path, cache: Path
 ) -> list[float]:
-    """Seconds of each step of the trainer after a warm-up, flow already in the cache."""
+    """Seconds of each of the trainer's steps after a warm-up, with cached flow."""
     times: list[float] = []
 
     def on_step(report: StepReport) -> None:
@@ -78,7 +78,7 @@ def trainer_seconds(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print median seconds a step of both, round by round, and their ratio."""
+    """Print each round's median seconds a step of both, and their ratio."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     for name in ("--style", "--clips", "--loss-network"):
         parser.add_argument(name, type=Path, required=True)

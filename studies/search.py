@@ -2,8 +2,8 @@
 
     python -m studies.search --peer PEER.onnx -o FOLDER
 
-Each candidate is exported as it would ship, uint8 frames in and out, and timed beside the peer as the benchmark times
-(see `latency.py`). What ended up as the default sizes of `edge` is in docs/decisions/005, with what lost.
+Candidates are exported as they would ship and timed beside the peer as in the benchmark (`latency.py`).
+docs/decisions/005 has the result for `edge`.
 """
 
 import argparse
@@ -43,7 +43,7 @@ CANDIDATES: Mapping[str, tuple[str, dict[str, int]]] = {
     },
     "edge, no margin": ("edge", {"margin": 0}),
 }
-"""What a row is called -> architecture, and its sizes that are not the default ones."""
+"""Row -> architecture, and sizes that differ from its defaults."""
 
 ENGINES = (
     *itertools.product(("onnx",), ("fp32", "int8"), ("cpu", "openvino")),
@@ -53,7 +53,7 @@ ENGINES = (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the table to standard output as Markdown, and the figures to ``FOLDER/search.json``."""
+    """Print the table as Markdown, and write the figures to ``FOLDER/search.json``."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--peer", type=Path, required=True, help="ONNX network of another project, the reference")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for artifacts and figures")
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _exported(checkpoint: Path, target: str, precision: str) -> Path:
-    """The candidate as an artifact; a file that is there is taken."""
+    """The candidate as an artifact; an existing file is reused."""
     size = "x".join(map(str, SIZE))
     file = checkpoint.with_name(f"{checkpoint.stem}-{size}-{precision}.{target}")
     if not file.exists():

@@ -43,7 +43,7 @@ from . import run_study
 
 @dataclass(frozen=True)
 class QueuedRun:
-    """One entry of a queue file; see the module's text."""
+    """One entry of a queue file; see the module's docstring."""
 
     name: str
     style: str
@@ -54,7 +54,7 @@ class QueuedRun:
     set: Mapping[str, Any] = field(default_factory=dict)
 
     def values(self) -> dict[str, str]:
-        """What differs from the recipe, as YAML."""
+        """Values that differ from the recipe, as YAML."""
         chosen: dict[str, Any] = dict(self.set)
         if self.steps is not None:
             chosen["schedule.steps"] = self.steps
@@ -63,20 +63,12 @@ class QueuedRun:
         return {key: json.dumps(value) for key, value in chosen.items()}  # which is YAML, too
 
     def load(self) -> Recipe:
-        """The recipe as it will be run; InputError when a value does not fit."""
+        """The recipe with its changes; InputError when a value does not fit."""
         return load_recipe(self.recipe, self.values())
 
 
 def read_queue(path: Path, styles: Path) -> list[QueuedRun]:
-    """Read and check a queue file.
-
-    Args:
-        path: TOML.
-        styles: folder of the paintings.
-
-    Raises:
-        InputError: unreadable, an unknown key, a painting or a recipe that is not there, a name twice.
-    """
+    """Read a TOML queue; InputError if unreadable, or for an unknown key, painting or recipe, or a name given twice."""
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8")).get("run", [])
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -101,7 +93,7 @@ def read_queue(path: Path, styles: Path) -> list[QueuedRun]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train what the queue lists; exit code 1 when a run failed."""
+    """Train the queued runs; exit code 1 when one failed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="studies.train_all"
     )
@@ -119,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.exit(2, f"{error}\n")
     futures: dict[str, Future[bool]] = {}
     with stop_on_signal() as stopping, ThreadPoolExecutor(max(1, options.jobs)) as pool:
-        for run in runs:  # one that waits has a smaller number than what it waits for, which therefore has a place
+        for run in runs:  # a run waits only for earlier ones, which already have a thread
             futures[run.name] = pool.submit(_train, run, options, dict(futures), stopping)
     if stopping.is_set():
         parser.exit(130, "stopped: the same command goes on from there\n")
@@ -130,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _train(
     run: QueuedRun, options: argparse.Namespace, earlier: Mapping[str, Future[bool]], stopping: threading.Event
 ) -> bool:
-    """Whether the run is whole; what it starts from, if that is a run, is waited for."""
+    """Whether the run is complete, after waiting for the run that it starts from."""
     out = options.output / run.name
     if steps_done(out / STATE_NAME) >= run.load().schedule.steps:
         return True
@@ -162,7 +154,7 @@ def _train(
                 process.terminate()
                 process.wait()
     stopped = process.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM)
-    if stopped:  # whoever stops one run by hand means all
+    if stopped:  # stopping one run by hand stops all
         stopping.set()
     words = "stopped" if stopped else f"failed, see {out / 'log.txt'}" if process.returncode else "finished"
     print(f"{run.name}: {words}", flush=True)

@@ -1,8 +1,6 @@
-"""Checkpoints: ``.safetensors`` files, weights and a JSON header, no pickle.
+"""Checkpoints, for export, and training states, for ``--resume``: ``.safetensors`` with a JSON header, no pickle.
 
-Two kinds of file share the format. A *checkpoint* (``NAME.safetensors``) holds the network's weights: what export takes
-and what ships. A *training state* (``training-state.safetensors`` in the run's folder) also holds the optimizer and the
-state of the random generators: what ``--resume`` takes.
+``NAME.safetensors`` holds the network; ``training-state.safetensors`` adds the optimizer and random generators.
 """
 
 import dataclasses
@@ -22,25 +20,18 @@ from .networks import build_network
 
 FORMAT_VERSION = 1
 HEADER_KEY = "steadystyle"
-_STYLE_SIZE = 384
-"""Shorter side of the style image in trainings that do not state it, px."""
+_STYLE_SIZE = 384  # shorter side of the style image, px, where a checkpoint records none
 
 
 @dataclass(frozen=True)
 class CheckpointHeader:
-    """What a checkpoint says of itself.
+    """The header of a checkpoint; ``sizes`` are all sizes of the network.
 
     Attributes:
-        name: of the model, e.g. ``great-wave``.
         style: file name of the style image, without folder.
-        architecture: key of ``networks.ARCHITECTURES``.
-        sizes: all sizes of the network.
-        recipe: name of the recipe.
-        steps: optimizer steps done, those of the checkpoint it was started from included.
+        steps: optimizer steps done, including those of the checkpoint it started from.
         losses: last smoothed value of each loss term.
-        recipe_values: the recipe's values, as run; nested, in earlier files flat.
-        versions: of Python and torch, and of the checkpoint format's writer.
-        format_version: of this header.
+        recipe_values: the recipe as run; nested, in earlier files flat.
     """
 
     name: str
@@ -58,7 +49,7 @@ class CheckpointHeader:
 
     @property
     def style_size(self) -> int:
-        """Shorter side of the style image that the network was trained for, px; 384 where it is not stated."""
+        """Shorter side of the style image that the network was trained for, px; 384 where none is recorded."""
         values = self.recipe_values.get("loss", self.recipe_values)  # recipes were flat once
         size: int = round(values.get("style_size", _STYLE_SIZE) * values.get("stroke", 1.0))
         return size
@@ -73,24 +64,15 @@ class Checkpoint:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-    """Write tensors and a JSON header to ``path``, atomically.
-
-    Raises:
-        InputError: the place cannot be written to.
-        OSError: no space left and the like; what was at ``path`` before is still there.
-    """
+    """Write tensors and a JSON header to ``path`` atomically; InputError when the path cannot be written."""
     contiguous = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-    # Written by us, not by safetensors: its I/O errors are no OSError, and its files no one else may read.
+    # Not safetensors' own writer: its I/O errors are no OSError, and only the owner may read its files.
     with atomic_path(path) as partial:
         partial.write_bytes(save(contiguous, {HEADER_KEY: json.dumps(header)}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what :func:`write_tensors` wrote.
-
-    Raises:
-        InputError: missing file, not ``.safetensors``, or no header of ours.
-    """
+    """Read what :func:`write_tensors` wrote; InputError when the file is missing, broken or has no such header."""
     if not path.is_file():
         raise InputError(f"there is no checkpoint at {path}: give a .safetensors file that `train` wrote")
     try:
@@ -120,11 +102,7 @@ def parse_header(values: dict[str, Any], path: Path) -> CheckpointHeader:
 
 
 def load_weights(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Put ``tensors`` into ``network``.
-
-    Raises:
-        InputError: a weight is missing, superfluous, misshapen or not finite; the sentence names it.
-    """
+    """Load ``tensors`` into ``network``; InputError names a missing, extra, misshapen or non-finite weight."""
     wanted = network.state_dict()
     for key, value in wanted.items():
         if key not in tensors:
@@ -146,11 +124,7 @@ def save_checkpoint(path: Path, network: nn.Module, header: CheckpointHeader) ->
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Load a checkpoint that :func:`save_checkpoint` wrote; the network comes back in evaluation mode, on the CPU.
-
-    Raises:
-        InputError: missing or damaged file, unknown architecture, missing or non-finite weights.
-    """
+    """Load a checkpoint onto the CPU, in evaluation mode; InputError when it is missing, damaged or unknown."""
     tensors, values = read_tensors(path)
     header = parse_header(values, path)
     try:
@@ -162,20 +136,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def starting_weights(start: Checkpoint, target: nn.Module, architecture: str, path: Path) -> dict[str, Tensor]:
-    """Weights of a checkpoint for a network that may differ from it a little.
+    """Weights of a checkpoint, fitted to a fresh network that may differ from it a little.
 
-    Residual blocks that the target has fewer of are left out, the last ones first; those that it has more of begin as
-    the identity. An ``edge`` checkpoint may start an ``edge-lp`` network: of its four places of enlargement, which the
-    bilinear one does without, the mean is taken.
-
-    Args:
-        start: the checkpoint.
-        target: the network to be trained, with fresh weights.
-        architecture: of the target.
-        path: of the checkpoint, for messages.
-
-    Raises:
-        InputError: a network of another kind or width.
+    Surplus residual blocks are dropped from the end; missing ones start as the identity. An ``edge`` checkpoint may
+    start an ``edge-lp`` network, whose enlargement takes the mean of the four positions. InputError, naming ``path``,
+    for a network of another kind or width.
     """
     weights, wanted = dict(start.network.state_dict()), target.state_dict()
     if (start.header.architecture, architecture) == ("edge", "edge-lp"):
@@ -186,7 +151,7 @@ def starting_weights(start: Checkpoint, target: nn.Module, architecture: str, pa
         if key in weights:
             chosen[key] = weights[key]
         elif key.startswith("blocks."):
-            last = key.endswith(("second.weight", "second.bias"))  # what a block adds is nothing at first
+            last = key.endswith(("second.weight", "second.bias"))  # a new block adds nothing at first
             chosen[key] = torch.zeros_like(value) if last else value
     fits = all(key in chosen and chosen[key].shape == value.shape for key, value in wanted.items())
     if not fits or any(not key.startswith("blocks.") for key in weights.keys() - wanted.keys()):

@@ -1,4 +1,4 @@
-"""Pairs of frames of real video, with DIS flow and masks computed once and kept in a cache."""
+"""Frame pairs of real video; DIS flow and masks are computed once and cached."""
 
 import hashlib
 import json
@@ -26,14 +26,10 @@ _MIRROR = np.array([-1, 1], np.float32)
 
 @dataclass(frozen=True)
 class Pair:
-    """Two frames and the motion between them.
+    """An earlier and a later frame, both (H, W, 3) uint8 RGB, and the flow from the later to the earlier one.
 
-    Attributes:
-        first: (H, W, 3) uint8 RGB, the earlier frame.
-        second: (H, W, 3) uint8 RGB, the later frame.
-        motion: flow from the second to the first, and where it is valid.
-        shift: columns and rows, where the second is the first moved by whole pixels: it shows at (x, y) what the first
-            shows at (x + columns, y + rows).
+    ``shift`` is (columns, rows) where the second is the first moved by whole pixels: it shows at (x, y) what the first
+    shows at (x + columns, y + rows).
     """
 
     first: Image
@@ -42,7 +38,7 @@ class Pair:
     shift: tuple[int, int] | None = None
 
     def part(self, top: int, left: int, size: int) -> "Pair":
-        """A square part."""
+        """Crop a square."""
         at = (slice(top, top + size), slice(left, left + size))
         return Pair(self.first[at], self.second[at], FlowPair(self.motion.flow[at], self.motion.valid[at]))
 
@@ -53,7 +49,7 @@ def pixel_grid(size: int) -> NDArray[Any]:
 
 
 def inside(landing: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which positions, (size, size, 2), are in the square: nothing can be warped from outside it."""
+    """Which positions, (size, size, 2), lie inside the square: nothing can be warped from outside it."""
     return np.asarray(np.all((landing >= 0) & (landing <= len(landing) - 1), axis=-1))
 
 
@@ -68,17 +64,7 @@ def find_files(folder: Path, endings: Sequence[str], what: str) -> list[Path]:
 
 
 class ClipPairs:
-    """Pairs of frames of real clips, with flow and masks computed once.
-
-    Args:
-        folder: with the clips.
-        recipe: gives height, intervals, pairs a clip and crop.
-        cache: folder in which frames, flow and masks are kept; reused when clip and settings are the same.
-        progress: told of each clip.
-
-    Raises:
-        InputError: no clips, or no pair of frames in any of them.
-    """
+    """Frame pairs of a folder of clips; frames, flow and masks are kept in ``cache``. InputError without any pair."""
 
     def __init__(self, folder: Path, recipe: Recipe, cache: Path, progress: Progress = no_progress) -> None:
         self._crop = recipe.data.crop
@@ -108,7 +94,7 @@ class ClipPairs:
             return _decoded(stored["first"])
 
     def sample(self, rng: np.random.Generator) -> Pair:
-        """Draw a pair of crops, mirrored half of the time."""
+        """Draw a pair of crops, half of them mirrored."""
         pair = self.load(int(rng.integers(len(self._files))))
         height, width = pair.first.shape[:2]
         top, left = int(rng.integers(height - self._crop + 1)), int(rng.integers(width - self._crop + 1))
@@ -124,7 +110,6 @@ def _decoded(png: NDArray[np.uint8]) -> Image:
 
 
 def _cached_pairs(clip: Path, recipe: Recipe, cache: Path) -> list[Path]:
-    """Paths of the cached pairs of a clip, computed when they are not there."""
     data = recipe.data
     settings = [_CACHE_FORMAT, data.clip_height, data.clip_intervals, data.pairs_per_clip]
     key = hashlib.sha256(json.dumps([sha256_of(clip), *settings]).encode()).hexdigest()[:12]
@@ -142,14 +127,14 @@ def _cached_pairs(clip: Path, recipe: Recipe, cache: Path) -> list[Path]:
         with atomic_path(listing) as partial:
             partial.write_text(json.dumps({"width": width, "pairs": names}), encoding="utf-8")
     listed = json.loads(listing.read_text(encoding="utf-8"))
-    # A clip in portrait may be narrower than the crop; its height is the recipe's and always enough.
+    # A clip in portrait may be narrower than the crop; its height always suffices.
     return [folder / name for name in listed["pairs"]] if listed["width"] >= data.crop else []
 
 
 def _chosen_frames(clip: Path, data: Data) -> Iterator[tuple[int, Image, Image]]:
-    """(index of the first, first, second) of pairs spread evenly over a clip; holds no more frames than it must."""
+    """(index of the first, first, second) of pairs spread evenly over a clip; keeps few frames in memory."""
     with open_source(clip) as source:
-        count = sum(1 for _ in source)  # what a container says of its length may be wrong or missing
+        count = sum(1 for _ in source)  # a container's stated length may be wrong or missing
     intervals = data.clip_intervals
     starts = count - max(intervals)
     chosen = sorted({round(at) for at in np.linspace(0, starts - 1, data.pairs_per_clip)}) if starts > 0 else []

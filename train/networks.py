@@ -1,14 +1,12 @@
-"""Stylizing networks: feed-forward, fully convolutional, RGB [0, 1] in and out.
+"""Stylizing networks: feed-forward, fully convolutional, RGB in [0, 1] in and out.
 
-Every network here keeps to what edge engines do well: nearest-neighbour upsampling followed by a convolution (no
-transposed convolution, no reflection), instance normalization with an epsilon that survives half precision, no
-operation that depends on the frame's size.
+For edge engines they up-sample by nearest neighbour and convolution, not transposed convolution or reflection, and
+normalize with an epsilon that survives float16. No operation depends on the frame's size.
 
-No zero padding reaches the picture. It would draw a frame around it, and tell the network where it is. The input is
-padded once by replication and the convolutions on the way down take no padding; the residual blocks, at a quarter of
-the size, where it costs little, replicate; the convolutions on the way up pad with zeros, which fall into a margin that
-is cropped. The edge network does the same but for its residual blocks: the first convolution of the first one, which
-is what would paint a line along the border, replicates; the others pad with zeros, because that is quickest in 8 bits.
+Zero padding must not reach the picture: it would draw a frame around it and reveal positions. The input is padded once
+by replication, downward convolutions take no padding, residual blocks replicate, and upward convolutions pad with zeros
+into a margin that is cropped. In the edge networks only the first block's first convolution replicates, against a line
+along the border; the others pad with zeros, which is fastest in 8 bits.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,23 +18,12 @@ from torch.nn import functional
 
 Padding = Literal["none", "zeros", "replicate"]
 
-NORM_EPSILON = 1e-3
-"""Epsilon of every instance normalization: large enough for float16 variances."""
-
-TANH_GAIN = 150.0 / 255.0
-"""Half range of the output before clipping: a little over 0.5, so that tanh reaches black and white."""
+NORM_EPSILON = 1e-3  # large enough for float16 variances
+TANH_GAIN = 150.0 / 255.0  # half range of the output before clipping; over 0.5, so that tanh reaches black and white
 
 
 class ConvNorm(nn.Module):
-    """A convolution, instance normalization and, unless told otherwise, ReLU.
-
-    The convolution has no bias: the normalization that follows would remove it.
-
-    Args:
-        inputs: channels.
-        outputs: channels.
-        padding: by half the kernel, unless ``none``.
-    """
+    """Convolution without bias (normalization removes it), instance normalization, ReLU; padded by half the kernel."""
 
     def __init__(
         self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, padding: Padding, relu: bool = True
@@ -54,12 +41,12 @@ class ConvNorm(nn.Module):
         return functional.relu(x) if self.relu else x
 
     def strided(self) -> "ConvNorm":
-        """The same layer as a single convolution before its normalization, as engines run it."""
+        """The same layer as one convolution before its normalization, as engines run it."""
         return self
 
 
 class Upsample(ConvNorm):
-    """Nearest-neighbour enlargement by two, then :class:`ConvNorm`: free of a transposed convolution's checkerboard."""
+    """Nearest-neighbour enlargement by two, then :class:`ConvNorm`: no checkerboard as of transposed convolution."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, 2 H, 2 W)."""
@@ -70,7 +57,6 @@ class Residual(nn.Module):
     """``x + norm(conv(relu(norm(conv(x)))))`` at constant width (He et al. 2016, without the last ReLU)."""
 
     def __init__(self, channels: int) -> None:
-        """Build a block of two 3x3 convolutions of ``channels`` channels."""
         super().__init__()
         self.first = ConvNorm(channels, channels, padding="replicate")
         self.second = ConvNorm(channels, channels, padding="replicate", relu=False)
@@ -84,20 +70,15 @@ class Residual(nn.Module):
 class EncoderDecoder(nn.Module):
     """Two strided convolutions down, residual blocks at a quarter of the size, two upsamplings, tanh.
 
-    Args:
-        stem: channels at full size.
-        half: channels at half size.
-        quarter: channels at a quarter of the size, where the residual blocks work.
-        blocks: number of residual blocks.
-        kernel: size of the first and the last convolution.
-        margin: pixels cropped from each side of the output, a multiple of 4: at least what the zero padding of the
-            upward convolutions reaches, which is 3 + kernel // 2.
+    ``stem``, ``half`` and ``quarter`` are channels at these sizes; ``kernel`` is that of the first and last
+    convolution. ``margin`` px are cropped from each side: a multiple of 4, at least 3 + kernel // 2, the reach of the
+    upward zero padding.
     """
 
     def __init__(self, *, stem: int, half: int, quarter: int, blocks: int, kernel: int, margin: int) -> None:
         super().__init__()
         self.margin = margin
-        # What the downward convolutions eat: kernel // 2 at full size, then 1 at full size and 1 at half size.
+        # The downward convolutions remove kernel // 2 at full size, then 1 at full size and 1 at half size.
         self.padding = margin + kernel // 2 + 3
         self.down = nn.Sequential(
             ConvNorm(3, stem, kernel, padding="none"),
@@ -109,19 +90,12 @@ class EncoderDecoder(nn.Module):
         self.head = nn.Conv2d(stem, 3, kernel, padding=kernel // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Stylize a batch of frames.
-
-        Args:
-            x: (B, 3, H, W) RGB in [0, 1]; any H, W of at least 1.
-
-        Returns:
-            (B, 3, H, W) RGB in [0, 1].
-        """
+        """Stylize (B, 3, H, W) RGB in [0, 1] of any size."""
         height, width, margin = x.shape[2], x.shape[3], self.margin
         x = functional.pad(x, (self.padding,) * 4, mode="replicate")
         x = self.blocks(self.down(x))  # (B, quarter, ceil(H / 4) + margin / 2, ceil(W / 4) + margin / 2)
         x = self.head(self.up(x))
-        # A size that is no multiple of 4 comes back up to 3 larger from the two halvings: the crop removes that too.
+        # A size that is no multiple of 4 comes back up to 3 px larger; the crop removes these too.
         x = x[:, :, margin : margin + height, margin : margin + width]
         return (torch.tanh(x) * TANH_GAIN + 0.5).clamp(0.0, 1.0)
 
@@ -130,7 +104,6 @@ class HalfNormalizedResidual(nn.Module):
     """``x + conv(relu(norm(conv(x))))`` at constant width: one normalization a block, half of `Residual`'s."""
 
     def __init__(self, channels: int, *, padding: Padding = "zeros") -> None:
-        """Build a block of two 3x3 convolutions of ``channels`` channels; ``padding`` is the first one's."""
         super().__init__()
         self.first = ConvNorm(channels, channels, padding=padding)
         self.second = nn.Conv2d(channels, channels, 3, padding=1)
@@ -146,21 +119,14 @@ class HalfNormalizedResidual(nn.Module):
 class PatchNetwork(nn.Module):
     """The edge network: patches of 4x4 pixels in and out, most of the work at an eighth of the size.
 
-    Made for 8 bits from end to end (docs/decisions/005 has the search): nothing is computed at full size, the
-    frame's own bytes are what the first convolution takes, and what the last one gives, clipped, are the result's.
-    Normalization, which engines compute in float, stands at the eighth alone, where it is cheap; without any, the
-    network paints contrast as it finds it and needs a teacher from beginning to end.
+    Made for 8 bits from end to end (docs/decisions/005 has the search). Nothing is computed at full size: the first
+    convolution takes the frame's bytes, and the last one's clipped output is the result. Engines normalize in float, so
+    only the eighth is normalized. Without normalization, the network keeps the source's contrast and always needs a
+    teacher.
 
-    Args:
-        quarter: channels at a quarter of the size.
-        eighth: channels at an eighth.
-        blocks: number of residual blocks there; some styles need none (docs/decisions/005).
-        strokes: number of convolutions at a quarter of the size before the head: what is finer than a patch of the
-            eighth is painted there.
-        margin: pixels beyond each side of the frame, replicated, of which the features are computed; a multiple of 8.
-
-    Attributes:
-        crop: pixels of the margin that are left on each side of the output, and cropped.
+    ``quarter`` and ``eighth`` are channels. ``blocks`` residual blocks work at an eighth; some styles need none.
+    ``strokes`` convolutions at a quarter paint detail finer than a patch of the eighth. ``margin`` px, a multiple of 8,
+    are replicated beyond each side of the frame; ``crop`` px of it remain at the output and are cropped.
     """
 
     def __init__(self, *, quarter: int, eighth: int, blocks: int, strokes: int, margin: int) -> None:
@@ -172,7 +138,7 @@ class PatchNetwork(nn.Module):
             *(HalfNormalizedResidual(eighth, padding="zeros" if i else "replicate") for i in range(blocks))
         )
         self.up = nn.Conv2d(eighth, 4 * quarter, 1)
-        # The last convolutions take no padding as long as there is a margin for them to eat.
+        # The last convolutions take no padding while a margin remains for them to consume.
         eaten = min(margin // 4, strokes + 1)
         borders = [1] * (strokes + 1 - eaten) + [0] * eaten
         self.crop = margin - 4 * eaten
@@ -183,14 +149,7 @@ class PatchNetwork(nn.Module):
             nn.init.constant_(self.head.get_parameter("bias"), 0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Stylize a batch of frames.
-
-        Args:
-            x: (B, 3, H, W) RGB in [0, 1]; any H, W of at least 1.
-
-        Returns:
-            (B, 3, H, W) RGB in [0, 1]; in training mode a tenth of what is beyond is kept, for its gradient.
-        """
+        """Stylize (B, 3, H, W) RGB in [0, 1]; in training a tenth of what exceeds [0, 1] is kept, for its gradient."""
         height, width, crop = x.shape[2], x.shape[3], self.crop
         x = functional.pad(x, self.framing(width, height), mode="replicate")
         quarter = functional.relu(self.stem(split_patches(x, 4)))
@@ -203,29 +162,27 @@ class PatchNetwork(nn.Module):
         return inside + 0.1 * (x - inside) if self.training else inside
 
     def enlarged(self, quarter: Tensor, eighth: Tensor) -> Tensor:
-        """Bring the eighth up to a quarter of the size and add it where it belongs: (B, quarter, h, w)."""
+        """Enlarge the eighth to a quarter of the size and add it to ``quarter``: (B, quarter, h, w)."""
         return quarter[:, :, 1:, 1:] + join_patches(self.up(eighth), 2)
 
     def framing(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """Pixels by which a frame is extended before anything is computed: left, right, top and bottom.
+        """Px added to a frame before the first convolution: left, right, top and bottom.
 
-        The margin, what fills up to a multiple of 8, 4 for the reach of ``stem``, and above and on the left, where the
-        stride of ``down`` looks beyond, 4 more.
+        Margin, padding to a multiple of 8, 4 for ``stem``; at the left and top 4 more for the stride of ``down``.
         """
         before, after = self.margin + 8, self.margin + 4
         return before, after - width % -8, before, after - height % -8
 
 
 class LowPassDown(ConvNorm):
-    """A 3x3 convolution, the mean of 2x2, instance normalization, ReLU: half the size, without aliasing.
+    """A 3x3 convolution without padding, the mean of 2x2, instance normalization, ReLU: half the size, less aliasing.
 
-    Sampled at every second place, a convolution gives another picture when its input moves by one; the mean takes most
-    of that away (Zhang 2019, "Making Convolutional Networks Shift-Invariant Again"). Both are linear: run as one 4x4
-    convolution of stride 2 (`strided`), they cost a tenth more than the plain one.
+    A strided convolution's output changes when its input moves by one; the mean removes most of that (Zhang 2019,
+    "Making Convolutional Networks Shift-Invariant Again"). As one 4x4 convolution of stride 2 (`strided`), it costs a
+    tenth more than the plain one.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
-        """Build the layer; it pads nothing."""
         super().__init__(inputs, outputs, padding="none")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -233,7 +190,7 @@ class LowPassDown(ConvNorm):
         return functional.relu(self.norm(functional.avg_pool2d(self.conv(x), 2)))
 
     def strided(self) -> ConvNorm:
-        """The same layer as one 4x4 convolution of stride 2; it shares the normalization."""
+        """The same layer as one 4x4 convolution of stride 2, with the same normalization module."""
         outputs, inputs = self.conv.weight.shape[:2]
         layer = ConvNorm(inputs, outputs, 4, 2, padding="none")
         with torch.no_grad():
@@ -246,10 +203,10 @@ class LowPassDown(ConvNorm):
 
 
 class SmoothPatchNetwork(PatchNetwork):
-    """The edge network with less aliasing: what it paints follows a motion by less than a patch.
+    """The edge network with less aliasing: what it paints follows motions of less than a patch.
 
-    The way down to the eighth is low-passed, the way up is bilinear; all else is `PatchNetwork`'s. At the same training
-    it makes longer, smoother strokes. In 8 bits it costs about as much (docs/decisions/001-bilinear-in-8-bits.md).
+    Down to the eighth it is low-passed, upward bilinear. With equal training it paints longer, smoother strokes; in 8
+    bits it costs about as much (docs/decisions/001-bilinear-in-8-bits.md).
     """
 
     def __init__(self, *, quarter: int, eighth: int, blocks: int, strokes: int, margin: int) -> None:
@@ -258,11 +215,11 @@ class SmoothPatchNetwork(PatchNetwork):
         self.up = nn.Conv2d(eighth, quarter, 1)
 
     def enlarged(self, quarter: Tensor, eighth: Tensor) -> Tensor:
-        """Bring the eighth up to a quarter, bilinearly, and add it where it belongs."""
+        """Enlarge the eighth bilinearly to a quarter of the size and add it to ``quarter``."""
         return quarter[:, :, 1:-1, 1:-1] + functional.interpolate(self.up(eighth), scale_factor=2.0, mode="bilinear")
 
     def framing(self, width: int, height: int) -> tuple[int, int, int, int]:
-        """As `PatchNetwork.framing`; the low-passed way down looks as far beyond on the right as on the left."""
+        """As `PatchNetwork.framing`, with the wider left and top borders on all sides."""
         border = self.margin + 8
         return border, border - width % -8, border, border - height % -8
 
@@ -270,8 +227,7 @@ class SmoothPatchNetwork(PatchNetwork):
 def split_patches(x: Tensor, side: int) -> Tensor:
     """(B, C, side H, side W) to (B, side² C, H, W).
 
-    Channel (side row + column) C + c is colour c of pixel (row, column) of a patch.
-    That order, unlike that of ``pixel_unshuffle``, keeps the channels of a pixel together, as 8-bit frames have them.
+    Channel (side row + column) C + c is colour c of pixel (row, column), as in 8-bit frames, not ``pixel_unshuffle``.
     """
     batch, channels, height, width = x.shape
     x = x.reshape(batch, channels, height // side, side, width // side, side).permute(0, 3, 5, 1, 2, 4)
@@ -279,7 +235,7 @@ def split_patches(x: Tensor, side: int) -> Tensor:
 
 
 def join_patches(x: Tensor, side: int) -> Tensor:
-    """The inverse of `split_patches`: (B, side² C, H, W) to (B, C, side H, side W)."""
+    """Invert `split_patches`: (B, side² C, H, W) to (B, C, side H, side W)."""
     batch, channels, height, width = x.shape
     x = x.reshape(batch, side, side, channels // (side * side), height, width).permute(0, 3, 4, 1, 5, 2)
     return x.reshape(batch, channels // (side * side), side * height, side * width)
@@ -293,16 +249,11 @@ ARCHITECTURES: Mapping[str, tuple[Callable[..., nn.Module], dict[str, int]]] = {
     "edge": (PatchNetwork, {"quarter": 48, "eighth": 64, "blocks": 2, "strokes": 2, "margin": 8}),
     "edge-lp": (SmoothPatchNetwork, {"quarter": 48, "eighth": 64, "blocks": 2, "strokes": 2, "margin": 8}),
 }
-"""Name -> (class, default sizes). A new network is a class above and a line here."""
+"""Name -> (class, default sizes)."""
 
 
 def multiplications(network: nn.Module, size: tuple[int, int]) -> int:
-    """Multiply-accumulates of a network's convolutions for one frame.
-
-    Args:
-        network: maps (1, 3, H, W) to the same.
-        size: width and height of the frame, px.
-    """
+    """Multiply-accumulates of the convolutions for one frame; ``size`` is (width, height) in px."""
     counts: list[int] = []
 
     def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -317,29 +268,14 @@ def multiplications(network: nn.Module, size: tuple[int, int]) -> int:
 
 
 def cost(architecture: str, size: tuple[int, int], sizes: Mapping[str, int] | None = None) -> tuple[int, int]:
-    """Multiply-accumulates for one frame, and number of weights, of an architecture.
-
-    Nothing is computed: the network is built of shapes alone.
-
-    Args:
-        architecture: a key of :data:`ARCHITECTURES`.
-        size: width and height of the frame, px.
-        sizes: sizes of the network that differ from its defaults.
-
-    Raises:
-        ValueError: unknown architecture or size.
-    """
-    with torch.device("meta"):
+    """Multiply-accumulates for one (width, height) frame, and number of weights; ValueError as in `resolve_sizes`."""
+    with torch.device("meta"):  # shapes alone: nothing is computed
         network = build_network(architecture, sizes)
         return multiplications(network, size), sum(value.numel() for value in network.parameters())
 
 
 def resolve_sizes(architecture: str, sizes: Mapping[str, int] | None = None) -> dict[str, int]:
-    """Default sizes of an architecture, overridden by ``sizes``.
-
-    Raises:
-        ValueError: unknown architecture or unknown size name.
-    """
+    """Default sizes of an architecture, overridden by ``sizes``; ValueError for an unknown name."""
     if architecture not in ARCHITECTURES:
         raise ValueError(f"unknown network '{architecture}': choose one of {', '.join(ARCHITECTURES)}")
     defaults = ARCHITECTURES[architecture][1]
@@ -350,17 +286,6 @@ def resolve_sizes(architecture: str, sizes: Mapping[str, int] | None = None) -> 
 
 
 def build_network(architecture: str, sizes: Mapping[str, int] | None = None) -> nn.Module:
-    """Build a stylizing network with fresh weights.
-
-    Args:
-        architecture: a key of :data:`ARCHITECTURES`.
-        sizes: channel counts and the like that differ from the architecture's own.
-
-    Returns:
-        A module mapping (B, 3, H, W) RGB [0, 1] to the same.
-
-    Raises:
-        ValueError: unknown architecture or unknown size name.
-    """
+    """Build a network of RGB in [0, 1] with fresh weights; ``sizes`` and ValueError as in `resolve_sizes`."""
     resolved = resolve_sizes(architecture, sizes)
     return ARCHITECTURES[architecture][0](**resolved)

@@ -1,9 +1,6 @@
-"""Training data: pairs of frames with the flow between them and a mask of where it holds.
+"""Training data: frame pairs of clips (`clips.py`, estimated flow) and of photos moved by an exactly known flow.
 
-Two sources. *Clips* (`clips.py`): frames of real video, with estimated flow. *Photos*: one photograph seen twice under
-a random smooth motion that is known exactly, with fresh noise on each view.
-
-Every sample is a function of (seed, step, index) alone, so a resumed run sees the very samples an unbroken one sees.
+Every sample depends on (seed, step, index) alone, so a resumed run sees the same samples as an unbroken one.
 """
 
 from collections.abc import Sequence
@@ -23,25 +20,20 @@ from .clips import ClipPairs, Pair, find_files, inside, pixel_grid
 from .recipe import REACH, Recipe
 
 IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-MOTION = 0.03
-"""Standard deviation of the random shift of a photo pair, as a share of the crop."""
-
+MOTION = 0.03  # standard deviation of the random shift of a photo pair, as a share of the crop
 Batch = dict[str, NDArray[Any]]
-"""What `stacked` gives and `loss.objective.Objective` takes."""
+"""Arrays that `stacked` returns and `loss.objective.Objective` takes."""
 
 _NOISY_SHARE = 1 / 3
-# By the loss on three, a checkpoint after half of the steps was kept for one whose style score was a sixth lower.
+# With three, the loss kept a checkpoint from half of the steps; another one's style score was a sixth lower.
 _FIXED_PAIRS = 8
 
 
 class PhotoPairs:
-    """Photographs seen twice under a random smooth motion.
-
-    Both views are sampled from the photograph itself, the second through the motion, so the flow is exact.
-    """
+    """Photographs seen twice under a random smooth motion; both views sample the photograph, so the flow is exact."""
 
     def __init__(self, folder: Path, recipe: Recipe) -> None:
-        """List the photographs of ``folder``; they are read when needed and the last few hundred kept."""
+        """List the photographs of ``folder``; they are read on demand, and the last 600 kept."""
         self._files = find_files(folder, IMAGE_ENDINGS, "photos")
         self._images: dict[int, Image] = {}
         self._data = recipe.data
@@ -51,7 +43,7 @@ class PhotoPairs:
         return len(self._files)
 
     def picture(self, index: int) -> Image:
-        """A photograph, brought to a shorter side of about 320 px."""
+        """A photograph, scaled to a shorter side of about 320 px."""
         if index not in self._images:
             image = read_image(self._files[index])
             scale = 320 / min(image.shape[:2])
@@ -97,15 +89,9 @@ def _with_noise(image: Image, deviation: float, rng: np.random.Generator) -> Ima
 
 
 def smooth_motion(size: int, strength: float, rng: np.random.Generator) -> NDArray[np.float32]:
-    """A random flow: a shift, a small linear part and a smooth local part.
+    """A random flow (size, size, 2) float32, px: a shift, a small linear part and a smooth local part.
 
-    Args:
-        size: side of the square frame, px.
-        strength: standard deviation of the shift as a share of ``size``; the other parts are a third of it.
-        rng: source of randomness.
-
-    Returns:
-        (size, size, 2) float32, px.
+    ``strength`` is the standard deviation of the shift as a share of ``size``; the other parts have a third of it.
     """
     axis = (np.arange(size, dtype=np.float32) - (size - 1) / 2) / size
     positions = np.stack(np.meshgrid(axis, axis), axis=-1)
@@ -117,11 +103,7 @@ def smooth_motion(size: int, strength: float, rng: np.random.Generator) -> NDArr
 
 
 class PairSampler:
-    """Mixes clip and photo pairs in the recipe's share.
-
-    Raises:
-        InputError: neither clips nor photos given.
-    """
+    """Mixes clip and photo pairs in the recipe's share; InputError without either."""
 
     def __init__(self, recipe: Recipe, photos: PhotoPairs | None, clips: ClipPairs | None) -> None:
         if photos is None and clips is None:
@@ -129,10 +111,7 @@ class PairSampler:
         self._recipe, self._photos, self._clips = recipe, photos, clips
 
     def sample(self, step: int, index: int) -> Pair:
-        """The pair number ``index`` of the batch of ``step``: always the same for the same recipe and data.
-
-        All pairs of a step are of one kind: shifted by whole pixels, or moved.
-        """
+        """Pair ``index`` of a step's batch, reproducible by recipe and data; all pairs of a step are of one kind."""
         data, seed = self._recipe.data, self._recipe.seed
         rng = np.random.default_rng((seed, step, index))
         of_shifts = np.random.default_rng((seed, step, 2**31)).random() < data.shift_share
@@ -145,7 +124,7 @@ class PairSampler:
         return shifted(picture, data.crop, rng, data.noise)
 
     def batch(self, step: int, rank: int = 0) -> Batch:
-        """The samples of a step; each process of several has its own."""
+        """The samples of a step; each of several processes has its own."""
         size = self._recipe.data.batch
         return stacked([self.sample(step, rank * size + index) for index in range(size)], self._recipe)
 
@@ -168,13 +147,9 @@ def stacked(pairs: Sequence[Pair], recipe: Recipe) -> Batch:
 def open_pairs(
     recipe: Recipe, clips: Path | None, photos: Path | None, cache: Path, progress: Progress = no_progress
 ) -> tuple[PairSampler, list[Pair]]:
-    """Open folders of clips and photographs; the flow of the clips is kept in ``cache``.
+    """Open folders of clips and photographs; the clips' flow is kept in ``cache``.
 
-    Returns:
-        The sampler, and up to 8 fixed pairs: whole frames of clips, else crops of photos.
-
-    Raises:
-        InputError: folders without use, or neither of them.
+    Returns the sampler and up to 8 fixed pairs: whole frames of clips, else photo crops. InputError for bad folders.
     """
     photo_pairs = PhotoPairs(photos, recipe) if photos else None
     clip_pairs = ClipPairs(clips, recipe, cache, progress) if clips else None
@@ -186,7 +161,7 @@ def open_pairs(
 
 
 def fixed_batches(fixed: Sequence[Pair], recipe: Recipe) -> list[Batch]:
-    """Batches of one pair: the middle of each fixed pair, every second one shifted where the recipe has such steps."""
+    """One-pair batches from the centres of the fixed pairs; every second is shifted where the recipe has such steps."""
     size, batches = recipe.data.crop, []
     for index, pair in enumerate(fixed):
         if recipe.data.shift_share > 0 and index % 2:
@@ -198,13 +173,10 @@ def fixed_batches(fixed: Sequence[Pair], recipe: Recipe) -> list[Batch]:
 
 
 def shifted(image: Image, size: int, rng: np.random.Generator, noise: float = 0.0) -> Pair:
-    """A random part of a picture, and the part some whole pixels beside it.
+    """Two crops of ``size`` px from a (H, W, 3) uint8 RGB image, some whole pixels apart.
 
-    Args:
-        image: (H, W, 3) uint8 RGB; it is scaled a little at random, and up where it is too small.
-        size: side of both parts, px.
-        rng: source of randomness.
-        noise: largest standard deviation of noise, of 255; a third of the pairs get some, fresh on each part.
+    The image is scaled a little at random, and up where it is too small. A third of the pairs get noise, fresh on each
+    crop; ``noise`` is its largest standard deviation, of 255.
     """
     zoom = rng.uniform(0.8, 1.25)
     image = scaled(image, max(zoom, (size + REACH + 0.5) / min(image.shape[:2])))

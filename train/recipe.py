@@ -1,4 +1,4 @@
-"""The recipe: what a training run does, as nested frozen records. `recipes.py` reads them from YAML."""
+"""The recipe of a training run, as nested frozen records; `recipes.py` reads them from YAML."""
 
 import dataclasses
 import math
@@ -8,29 +8,25 @@ from typing import Any
 from ..common.files import InputError
 from .networks import ARCHITECTURES, resolve_sizes
 
-REACH = 7
-"""Pixels by which a shift pair is moved at most, in each direction: all phases of a grid of 8."""
-
-WARMUP_STEPS = 100
-"""Steps over which the learning rate rises from 0."""
+REACH = 7  # largest shift of a shift pair in each direction, px: all phases of a grid of 8
+WARMUP_STEPS = 100  # over which the learning rate rises from 0
 
 
 @dataclass(frozen=True)
 class Data:
-    """What the network is trained on.
+    """Training data.
 
     Attributes:
         batch: pairs (or single frames where ``loss.temporal`` is 0) a step.
         crop: side of the square training crop, px.
-        border: px along each side of a crop that the network sees and no loss does; what it paints there, where padding
-            tells it that it is at a border, would be cheap style.
-        clip_share: share of real-video pairs among the samples when clips are given; the rest come from photos.
+        border: px along each side of a crop that no loss sees: the network could paint cheap style by the padding.
+        clip_share: share of video pairs when clips are given; the rest are photo pairs.
         clip_height: height to which clips are scaled, px.
-        clip_intervals: distances in frames between the two frames of a pair, drawn from evenly.
-        pairs_per_clip: pairs kept (with flow and mask) of each clip.
+        clip_intervals: frames between the two frames of a pair, in turn.
+        pairs_per_clip: cached pairs of each clip.
         noise: largest standard deviation of the Gaussian noise on photo pairs, of 255.
-        still_share: share of photo pairs in which nothing moves, so that noise is all that differs.
-        shift_share: share of steps on a picture and the same picture moved by whole pixels; see ``loss/objective.py``.
+        still_share: share of photo pairs without motion, which differ in noise alone.
+        shift_share: share of steps on pictures shifted by whole pixels; see ``loss/objective.py``.
     """
 
     batch: int = 1
@@ -47,12 +43,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Network:
-    """What is trained.
-
-    Attributes:
-        architecture: a key of ``networks.ARCHITECTURES``.
-        sizes: sizes of the network that differ from its defaults.
-    """
+    """The network to train: a key of ``networks.ARCHITECTURES``, and the sizes that differ from its defaults."""
 
     architecture: str = "huang2017"
     sizes: dict[str, int] = field(default_factory=dict)
@@ -60,26 +51,21 @@ class Network:
 
 @dataclass(frozen=True)
 class Loss:
-    """Weights of the terms, and what they look at.
+    """Weights of the loss terms, and what they read.
 
     Attributes:
         content: alpha of the paper, on the relative content loss.
-        content_scale: 1 to compare features at full size, as in the paper, 2 at half the size, which leaves strokes
-            free and holds shapes.
-        content_layers: loss-network layers of the content loss.
+        content_scale: 1 compares features at full size, as in the paper; 2 at half: shapes stay, strokes are free.
+        content_layers: loss-network layers, as all ``*_layers``.
         style: beta of the paper, on the relative style loss at full size.
-        style_layers: its loss-network layers.
-        style_half: the same on frames halved in size, which reaches larger strokes.
-        style_half_layers: its loss-network layers.
+        style_half: the same at half the size, which reaches larger strokes.
         style_quarter: the same at a quarter of the size.
-        style_quarter_layers: its loss-network layers.
         style_size: shorter side of the style image, px.
         stroke: size of the strokes, 0.75 to 2: multiplies ``style_size`` and ``style_quarter``, divides ``style``.
-        colour: on the distance of the colours, as a distribution, to the painting's.
+        colour: on the distance of the colour distribution to the painting's.
         tone: on 1 - the correlation of lightness with the source's, at an eighth of the size.
         temporal: lambda of the paper, on the temporal loss; 0 trains on single frames.
-        both_frames: whether content and style are those of both outputs, as in the paper, or of the first alone: the
-            temporal loss holds the second to it, and a step costs little more than half.
+        both_frames: content and style loss on both outputs, as in the paper; the first alone almost halves the time.
     """
 
     content: float = 0.75
@@ -101,14 +87,12 @@ class Loss:
 
 @dataclass(frozen=True)
 class Schedule:
-    """What happens when.
+    """Schedule of a run; counts are in steps.
 
     Attributes:
-        steps: optimizer steps in all.
         learning_rate: Adam's, after `WARMUP_STEPS`; falls along a half cosine to 2 % of it.
         temporal_start: share of ``steps`` before the temporal loss sets in.
         temporal_ramp: share of ``steps`` over which it rises to its weight.
-        checkpoint_every: steps between checkpoints.
     """
 
     steps: int = 12000
@@ -118,20 +102,19 @@ class Schedule:
     checkpoint_every: int = 100
 
     def learning_rate_at(self, step: int, share: float) -> float:
-        """Linear warm-up over steps, then half a cosine over the run (``share`` of it is done) to 2 % of the rate."""
+        """Linear warm-up over steps, then a half cosine over the done ``share`` of the run to 2 % of the rate."""
         warm = min(1.0, (step + 1) / WARMUP_STEPS)
         return self.learning_rate * warm * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * share)))
 
 
 @dataclass(frozen=True)
 class Distillation:
-    """What is learnt from a teacher network.
+    """Weights of learning from a teacher network.
 
     Attributes:
-        pixels: weight on the mean absolute difference to what the teacher paints.
-        features: weight on the relative distance to the loss network's features of it.
-        pixel_warmup_share: share of the steps, at the beginning, that learn from the teacher's pixels alone, without
-            the loss network: several times quicker.
+        pixels: on the mean absolute difference to the teacher's output.
+        features: on the relative distance to the loss network's features of that output.
+        pixel_warmup_share: share of the steps, at the start, on the teacher's pixels alone: several times faster.
     """
 
     pixels: float = 0.0
@@ -141,19 +124,9 @@ class Distillation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training recipe.
+    """A training recipe; ``seed`` is that of weights and samples.
 
-    Attributes:
-        name: the recipe's own name.
-        about: what it trains, in a few words.
-        precision: of the loss network: ``float32``, ``bfloat16``, or ``auto`` for the faster one by a short measurement
-            at the start.
-        seed: of weights and samples.
-        data: what it is trained on.
-        network: what is trained.
-        loss: what is asked of it.
-        schedule: what happens when.
-        distillation: what is learnt from a teacher.
+    ``precision`` of the loss network is ``float32``, ``bfloat16``, or ``auto`` for the faster by a short measurement.
     """
 
     name: str
@@ -167,7 +140,7 @@ class Recipe:
     distillation: Distillation = Distillation()
 
     def __post_init__(self) -> None:
-        """Check what types alone do not say; raises InputError."""
+        """Raise InputError for values out of range or in conflict."""
         data, loss, schedule, network = self.data, self.loss, self.schedule, self.network
         if network.architecture not in ARCHITECTURES:
             raise InputError(f"unknown network '{network.architecture}': choose one of {', '.join(ARCHITECTURES)}")
@@ -203,26 +176,26 @@ class Recipe:
 
     @property
     def slack(self) -> int:
-        """By how many px less than the crop without its border the losses see, so that shifts find room."""
+        """Px by which the losses' window is smaller than the crop without border, as room for shifts."""
         return REACH if self.data.shift_share > 0 else 0
 
     @property
     def needs_teacher(self) -> bool:
-        """Whether a term asks for one."""
+        """Whether a loss term needs a teacher."""
         return self.distillation.pixels > 0 or self.distillation.features > 0
 
     @property
     def starts_from_a_style(self) -> bool:
-        """Whether it is made to go on from a bundled fast style, and has no teacher to learn from."""
+        """Whether it is meant to start from a bundled fast style, without a teacher."""
         return self.network.architecture == "edge-lp" and not self.needs_teacher
 
     def temporal_weight(self, share: float) -> float:
-        """Lambda with ``share`` of the run done: 0 until ``temporal_start``, then a line up over ``temporal_ramp``."""
+        """Lambda at ``share`` of the run: 0 until ``temporal_start``, then a linear rise over ``temporal_ramp``."""
         risen = (share - self.schedule.temporal_start) / max(self.schedule.temporal_ramp, 1e-9)
         return self.loss.temporal * min(max(risen, 0.0), 1.0)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as YAML and JSON hold them, nested."""
+        """Nested plain values, as for YAML and JSON."""
         return {key: _plain(value) for key, value in dataclasses.asdict(self).items()}
 
 

@@ -1,7 +1,6 @@
 """Recipes by name and from YAML files.
 
-A value has a dotted name, such as ``loss.temporal``. Recipes were flat once: the name of then, ``temporal_weight``, is
-unique and still read, in recipe files, checkpoints, training states and ``--set``.
+Values have dotted names (``loss.temporal``); flat ones of earlier versions (``temporal_weight``) are still read.
 """
 
 import dataclasses
@@ -22,18 +21,14 @@ _TYPES = typing.get_type_hints(Recipe)
 _SECTIONS = {key: typing.get_type_hints(kind) for key, kind in _TYPES.items() if dataclasses.is_dataclass(kind)}
 _FIELDS: dict[str, Any] = {key: kind for key, kind in _TYPES.items() if key not in _SECTIONS} | {
     f"{section}.{key}": kind for section, kinds in _SECTIONS.items() for key, kind in kinds.items()
-}
-"""Dotted name -> type."""
-
+}  # dotted name -> type
 _FLAT_NAMES = {name.rpartition(".")[2]: name for name in _FIELDS} | {
     **{f"{term}_weight": f"loss.{term}" for term in ("content", "style", "style_half", "style_quarter")},
     **{f"{term}_weight": f"loss.{term}" for term in ("colour", "tone", "temporal")},
     "teacher_weight": "distillation.pixels",
     "teacher_feature_weight": "distillation.features",
     "pixels_only": "distillation.pixel_warmup_share",
-}
-"""Flat name -> dotted name."""
-
+}  # flat name -> dotted name
 _SHIFTS = "in its place there is data.shift_share: where the losses' window ends moves from step to step"
 _NO_EFFECT = "in its place there is nothing: it had no effect"
 GONE: Mapping[str, tuple[object, str]] = {
@@ -51,18 +46,14 @@ GONE: Mapping[str, tuple[object, str]] = {
     "motion": (0.03, "photos always move by 0.03 of the crop"),
     "preview_every": (500, "previews are painted every 500 steps"),
 }
-"""Values that recipes had once -> what may be recorded and nothing is lost, and what does their work now."""
+"""Removed values -> the value that changes nothing, and what replaces them."""
 
 REPLACED_RECIPES = {"edge-finetune": "paint", "edge-steady": "paint", "huang2017-steady": "huang2017-paint"}
-"""Recipes that were there once -> the one that does their work now."""
+"""Removed recipes -> their replacements."""
 
 
 def by_name(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A recipe's values by dotted name, from nested, dotted or flat ones; what is gone and was at rest is left out.
-
-    Raises:
-        InputError: an unknown name, one that is gone with a value of its own, or one that is given twice.
-    """
+    """Values by dotted name, removed ones without effect left out; InputError for any other name or a repeated one."""
     found: dict[str, Any] = {}
     for key, value in values.items():
         if key in _SECTIONS:
@@ -105,11 +96,7 @@ def _convert(name: str, value: object, wanted: Any) -> Any:
 
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
-    """Fill a recipe from recorded values, nested as :meth:`Recipe.to_dict` gives them or flat as they once were.
-
-    Raises:
-        InputError: an unknown key or a value that does not fit.
-    """
+    """A recipe from recorded values, nested or, from earlier versions, flat; InputError for one that does not fit."""
     top: dict[str, Any] = {}
     inside: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
     recorded = {key: value for key, value in values.items() if key != "preview_every"}  # it changed no weight
@@ -120,23 +107,19 @@ def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
 
 
 def changed(recipe: Recipe, values: Mapping[str, Any] | None = None, **more: Any) -> Recipe:
-    """The recipe with other values, by dotted or flat names.
-
-    Raises:
-        InputError: an unknown name or a value that does not fit.
-    """
+    """The recipe with other values, by dotted or flat names; InputError as `recipe_from_dict`."""
     return recipe_from_dict(by_name(recipe.to_dict()) | by_name({**(values or {}), **more}))
 
 
 def difference(one: Recipe, other: Recipe) -> tuple[str, Any, Any] | None:
-    """Dotted name and both values of what differs first; what recipes say about themselves counts nothing."""
+    """Dotted name and both values of the first difference; ``about`` is ignored."""
     ours, theirs = (by_name(recipe.to_dict()) for recipe in (one, other))
     differing = (name for name in ours if name != "about" and ours[name] != theirs[name])
     return next(((name, ours[name], theirs[name]) for name in differing), None)
 
 
 def recipe_names() -> list[str]:
-    """Names of the recipes that ship."""
+    """Names of the bundled recipes."""
     return sorted(path.stem for path in RECIPE_FOLDER.glob("*.yaml"))
 
 
@@ -150,14 +133,9 @@ def _recipe_file(name: str) -> Path:
 
 
 def load_recipe(name: str, overrides: Mapping[str, str] | None = None) -> Recipe:
-    """Load a recipe by name or from a YAML file, with single values overridden.
+    """Load a recipe by name (`recipe_names`) or from a ``.yaml`` file; InputError for what does not fit or exist.
 
-    Args:
-        name: a name from :func:`recipe_names`, or a path ending in ``.yaml``.
-        overrides: dotted or flat name -> value as YAML text, e.g. ``{"loss.temporal": "500"}``.
-
-    Raises:
-        InputError: unknown recipe, broken YAML, unknown name or a value that does not fit.
+    ``overrides`` are values as YAML text by dotted or flat name, e.g. ``{"loss.temporal": "500"}``.
     """
     path = _recipe_file(name)
     try:
@@ -169,15 +147,7 @@ def load_recipe(name: str, overrides: Mapping[str, str] | None = None) -> Recipe
 
 
 def copy_recipe(name: str, target: Path) -> None:
-    """Write a recipe's file, with its comments, to a place of one's own.
-
-    Args:
-        name: as in :func:`load_recipe`.
-        target: a path ending in ``.yaml`` at which nothing is.
-
-    Raises:
-        InputError: unknown recipe, another ending, or a file that is there.
-    """
+    """Copy a recipe's file to a new ``.yaml``; InputError for an unknown recipe, another ending or an existing file."""
     source = _recipe_file(name)
     if target.suffix not in (".yaml", ".yml"):
         raise InputError(

@@ -1,4 +1,4 @@
-"""What a run tells on the way: where it stands, TensorBoard's curves, and what it paints for a person to look at."""
+"""Reports of a running training: progress, TensorBoard and preview sheets."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -20,14 +20,7 @@ from .tensors import to_frame, to_tensor
 
 @dataclass(frozen=True)
 class StepReport:
-    """Where a run stands: what a progress line shows.
-
-    Attributes:
-        step: steps done.
-        steps: steps in all.
-        losses: exponentially smoothed value of each term, unweighted, and ``total``.
-        seconds_left: estimate.
-    """
+    """State of a run after a step; ``losses`` are smoothed, unweighted values by term, and ``total``."""
 
     step: int
     steps: int
@@ -39,9 +32,8 @@ OnStep = Callable[[StepReport], None]
 
 
 def summary_writer(folder: Path, step: int) -> Any:
-    """TensorBoard's writer, which overwrites what was written from ``step`` on."""
-    # Where TensorFlow is installed, for export, TensorBoard would load it for its file functions alone: seconds, and a
-    # page of messages. This is its own name for "without".
+    """TensorBoard's writer, which overwrites records from ``step`` on."""
+    # TensorBoard's own switch against loading an installed TensorFlow, which takes seconds and prints a page.
     sys.modules.setdefault("tensorboard.compat.notf", ModuleType("notf"))
     from torch.utils.tensorboard import SummaryWriter
 
@@ -50,16 +42,9 @@ def summary_writer(folder: Path, step: int) -> Any:
 
 
 def preview_sheet(network: nn.Module, style_image: Image, pairs: Sequence[Pair], device: torch.device) -> Image:
-    """A sheet with a row a pair: style, source, stylized, error map between the two stylized frames (white = large).
+    """(H, W, 3) uint8 RGB sheet, a row a pair: style, source, stylized, error map of both outputs (white = large).
 
-    Args:
-        network: maps (B, 3, H, W) RGB in [0, 1] to the same; it is in training mode afterwards.
-        style_image: (H, W, 3) uint8 RGB.
-        pairs: what to paint.
-        device: where the network is.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
+    The network maps (B, 3, H, W) RGB in [0, 1] to the same, and is in training mode afterwards.
     """
     rows = []
     network.eval()

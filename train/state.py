@@ -1,4 +1,4 @@
-"""The training state: what ``resume`` needs beside the recipe, so that a run goes on bit for bit."""
+"""The training state, from which ``resume`` continues a run bit for bit."""
 
 import math
 from dataclasses import asdict, dataclass, field, fields
@@ -17,15 +17,10 @@ STATE_NAME = "training-state.safetensors"
 
 @dataclass
 class Standing:
-    """Where a run stands: what the training state holds beside weights and random generators.
+    """Progress of a run, stored beside weights and random generators; ``precision`` is the loss network's.
 
-    Attributes:
-        earlier_steps: of the checkpoint that this run started from.
-        precision: of the loss network, chosen at the start.
-        step: steps done.
-        seconds: spent on them, in all sessions.
-        losses: exponentially smoothed value of each term, unweighted, and ``total``.
-        least_loss: on the fixed pairs, of the checkpoints so far.
+    ``earlier_steps`` are of the checkpoint it started from, ``seconds`` of all sessions. ``losses`` are smoothed,
+    unweighted terms and ``total``. ``least_loss`` is the checkpoints' least on the fixed pairs.
     """
 
     earlier_steps: int
@@ -50,11 +45,7 @@ def save_state(
 
 
 def load_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe) -> Standing:
-    """Put a training state back into a network, an optimizer and the random generators.
-
-    Raises:
-        InputError: no training state, one of another recipe or network, or one whose recipe had values that are gone.
-    """
+    """Restore a run from its training state; InputError for another file, recipe or network, or removed values."""
     tensors, header = read_tensors(path)
     if "recipe" not in header or "step" not in header:
         raise InputError(f"{path} is a checkpoint, not a training state: give the folder of a run")
@@ -86,11 +77,7 @@ def load_state(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer,
 
 
 def steps_done(path: Path) -> int:
-    """Steps of the training state at ``path``; 0 where there is none.
-
-    Raises:
-        InputError: a file that is no training state.
-    """
+    """Steps of the training state at ``path``, 0 without a file; InputError for another kind of file."""
     if not path.exists():
         return 0
     try:

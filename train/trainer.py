@@ -29,34 +29,24 @@ from .state import STATE_NAME, Standing, load_state, save_state
 from .tensors import lay_channels_last
 from .workers import Workers, choose_device, join_workers
 
-GRADIENT_NORM = 1.0
-"""Gradients are scaled down to this norm."""
-
-PREVIEW_EVERY = 500
-"""Steps between preview sheets."""
-
+GRADIENT_NORM = 1.0  # larger gradients are scaled down to it
+PREVIEW_EVERY = 500  # steps
 _SMOOTHING = 0.98
 _MOST_SKIPPED_STEPS = 20
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What to train.
+    """A training run's inputs; ``out`` is the run's folder.
 
     Attributes:
-        style: the style image.
-        out: the run's folder.
-        recipe: what to do.
-        clips: folder of video clips.
-        photos: folder of photographs.
         name: of the model; the folder's name where it is empty.
-        resume: go on from the training state in ``out``; bit for bit as an unbroken run on the CPU.
-        start_from: checkpoint whose weights to start from; see `checkpoint.starting_weights` for what may differ.
-        teacher: checkpoint of the network to learn from, for a recipe that distils.
-        minutes: time to train, of all sessions of this run, in place of the recipe's steps: the schedule is stretched
-            over it. A run against the clock takes as many steps as it can, so that it is not the same twice.
+        resume: continue from the training state in ``out``; on the CPU bit for bit as an unbroken run.
+        start_from: checkpoint to start from; see `checkpoint.starting_weights` for what may differ.
+        teacher: checkpoint of the teacher, for a recipe that distils.
+        minutes: time of all sessions, over which the schedule is stretched instead of steps; not reproducible.
         device: ``auto`` (CUDA when there is one), ``cpu`` or ``cuda``.
-        cache: where the flow of the clips is kept; None for ``pairs`` in ``out``.
+        cache: folder for the clips' flow; None for ``pairs`` in ``out``.
     """
 
     style: Path
@@ -74,21 +64,13 @@ class TrainingJob:
 
     @property
     def checkpoint(self) -> Path:
-        """The network's file."""
+        """Path of the checkpoint."""
         return self.out / f"{self.name or self.out.name}.safetensors"
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a run left behind.
-
-    Attributes:
-        checkpoint: the network's file, ``OUT/NAME.safetensors``.
-        steps: optimizer steps done in all.
-        seconds: of this session.
-        losses: as in :class:`StepReport`.
-        finished: False when a signal ended the run early; ``resume`` goes on from there.
-    """
+    """Result of a run: ``steps`` of all sessions, ``seconds`` of this one; ``finished`` is False after a signal."""
 
     checkpoint: Path
     steps: int
@@ -105,26 +87,14 @@ def train(
     on_step: OnStep | None = None,
     notify: Notify = no_notify,
 ) -> TrainResult:
-    """Train a stylizing network.
-
-    Under ``torchrun`` each process draws its own samples, gradients are averaged, and the first process writes.
+    """Train a stylizing network; SIGINT and SIGTERM save the run and return with ``finished`` False.
 
     Writes into ``job.out``: ``NAME.safetensors`` (the checkpoint with the least loss on fixed pairs so far),
-    ``training-state.safetensors`` (for ``resume``), ``previews/``, ``tensorboard/`` and, with clips, ``pairs/`` (the
-    flow cache).
+    ``training-state.safetensors`` (for ``resume``), ``previews/``, ``tensorboard/`` and, with clips, ``pairs/`` (their
+    flow). Under ``torchrun`` each process draws its own samples, gradients are averaged, and the first process writes.
 
-    Args:
-        job: what to train.
-        loss_network: from ``load_loss_network``.
-        progress: told of each clip while its flow is computed, before the first step.
-        on_step: called after each step.
-        notify: called with one sentence when something worth saying happens.
-
-    Returns:
-        See :class:`TrainResult`. SIGINT and SIGTERM save and return with ``finished`` False.
-
-    Raises:
-        InputError: unusable style, data, state or checkpoint; a run that is already in ``out``; divergence.
+    ``progress`` is called for each clip while its flow is computed, before the first step. InputError for unusable
+    style, data, state or checkpoint, an earlier run in ``out``, or divergence.
     """
     with join_workers(choose_device(job.device)) as workers:
         run = _prepare(job, workers, loss_network, progress, notify if workers.first else no_notify)
@@ -132,14 +102,12 @@ def train(
         with stop_on_signal() as stop:
             _loop(run, stop, on_step)
             result = _finish(run, began)
-        del run  # what averages gradients must go before the processes part: afterwards it waits for them in vain
+        del run  # DistributedDataParallel must go before the process group: afterwards it waits in vain
         return result
 
 
 @dataclass
 class _Run:
-    """A run that is ready to take steps."""
-
     job: TrainingJob
     workers: Workers
     network: nn.Module
@@ -153,20 +121,20 @@ class _Run:
     previews: list[Pair]
 
     def share(self) -> float:
-        """How much of the whole run is done, 0 to 1."""
+        """Share of the whole run that is done, 0 to 1."""
         if self.job.minutes is None:
             return min(1.0, self.standing.step / self.job.recipe.schedule.steps)
         return self.workers.broadcast(min(1.0, self.standing.seconds / (60.0 * self.job.minutes)))
 
     def validation_loss(self) -> float:
-        """Mean total of the fixed batches, with the temporal weight of the end of the run."""
+        """Mean total loss of the fixed batches, with the final temporal weight."""
         weight = self.job.recipe.loss.temporal
         with torch.no_grad():
             totals = [self.objective(self.network, batch, weight)[1] for batch in self.validation]
         return float(torch.stack(totals).mean())
 
     def save(self) -> None:
-        """Write the state, and the checkpoint when no better one is there."""
+        """Write the state, and the checkpoint unless a better one exists."""
         if not self.workers.first:
             return
         standing, path, better = self.standing, self.job.checkpoint, True
@@ -193,7 +161,7 @@ class _Run:
 
 
 def _check(job: TrainingJob, loss_network: LossNetwork, style_image: Image) -> None:
-    """Refuse what can be refused before anything is written; raises InputError."""
+    """Raise InputError for bad input before anything is written."""
     check_style_image(style_image)
     loss_network.require(needed_layers(job.recipe))
     check_writable(job.checkpoint)
@@ -209,7 +177,7 @@ def _check(job: TrainingJob, loss_network: LossNetwork, style_image: Image) -> N
 
 
 def _prepare(job: TrainingJob, workers: Workers, loss_network: LossNetwork, progress: Progress, notify: Notify) -> _Run:
-    """Networks, optimizer, data and objective, at the step where the run begins or goes on."""
+    """Networks, optimizer, data and objective of a new or resumed run."""
     recipe, where, style_image = job.recipe, workers.device, read_image(job.style)
     _check(job, loss_network, style_image)
     torch.manual_seed(recipe.seed)
@@ -221,7 +189,7 @@ def _prepare(job: TrainingJob, workers: Workers, loss_network: LossNetwork, prog
         earlier_steps = start.header.steps
     network, loss_network = network.to(where).train(), loss_network.to(where)
     optimizer = torch.optim.Adam(network.parameters(), lr=recipe.schedule.learning_rate)
-    # The flow of the clips is computed once, by the first, and nothing was written before all had checked.
+    # Only the first process computes the flow; nothing is written before all have checked.
     data = (recipe, job.clips, job.photos, job.cache or job.out / "pairs")
     if workers.first:
         opened = open_pairs(*data, progress)
@@ -251,7 +219,6 @@ def _prepare(job: TrainingJob, workers: Workers, loss_network: LossNetwork, prog
 
 
 def _loop(run: _Run, stop: threading.Event, on_step: OnStep | None) -> None:
-    """Take steps until the run is whole or it is asked to stop."""
     standing, workers = run.standing, run.workers
     began, seconds_before, pace, skipped = time.monotonic(), standing.seconds, 0.0, 0
     with (
@@ -285,14 +252,13 @@ def _loop(run: _Run, stop: threading.Event, on_step: OnStep | None) -> None:
 
 
 def _finish(run: _Run, began: float) -> TrainResult:
-    """Keep what was reached."""
     run.save()
     seconds, losses = time.monotonic() - began, dict(run.standing.losses)
     return TrainResult(run.job.checkpoint, run.standing.step, seconds, losses, run.share() >= 1.0)
 
 
 def _step(run: _Run, batch: Batch, share: float) -> tuple[dict[str, Tensor], bool]:
-    """One optimizer step, left out where a gradient is not finite: terms and ``total``, and whether it was taken."""
+    """Take one optimizer step unless a gradient is not finite: terms with ``total``, and whether it was taken."""
     recipe = run.job.recipe
     for group in run.optimizer.param_groups:
         group["lr"] = recipe.schedule.learning_rate_at(run.standing.step, share)
@@ -313,7 +279,7 @@ def _step(run: _Run, batch: Batch, share: float) -> tuple[dict[str, Tensor], boo
 
 
 def _tell(run: _Run, board: Any, share: float, pace: float, on_step: OnStep | None) -> None:
-    """Progress to whoever listens: the caller, TensorBoard, the folder of previews."""
+    """Report to the caller, TensorBoard and the folder of previews."""
     recipe, standing, minutes = run.job.recipe, run.standing, run.job.minutes
     steps = recipe.schedule.steps if minutes is None else max(standing.step, round(standing.step / share))
     left = pace * (steps - standing.step) if minutes is None else 60.0 * minutes * (1.0 - share)

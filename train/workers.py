@@ -1,8 +1,4 @@
-"""Several processes that train one network: gradients are averaged over all of them, and the first one writes.
-
-Each is started by ``torchrun``, which tells it its place by environment variables; without those there is one process
-and nothing here costs anything.
-"""
+"""Several processes, started by ``torchrun``, train one network: gradients are averaged, the first one writes."""
 
 import atexit
 import gc
@@ -24,13 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Workers:
-    """This process among the others.
-
-    Attributes:
-        rank: its number among all, from 0.
-        count: how many there are on all machines.
-        device: where this one computes.
-    """
+    """This process among ``count`` on all machines; ``rank`` counts from 0, ``device`` is its own."""
 
     rank: int
     count: int
@@ -38,18 +28,18 @@ class Workers:
 
     @property
     def first(self) -> bool:
-        """Whether this is the one that writes files and speaks."""
+        """Whether this process writes files and messages."""
         return self.rank == 0
 
     def wrap_ddp(self, network: nn.Module) -> nn.Module:
-        """The network as `DistributedDataParallel`: its gradients are averaged over all processes in ``backward``."""
+        """The network as `DistributedDataParallel`, which averages gradients over all processes in ``backward``."""
         if self.count == 1:
             return network
         ids = [self.device.index] if self.device.type == "cuda" else None
         return DistributedDataParallel(network, device_ids=ids)
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is set in any process: the same answer in all of them."""
+        """Whether any process sets the flag; the answer is the same in all."""
         if self.count == 1:
             return flag
         value = torch.tensor(int(flag), device=self.device)
@@ -57,7 +47,7 @@ class Workers:
         return bool(value.item())
 
     def broadcast(self, value: T) -> T:
-        """The first process's value, in all of them; also a barrier."""
+        """The first process's value, in all processes; also a barrier."""
         if self.count == 1:
             return value
         values = [value]
@@ -66,11 +56,7 @@ class Workers:
 
 
 def choose_device(wanted: str) -> torch.device:
-    """``cpu``, ``cuda``, or ``auto`` for CUDA where there is one.
-
-    Raises:
-        InputError: another word, or no CUDA.
-    """
+    """``cpu``, ``cuda``, or ``auto`` for CUDA where there is one; InputError for another word or no CUDA."""
     if wanted not in ("auto", "cpu", "cuda"):
         raise InputError(f"unknown device '{wanted}': choose auto, cpu or cuda")
     if wanted == "cuda" and not torch.cuda.is_available():
@@ -80,14 +66,7 @@ def choose_device(wanted: str) -> torch.device:
 
 @contextmanager
 def join_workers(device: torch.device) -> Iterator[Workers]:
-    """Take one's place among the processes that ``torchrun`` started.
-
-    Args:
-        device: the kind to compute on; of several GPUs each process of a machine takes its own.
-
-    Raises:
-        InputError: more processes on this machine than it has GPUs.
-    """
+    """Join ``torchrun``'s processes, each with its own GPU; InputError for more of them than GPUs on this machine."""
     count = int(os.environ.get("WORLD_SIZE", "1"))
     if count == 1:
         yield Workers(0, 1, device)
@@ -99,11 +78,10 @@ def join_workers(device: torch.device) -> Iterator[Workers]:
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    # The group's threads end with the last reference to it. One that lets a tensor go while the interpreter shuts down
-    # is an abort; what refers to the group goes before.
+    # A thread of the group that frees a tensor at interpreter shutdown aborts: drop all references to the group before.
     atexit.register(gc.collect)
     try:
         yield Workers(distributed.get_rank(), count, device)
-        distributed.barrier()  # one that leaves while others still send has been seen to end in an abort
+        distributed.barrier()  # a process that leaves while others still send may abort
     finally:
         distributed.destroy_process_group()

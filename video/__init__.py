@@ -1,1 +1,1 @@
-"""Frames in and out, optical flow, warping and its error, synthetic scenes."""
+"""Frames in and out, optical flow, warping error, synthetic scenes."""

@@ -1,4 +1,4 @@
-"""The sound of a source video, brought into an output file in step with its pictures."""
+"""Copies the audio of a source video into an output file, in sync with its frames."""
 
 import io
 from collections.abc import Iterator
@@ -13,28 +13,18 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Discard
 
-_GAP_S = Fraction(1, 5)
-"""A silence that the source leaves out is kept when it is longer than this."""
-
-_AHEAD_S = 1
-"""Sound is written this far ahead of the pictures, so that the two lie close together in the file."""
+_GAP_S = Fraction(1, 5)  # a longer gap in the source's audio is kept
+_AHEAD_S = 1  # audio is written this far ahead of video, so that both lie close together in the file
 
 
 class AudioTrack:
-    """Copies the audio stream of a file into an output container, bit by bit as the video is written.
+    """Copies the audio stream of a file into an output container while the video is written.
 
-    It opens the file a second time and reads along, so that memory stays flat however long the file is. Where the
-    container cannot hold the codec, the sound is transcoded to AAC.
+    It opens the file a second time, so that memory stays constant. A codec that the container cannot hold becomes AAC.
     """
 
     def __init__(self, path: Path, origin: Fraction, output: OutputContainer) -> None:
-        """Add an audio stream to `output`, before its first packet is written.
-
-        Args:
-            path: the source file, which has an audio stream.
-            origin: time in the source, in seconds, that becomes time 0.
-            output: the container to write to.
-        """
+        """Add an audio stream to `output` before its first packet; source time `origin` (seconds) becomes 0."""
         self._origin = origin
         self._output = output
         self._input = av.open(f"file:{path}", metadata_errors="replace")
@@ -52,11 +42,7 @@ class AudioTrack:
             self._stream = _add_aac(output, self._source)
 
     def write_until(self, time_s: Fraction | None) -> None:
-        """Write the sound up to a time, and a little more.
-
-        Args:
-            time_s: time in seconds since the origin; None = up to the end.
-        """
+        """Write the audio up to `time_s` seconds after the origin, and a little more; None writes all of it."""
         while (packet := self._next()) is not None:
             position = None if packet.pts is None else packet.pts * packet.time_base - self._origin
             if time_s is not None and position is not None and position > time_s + _AHEAD_S:
@@ -65,7 +51,7 @@ class AudioTrack:
             self._write(packet)
 
     def finish(self) -> None:
-        """Write what the encoder still holds back, and close the source."""
+        """Flush the encoder and close the source."""
         if not self._copies:
             self._output.mux(self._stream.encode(None))
         self.close()
@@ -80,19 +66,18 @@ class AudioTrack:
             return packet
         try:
             return next(self._packets, None)
-        except av.error.FFmpegError:  # the file breaks off: the video's reader says so, and the sound ends here too
+        except av.error.FFmpegError:  # a truncated file: the video reader reports it
             return None
 
     def _write(self, packet: "Packet[AudioStream]") -> None:
         if self._copies:
-            if packet.dts is None:  # the empty packet at the end that flushes a decoder
+            if packet.dts is None:  # the empty packet at the end, which flushes a decoder
                 return
             shift = round(self._origin / packet.time_base)
             packet.dts -= shift
             packet.pts = packet.dts if packet.pts is None else packet.pts - shift
             if packet.dts < 0 and self._output.format.name == "matroska":
-                # An audio codec starts up a little before time 0. Matroska knows no such times, and would shift all
-                # pictures.
+                # Codec delay starts before time 0; Matroska has no negative times and would shift all frames.
                 if packet.pts + (packet.duration or 0) <= 0:
                     return
                 packet.dts = packet.pts = 0
@@ -108,8 +93,7 @@ class AudioTrack:
             self._output.mux(self._stream.encode(frame))
 
     def _stamp(self, frame: AudioFrame) -> None:
-        # The stamps of old codecs jitter, and an encoder wants one sample after the other: count samples, but follow
-        # a gap.
+        # Time stamps of old codecs jitter, but the encoder needs contiguous samples: count samples, but keep gaps.
         start = self._heard_s
         if frame.pts is not None and frame.time_base is not None:
             stamped = frame.pts * frame.time_base - self._origin
@@ -122,7 +106,7 @@ class AudioTrack:
 
 
 def _can_hold(container_format: str, stream: AudioStream) -> bool:
-    # The list of codecs that a muxer "supports" is longer than what it can write without further ado: try it.
+    # A muxer lists more codecs than it can write: try it.
     try:
         with av.open(io.BytesIO(), "w", format=container_format) as trial:
             trial.add_stream_from_template(stream)
@@ -136,6 +120,6 @@ def _add_aac(output: OutputContainer, source: AudioStream) -> AudioStream:
     rates = av.Codec("aac", "w").audio_rates or [48000]
     rate = source.rate if source.rate in rates else 48000
     stream = output.add_stream("aac", rate=rate)
-    # By number, because old formats do not say which channel is which.
+    # By channel count, because old formats do not name their channels.
     stream.layout = {1: "mono", 6: "5.1", 8: "7.1"}.get(source.layout.nb_channels, "stereo")
     return stream

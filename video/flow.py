@@ -1,8 +1,7 @@
-"""Optical flow: estimating it, warping with it, and telling where it can be trusted.
+"""Optical flow: its estimation, warping with it, and masks of where it can be trusted.
 
-Flow here is always *backward* flow, because that is what warping needs: `flow[y, x] = (dx, dy)` in pixels says that
-what is seen at `(x, y)` in the one frame is found at `(x + dx, y + dy)` in the other. To bring an earlier frame to a
-later one, take the flow from the later frame to the earlier one.
+All flow is *backward*, as warping needs: `flow[y, x] = (dx, dy)` in pixels says that what is at `(x, y)` in one frame
+is at `(x + dx, y + dy)` in the other. To warp an earlier frame to a later one, use the flow from later to earlier.
 """
 
 from dataclasses import dataclass
@@ -18,8 +17,7 @@ from ..common.files import InputError, atomic_path
 
 Pixel = TypeVar("Pixel", np.uint8, np.float32)
 
-_SMALLEST_SIDE = 32
-"""DIS needs room for its patches and its coarsest pyramid level; smaller frames are padded to this many pixels."""
+_SMALLEST_SIDE = 32  # pixels; smaller frames are padded, for DIS's patches and coarsest pyramid level
 
 _FLO_MAGIC = 202021.25
 _FLO_UNKNOWN = 1e9
@@ -36,19 +34,10 @@ def _require_flow(name: str, flow: NDArray[np.float32], shape: tuple[int, ...]) 
 
 
 def estimate_flow(source: Image, target: Image) -> NDArray[np.float32]:
-    """Estimate where each pixel of `source` is found in `target`.
+    """Estimate where each pixel of `source` is in `target`: pixel x of `source` is at x + flow(x) in `target`.
 
-    OpenCV's dense inverse search (Kroeger et al., ECCV 2016), medium preset, on luma.
-
-    Args:
-        source: (H, W, 3) uint8 RGB.
-        target: (H, W, 3) uint8 RGB, same size.
-
-    Returns:
-        (H, W, 2) float32, (dx, dy) in pixels: pixel x of `source` is found at x + flow(x) in `target`.
-
-    Raises:
-        ValueError: the frames are not (H, W, 3) uint8 of one size.
+    OpenCV's dense inverse search (Kroeger et al., ECCV 2016), medium preset, on luma. Returns (H, W, 2) float32, (dx,
+    dy) in pixels. Raises ValueError unless both frames are (H, W, 3) uint8 of one size; the order is RGB.
     """
     _require_frame("source", source)
     _require_frame("target", target)
@@ -71,14 +60,11 @@ def warp(image: NDArray[Pixel], flow: NDArray[np.float32]) -> tuple[NDArray[Pixe
 
     Args:
         image: (H, W) or (H, W, C), uint8 or float32, C at most 4.
-        flow: (H, W, 2) float32, (dx, dy) in pixels; NaN where unknown.
+        flow: (H, W, 2) float32, (dx, dy) in pixels, NaN where unknown; ValueError if its size is not the image's.
 
     Returns:
-        The warped image, same shape and dtype (samples outside the frame repeat its border), and `inside`, (H, W)
-        bool: where the sample position lies within the frame. Unknown flow is not inside.
-
-    Raises:
-        ValueError: the flow's size is not the image's.
+        The warped image, same shape and dtype (samples outside the frame repeat its border), and (H, W) bool, True
+        where the flow is known and the sample position lies within the frame.
     """
     _require_flow("flow", flow, image.shape)
     height, width = image.shape[:2]
@@ -91,17 +77,11 @@ def warp(image: NDArray[Pixel], flow: NDArray[np.float32]) -> tuple[NDArray[Pixe
 
 
 def consistency_mask(flow: NDArray[np.float32], reverse: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where going along `flow` and back along `reverse` ends near the start.
+    """(H, W) bool mask of where following `flow` and then `reverse` ends near the start.
 
-    With w the flow at x and ŵ the reverse flow at x + w(x): |w + ŵ|² <= 0.01 (|w|² + |ŵ|²) + 0.5 (Sundaram,
-    Brox and Keutzer, ECCV 2010, eq. 5; used for stylized video by Ruder et al. 2016).
-
-    Args:
-        flow: (H, W, 2) float32, from the first frame to the second, in pixels.
-        reverse: (H, W, 2) float32, from the second frame to the first.
-
-    Returns:
-        (H, W) bool; False also where x + w(x) leaves the frame or the flow is unknown.
+    With w the flow at x and ŵ the reverse flow at x + w(x): |w + ŵ|² <= 0.01 (|w|² + |ŵ|²) + 0.5 (Sundaram, Brox and
+    Keutzer, ECCV 2010, eq. 5; used for stylized video by Ruder et al. 2016). False also where x + w(x) leaves the frame
+    or the flow is unknown. Both flows are (H, W, 2) float32 in pixels.
     """
     back, inside = warp(reverse, flow)
     sum_squared = np.square(flow + back).sum(axis=2)
@@ -110,15 +90,9 @@ def consistency_mask(flow: NDArray[np.float32], reverse: NDArray[np.float32]) ->
 
 
 def motion_boundary_mask(flow: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Where the flow changes abruptly, so that its estimate is unreliable: |∇u|² + |∇v|² > 0.01 |w|² + 0.002.
+    """(H, W) bool mask of motion boundaries, where estimated flow is unreliable: |∇u|² + |∇v|² > 0.01 |w|² + 0.002.
 
-    Gradients are central differences (Sundaram, Brox and Keutzer, ECCV 2010, eq. 6).
-
-    Args:
-        flow: (H, W, 2) float32, in pixels.
-
-    Returns:
-        (H, W) bool, True on a motion boundary.
+    `flow` is (H, W, 2) in pixels, gradients are central differences (Sundaram, Brox and Keutzer, ECCV 2010, eq. 6).
     """
     padded = np.pad(flow, ((1, 1), (1, 1), (0, 0)), mode="edge")
     along_x = (padded[1:-1, 2:] - padded[1:-1, :-2]) / 2
@@ -129,12 +103,11 @@ def motion_boundary_mask(flow: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 @dataclass(frozen=True)
 class FlowPair:
-    """The motion between two frames, as a warp of the earlier one needs it.
+    """The motion between two frames, for warping the earlier one.
 
     Attributes:
         flow: (H, W, 2) float32, (dx, dy) in pixels from the LATER frame to the EARLIER one.
-        valid: (H, W) bool, True where the earlier frame shows the same thing as the later one and the flow can be
-            trusted.
+        valid: (H, W) bool, True where the flow can be trusted and the earlier frame shows the same thing.
     """
 
     flow: NDArray[np.float32]
@@ -142,13 +115,9 @@ class FlowPair:
 
 
 def flow_pair(earlier: Image, later: Image) -> FlowPair:
-    """Estimate the motion between two frames and mask what cannot be trusted.
+    """Estimate the motion between two frames, (H, W, 3) uint8 RGB of one size.
 
-    Not valid is what fails the forward-backward check, lies on a motion boundary, or leaves the frame.
-
-    Args:
-        earlier: (H, W, 3) uint8 RGB.
-        later: (H, W, 3) uint8 RGB, same size.
+    Not valid are pixels that fail the forward-backward check, lie on a motion boundary, or leave the frame.
     """
     flow = estimate_flow(later, earlier)
     reverse = estimate_flow(earlier, later)
@@ -156,16 +125,9 @@ def flow_pair(earlier: Image, later: Image) -> FlowPair:
 
 
 def read_flo(path: Path) -> NDArray[np.float32]:
-    """Read a Middlebury .flo file.
+    """Read a Middlebury .flo file as (H, W, 2) float32, (dx, dy) in pixels; NaN where unknown (magnitude above 1e9).
 
-    Args:
-        path: the file.
-
-    Returns:
-        (H, W, 2) float32, (dx, dy) in pixels; NaN where the file says unknown (absolute value above 1e9).
-
-    Raises:
-        InputError: the file is missing or not a .flo file.
+    Raises InputError if the file is missing or not a .flo file.
     """
     if not path.is_file():
         raise InputError(f"the flow file '{path}' does not exist: check the path")
@@ -183,14 +145,8 @@ def read_flo(path: Path) -> NDArray[np.float32]:
 def read_kitti_flow(path: Path) -> NDArray[np.float32]:
     """Read a flow file of the KITTI benchmarks: a 16-bit PNG (Geiger et al. 2012, development kit).
 
-    Args:
-        path: the file.
-
-    Returns:
-        (H, W, 2) float32, (dx, dy) in pixels, in steps of 1/64; NaN where the file says unknown.
-
-    Raises:
-        InputError: the file is missing or not a 16-bit PNG of three channels.
+    Returns (H, W, 2) float32, (dx, dy) in pixels, in steps of 1/64; NaN where unknown. Raises InputError if it is
+    missing or no 16-bit PNG of three channels.
     """
     if not path.is_file():
         raise InputError(f"the flow file '{path}' does not exist: check the path")
@@ -203,12 +159,7 @@ def read_kitti_flow(path: Path) -> NDArray[np.float32]:
 
 
 def write_flo(path: Path, flow: NDArray[np.float32]) -> None:
-    """Write a Middlebury .flo file.
-
-    Args:
-        path: the file to write.
-        flow: (H, W, 2) float32, (dx, dy) in pixels; NaN is written as unknown.
-    """
+    """Write a Middlebury .flo file of (H, W, 2) float32, (dx, dy) in pixels; NaN is written as unknown."""
     _require_flow("flow", flow, flow.shape)
     height, width = flow.shape[:2]
     vectors = np.where(np.isnan(flow), np.float32(1e10), flow).astype("<f4")

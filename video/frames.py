@@ -1,8 +1,7 @@
 """Frames in and out: video files, images, folders of images, and cameras.
 
-`open_source` gives an iterable of frames with their presentation times; `open_sink` takes frames and writes them with
-the same times and the source's sound. Both work frame by frame, so that memory does not grow with the length of a
-video. For whole small clips there are `read_frames` and `write_video`.
+`open_source` gives frames with presentation times; `open_sink` writes frames with these times and the source's audio.
+Both hold few frames in memory; `read_frames` and `write_video` are for whole small clips.
 """
 
 import itertools
@@ -38,20 +37,13 @@ __all__ = [
 def read_frames(
     spec: str | Path, *, height: int | None = None, max_frames: int | None = None, start: int = 0
 ) -> list[Image]:
-    """Read a whole small clip into memory.
+    """Read a whole small clip into memory, each frame (H, W, 3) uint8 RGB.
 
     Args:
-        spec: anything that `open_source` takes.
-        height: resize to this height, averaging areas; the width keeps the aspect ratio, rounded to the nearest even
-            number.
-        max_frames: read at most so many frames.
-        start: leave out so many frames at the beginning.
-
-    Returns:
-        The frames, each (H, W, 3) uint8 RGB.
-
-    Raises:
-        InputError: as `open_source`.
+        spec: as for `open_source`, with its errors.
+        height: resize to this height as `resize_to_height` does; None keeps the size.
+        max_frames: None reads all.
+        start: number of frames to skip at the beginning.
     """
     stop = None if max_frames is None else start + max_frames
     with open_source(spec) as source:
@@ -66,17 +58,14 @@ def resize_to_height(image: Image, height: int) -> Image:
 
 
 def write_video(target: Path, frames: Iterable[Image], frame_rate: Fraction | float = 25, crf: int = 18) -> None:
-    """Write a video with a constant frame rate and no sound.
+    """Write a video with a constant frame rate and no audio.
+
+    Raises InputError as `open_sink` or if there are no frames, OSError if writing fails.
 
     Args:
-        target: the file to write, ending in .mp4, .mov or .mkv.
+        target: ends in .mp4, .mov or .mkv.
         frames: each (H, W, 3) uint8 RGB, all of one size.
-        frame_rate: frames per second.
         crf: quality of H.264, 0 (lossless) to 51.
-
-    Raises:
-        InputError: as `open_sink`, or there are no frames.
-        OSError: writing fails.
     """
     if target.suffix.lower() not in VIDEO_SUFFIXES:
         raise InputError(f"cannot write '{target}' as a video: end its name in {', '.join(sorted(VIDEO_SUFFIXES))}")

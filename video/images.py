@@ -1,4 +1,4 @@
-"""Still images in and out: whatever is in the file, a frame of 8-bit RGB comes out."""
+"""Still images in and out; every image is read as 8-bit RGB."""
 
 from pathlib import Path
 
@@ -8,35 +8,25 @@ import numpy as np
 from ..common.arrays import Image
 from ..common.files import InputError, atomic_path
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-"""Endings of image files that are read and written, in lower case."""
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})  # read and written
 
 _FULL_SCALE = {"uint8": 255, "uint16": 65535, "float32": 1}
 
 
 def read_image(path: Path) -> Image:
-    """Read an image file as a frame.
+    """Read an image file as (H, W, 3) uint8 RGB.
 
-    Grayscale is spread to three channels, alpha is composited on white, 16-bit values are scaled to 8 bits, and the
-    orientation that a camera noted in the file is applied.
-
-    Args:
-        path: the image file.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-
-    Raises:
-        InputError: the file is missing, cannot be opened, or is not an image.
+    Grayscale is spread to three channels, alpha is composited on white, 16-bit values are scaled to 8 bits, and EXIF
+    orientation is applied. Raises InputError if the file is missing, cannot be opened, or is not an image.
     """
     if not path.is_file():
         raise InputError(f"the image '{path}' does not exist: check the path")
     try:
-        # Read here, because OpenCV cannot open every file name on every system.
+        # OpenCV itself cannot open every file name on every system.
         content = np.fromfile(path, np.uint8)
         image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
         if image is not None and (image.ndim == 2 or image.shape[2] != 4):
-            # "Unchanged" would keep alpha but skip the camera's orientation: without alpha, read it the other way.
+            # IMREAD_UNCHANGED keeps alpha but ignores EXIF orientation: without alpha, decode again.
             image = cv2.imdecode(content, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
     except OSError as error:
         raise InputError(f"the image '{path}' cannot be opened ({error.strerror}): make it readable") from error
@@ -55,15 +45,10 @@ def read_image(path: Path) -> Image:
 
 
 def write_image(path: Path, image: Image) -> None:
-    """Write a frame as an image file, under a temporary name that is renamed when the file is whole.
+    """Write (H, W, 3) uint8 RGB or (H, W) uint8 gray as an image file, which appears only when it is complete.
 
-    Args:
-        path: the file to write; its ending chooses the format, JPEG with quality 95.
-        image: (H, W, 3) uint8 RGB or (H, W) uint8 gray.
-
-    Raises:
-        InputError: the ending is none of `IMAGE_SUFFIXES`, or the file cannot be written there.
-        OSError: writing fails, for instance because no space is left on the device.
+    The suffix selects the format; JPEG has quality 95. Raises InputError for a suffix not in `IMAGE_SUFFIXES` or an
+    unwritable path, OSError if writing fails, for instance on a full disk.
     """
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise InputError(f"cannot write an image as '{path}': end its name in {', '.join(sorted(IMAGE_SUFFIXES))}")

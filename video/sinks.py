@@ -1,4 +1,4 @@
-"""Frames to video files, images, and folders of images, one at a time; nothing stands there before it is whole."""
+"""Frames to video files, images, and folders of images, one at a time; the target appears only when complete."""
 
 import errno
 import math
@@ -23,8 +23,7 @@ from .audio import AudioTrack
 from .images import IMAGE_SUFFIXES, write_image
 from .sources import DEFAULT_RATE, Frame, FrameSource
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv"})
-"""Endings of video files that are written, in lower case; whatever FFmpeg decodes is read."""
+VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv"})  # written; whatever FFmpeg decodes is read
 
 # FFmpeg's numbers for BT.709 (colour matrix, primaries and transfer alike, ITU-T H.273) and for limited range.
 _BT709, _LIMITED_RANGE = 1, 1
@@ -33,25 +32,19 @@ _BT709, _LIMITED_RANGE = 1, 1
 class FrameSink(ABC):
     """Takes frames and writes them: `with open_sink(path, source) as sink: sink.write(frame)`.
 
-    Nothing stands at the target until `close`; leaving the `with` block by an exception removes what was begun.
+    The target appears at `close`; leaving the `with` block by an exception removes the unfinished output.
     """
 
     def __init__(self, target: Path) -> None:
-        """Begin; `open_sink` is the way to get one."""
         self._target = target
         self._cleanup = ExitStack()
         self._closed = False
         self._count = 0
 
     def write(self, frame: Frame) -> None:
-        """Write one frame.
+        """Write one frame, (H, W, 3) uint8 RGB, whose time is later than that of the frame before.
 
-        Args:
-            frame: its image (H, W, 3) uint8 RGB, and a time later than that of the frame before.
-
-        Raises:
-            InputError: the frame cannot go into this output, for instance because it has another size than the first.
-            OSError: writing fails, for instance because no space is left on the device.
+        Raises InputError if it does not fit the output, for instance in size, and OSError if writing fails.
         """
         if frame.image.ndim != 3 or frame.image.shape[2] != 3 or frame.image.dtype != np.uint8:
             raise ValueError(f"a frame must be (H, W, 3) uint8, but is {frame.image.shape} {frame.image.dtype}")
@@ -61,9 +54,7 @@ class FrameSink(ABC):
     def close(self) -> None:
         """Finish and rename to the target; calling it again does nothing.
 
-        Raises:
-            InputError: no frame was written.
-            OSError: writing fails, for instance because no space is left on the device.
+        Raises InputError if no frame was written, and OSError if writing fails.
         """
         if self._closed:
             return
@@ -87,13 +78,11 @@ class FrameSink(ABC):
         return
 
     def __enter__(self) -> Self:
-        """Give itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close; after an exception, remove what was begun."""
         if error is None:
             self.close()
         elif not self._closed:
@@ -114,7 +103,7 @@ class _VideoSink(FrameSink):
         self._last_time = Fraction(0)
         self._audio: AudioTrack | None = None
         temporary = self._cleanup.enter_context(atomic_path(target))
-        # The index goes to the front of the file, so that half a download still plays.
+        # Index at the front of the file, so that a partial download plays.
         options = {} if target.suffix.lower() == ".mkv" else {"movflags": "+faststart"}
         with self._system_errors():
             self._container = av.open(f"file:{temporary}", "w", options=options)
@@ -176,7 +165,7 @@ class _VideoSink(FrameSink):
 
     @contextmanager
     def _system_errors(self) -> Iterator[None]:
-        # FFmpeg's exceptions carry its log; the rest of the program wants Python's own.
+        # Callers expect Python's own exceptions.
         try:
             yield
         except av.error.FFmpegError as error:
@@ -186,8 +175,7 @@ class _VideoSink(FrameSink):
 
 
 def _tick(time_base: Fraction | None, rate: Fraction) -> Fraction:
-    # The source's own clock keeps its stamps exact. Without one: about a tenth of a millisecond, and exact for the
-    # frame rate.
+    # The source's clock keeps its time stamps exact; else a tick of about 0.1 ms divides the frame interval.
     if time_base is not None and time_base.denominator <= 1_000_000:
         return time_base
     return Fraction(1, rate.numerator * math.ceil(10_000 / rate.numerator))
@@ -227,23 +215,22 @@ class _FolderSink(FrameSink):
 def open_sink(
     target: Path, source: FrameSource | None, *, frame_rate: Fraction | None = None, crf: int = 18
 ) -> FrameSink:
-    """Open an output; its ending says what it is.
+    """Open an output; its suffix selects the format.
 
-    - .mp4, .mov, .mkv: H.264 with 4:2:0 chroma and BT.709 colours; sides that are odd grow by one repeated line.
-      Frames keep their times, and the source's sound is copied (transcoded to AAC where the container cannot hold
-      it).
-    - an image ending: one picture.
-    - no ending: a folder of PNG files, named like the source's images, else 000001.png and so on. Files that are in
-      the folder already stay, unless they have the same name.
+    - .mp4, .mov, .mkv: H.264 with 4:2:0 chroma and BT.709 colours; odd sides grow by one repeated line. Frames keep
+      their times. Audio is copied, or transcoded to AAC where the container cannot hold it.
+    - an image suffix: one picture.
+    - no suffix: a folder of PNG files, named like the source's images, else 000001.png and so on. Other files in an
+      existing folder stay.
 
     Args:
-        target: path to write to; missing parent folders are created.
-        source: where the frames come from, for frame rate, clock, names and sound; None if from nowhere.
-        frame_rate: nominal frames per second where the source has none (default 25).
+        target: missing parent folders are created.
+        source: of the frames, for frame rate, clock, names and audio; None if there is none.
+        frame_rate: frames per second if the source has none (default 25).
         crf: quality of H.264, 0 (lossless) to 51; 18 is close to invisible.
 
     Raises:
-        InputError: the ending is unknown, does not fit the source, or the target cannot be written.
+        InputError: the suffix is unknown or does not fit the source, or the target is not writable.
     """
     suffix = target.suffix.lower()
     if suffix in VIDEO_SUFFIXES:

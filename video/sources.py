@@ -28,8 +28,7 @@ from .images import IMAGE_SUFFIXES, read_image
 
 Pixel = TypeVar("Pixel", bound=np.generic)
 
-DEFAULT_RATE = Fraction(25)
-"""Frames per second where a source has no rate of its own."""
+DEFAULT_RATE = Fraction(25)  # frames per second of a source without a rate
 
 # FFmpeg's numbers for colour matrices (AVColorSpace, as in ITU-T H.273).
 _BT709, _UNSPECIFIED, _BT601 = 1, 2, 6
@@ -37,12 +36,7 @@ _BT709, _UNSPECIFIED, _BT601 = 1, 2, 6
 
 @dataclass(frozen=True)
 class Frame:
-    """One picture of a source.
-
-    Attributes:
-        image: (H, W, 3) uint8 RGB, upright.
-        time_s: presentation time in seconds from the start of the source.
-    """
+    """One frame: (H, W, 3) uint8 RGB, upright, and its time in seconds from the start of the source."""
 
     image: Image
     time_s: float
@@ -50,17 +44,13 @@ class Frame:
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What a source says of itself before it is read.
+    """What is known of a source before it is read.
 
     Attributes:
         name: file or folder name, or "camera 0".
-        kind: what it is.
-        width: in pixels, upright.
-        height: in pixels, upright.
-        frame_rate: mean frames per second, None where there is none (a single image, some cameras).
-        frames: estimated number of frames, None where it is unknown.
-        duration_s: estimated duration of the pictures in seconds, None where it is unknown.
-        has_audio: whether there is sound.
+        width, height: in pixels, upright.
+        frame_rate: mean frames per second; None for a single image and some cameras.
+        frames, duration_s: estimates; None if unknown.
     """
 
     name: str
@@ -77,13 +67,12 @@ class FrameSource(ABC):
     """Frames from somewhere, to be iterated once: `with open_source(path) as source: for frame in source: ...`.
 
     Attributes:
-        info: what the source says of itself.
         note: empty, or after the iteration one sentence on what could not be decoded.
         exhausted: whether the iteration reached the end.
-        file_names: names of the single images, empty for a video or camera.
-        audio_path: the file to take the sound from, None where there is none.
+        file_names: of single images; empty for a video or camera.
+        audio_path: file with the audio; None without audio.
         origin: time stamp in that file, in seconds, that counts as time 0.
-        time_base: duration of a tick of the source's clock in seconds, None where it has no clock of its own.
+        time_base: tick of the source's clock in seconds; None without a clock.
         pixel_aspect: width of a pixel divided by its height.
     """
 
@@ -100,11 +89,10 @@ class FrameSource(ABC):
     def _frames(self) -> Iterator[Frame]: ...
 
     def close(self) -> None:
-        """Let go of the file or camera."""
+        """Release the file or camera."""
         return
 
     def __iter__(self) -> Iterator[Frame]:
-        """Give the frames in the order of their times."""
         yield from self._frames()
         self.exhausted = True
 
@@ -138,7 +126,7 @@ class _VideoSource(FrameSource):
             raise
 
     def _video_stream(self) -> VideoStream:
-        # To FFmpeg a text file is a "video" of its characters, and the cover picture of a song is a video stream.
+        # FFmpeg takes a text file, and the cover picture of a song, for a video.
         is_text = self._container.format.name == "tty"
         streams = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
         if is_text or not streams:
@@ -207,7 +195,7 @@ class _VideoSource(FrameSource):
             else:
                 moment += step
             end = moment + (picture.duration * picture.time_base if picture.duration and picture.time_base else step)
-            self._first = None  # let go of its memory
+            self._first = None  # frees its memory
             count += 1
             yield Frame(self._to_rgb(picture), float(moment))
         self._note(count, end)
@@ -216,7 +204,7 @@ class _VideoSource(FrameSource):
         expected = self.info.frames or count
         step = 1 / (self.info.frame_rate or DEFAULT_RATE)
         missing_s = (self.info.duration_s or 0) - float(end)
-        # A file's own figures are not exact; a file cut in half misses far more than this.
+        # A file's metadata are not exact; a truncated file misses far more than this.
         if count < expected and missing_s > max(1.5 * step, 0.03 * (self.info.duration_s or 0)):
             self.note = f"the file breaks off: {count} of about {expected} frames were decoded"
         elif self._damaged:
@@ -235,8 +223,7 @@ class _VideoSource(FrameSource):
 
 
 def _display_matrix(picture: VideoFrame) -> tuple[int, int, int, int]:
-    # The matrix (a b / c d) of ISO 14496-12 takes a stored position (x, y) to (a x + c y, b x + d y) on the screen;
-    # its numbers are 16.16 fixed point.
+    # ISO 14496-12: (a b / c d), 16.16 fixed point, maps stored (x, y) to (a x + c y, b x + d y) on the screen.
     data = picture.side_data.get("DISPLAYMATRIX")
     if not isinstance(data, Buffer):
         return 1, 0, 0, 1
@@ -268,7 +255,7 @@ class _PictureSource(FrameSource):
 
 class _CameraSource(FrameSource):
     def __init__(self, index: int) -> None:
-        # OpenCV prints what it tried, a line for each of its ways; the error below says it in one.
+        # OpenCV would print a line for each backend that it tries; the error below suffices.
         level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         try:
             self._camera = cv2.VideoCapture(index)
@@ -298,7 +285,7 @@ class _CameraSource(FrameSource):
 
 
 def _remedy(index: int) -> str:
-    """What to do about a camera that cannot be opened; Linux tells why, by its device file."""
+    """Advice for a camera that cannot be opened; on Linux, its device file shows the cause."""
     device = Path(f"/dev/video{index}")
     if sys.platform == "linux" and not device.exists():
         return f"there is no {device}, so connect the camera or give another number"
@@ -313,17 +300,11 @@ def _remedy(index: int) -> str:
 
 
 def open_source(spec: str | Path) -> FrameSource:
-    """Open a video, an image, a folder of images, or a camera.
+    """Open a video, an image, a folder of images, or a camera ("0", "camera:0" or "/dev/video0").
 
-    Args:
-        spec: path of a video file, of an image file, or of a folder of images (read in natural order: 2 before 10);
-            or a camera as "0", "camera:0" or "/dev/video0".
-
-    Returns:
-        A context manager that is iterated once. Rotation metadata of videos and images is applied.
-
-    Raises:
-        InputError: it is missing, empty, not a video or image, or the camera gives no picture.
+    The result is a context manager that is iterated once. Folders are read in natural order (2 before 10). Rotation
+    metadata of videos and images is applied. InputError if it is missing, empty, not a video or image, or without
+    picture.
     """
     path = Path(spec)
     camera = re.fullmatch(r"(?:camera:|/dev/video)?(\d+)", str(spec))
@@ -346,6 +327,6 @@ def open_source(spec: str | Path) -> FrameSource:
 
 
 def _natural_key(name: str) -> list[tuple[int, str]]:
-    # Digits sit at the odd places of the split: compare them as numbers.
+    # The odd parts of the split are digits.
     parts = re.split(r"(\d+)", name.lower())
     return [(int(part), "") if index % 2 else (0, part) for index, part in enumerate(parts)]

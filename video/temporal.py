@@ -1,6 +1,6 @@
-"""How steady a stylized video is: the warp of an earlier frame against the later one, and the controls beside it.
+"""Steadiness of stylized video: temporal error, its controls, colour drift and shift error.
 
-The definitions are the "Figures" of the project's plan (CONTRIBUTING.md); all on RGB in [0, 1].
+CONTRIBUTING.md ("Figures") defines them; all on RGB in [0, 1].
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,14 +17,10 @@ from .flow import FlowPair, flow_pair, warp
 
 FlowSource = Literal["ground truth", "DIS medium"]
 
-SHIFTS = (1, 2, 3, 4)
-"""Whole pixels by which a picture is moved for the shift error of a table."""
-_MARGIN = 8
-"""Pixels by which a frame is extended, so that it can be moved."""
+SHIFTS = (1, 2, 3, 4)  # px, for the shift error of a table
+_MARGIN = 8  # px by which a frame is extended, so that it can be shifted
 _BORDER = 32
-
-_WHITE_AT = 0.25
-"""The difference that an error map shows as white."""
+_WHITE_AT = 0.25  # difference that an error map shows as white
 
 
 @dataclass(frozen=True)
@@ -32,12 +28,10 @@ class TemporalError:
     """The temporal error of one stylized video at one interval.
 
     Attributes:
-        interval: distance of the two frames of a pair, in frames (1 = short, 5 = long term).
+        interval: distance of the two frames of a pair, in frames (1 = short term, 5 = long term).
         value: e_temporal, a root mean square difference of RGB in [0, 1].
-        pairs: number of pairs that were averaged.
         mask_share: mean share of valid pixels, in [0, 1].
-        per_pair: masked mean squared difference of each pair, in the order of their frames.
-        flow_source: where the flow came from.
+        per_pair: masked mean squared difference of each pair, in frame order.
     """
 
     interval: int
@@ -56,15 +50,9 @@ def _warped_difference(earlier: Image, later: Image, pair: FlowPair) -> NDArray[
 
 
 def pair_error(earlier_stylized: Image, later_stylized: Image, pair: FlowPair) -> float:
-    """Masked mean squared difference between the warped earlier frame and the later one, before the square root.
+    """Masked mean squared difference between the warped earlier frame and the later one, both (H, W, 3) uint8 RGB.
 
-    Args:
-        earlier_stylized: (H, W, 3) uint8 RGB.
-        later_stylized: (H, W, 3) uint8 RGB.
-        pair: the motion between the two frames of the *source*.
-
-    Returns:
-        The mean over valid pixels and channels, of RGB in [0, 1]; NaN when no pixel is valid.
+    `pair` is the motion of the *source*. The mean is over valid pixels and channels, RGB in [0, 1]; NaN without any.
     """
     valid = int(pair.valid.sum())
     if valid == 0:
@@ -74,16 +62,9 @@ def pair_error(earlier_stylized: Image, later_stylized: Image, pair: FlowPair) -
 
 
 def error_map(earlier_stylized: Image, later_stylized: Image, pair: FlowPair) -> Image:
-    """Picture of the temporal error of one pair: white where it is large.
+    """Picture of one pair's temporal error, (H, W) uint8: root mean square over the channels.
 
-    Args:
-        earlier_stylized: (H, W, 3) uint8 RGB.
-        later_stylized: (H, W, 3) uint8 RGB.
-        pair: the motion between the two frames of the source.
-
-    Returns:
-        (H, W) uint8: root mean square difference over the channels, on a fixed scale on which 0.25 and more is white;
-        masked pixels are black.
+    0.25 and more is white, masked pixels are black. Frames are (H, W, 3) uint8 RGB; `pair` is the source's motion.
     """
     squared = np.square(_warped_difference(earlier_stylized, later_stylized, pair)).mean(axis=2)
     shade = np.minimum(np.sqrt(squared) / _WHITE_AT, 1) * pair.valid
@@ -98,17 +79,13 @@ def temporal_error(
 ) -> TemporalError:
     """The temporal error e_temporal of a stylized video.
 
-    The masked mean squared difference of each pair, averaged over pairs, square root (the e_stab convention of Huang
-    et al. 2017 and ReCoNet, Gao et al. 2018). Pairs without any valid pixel do not count.
+    The masked mean squared difference of each pair, averaged over pairs, square root (the e_stab convention of Huang et
+    al. 2017 and ReCoNet, Gao et al. 2018). Pairs without any valid pixel do not count; InputError if none is left, for
+    instance in a short clip.
 
     Args:
-        stylized: the frames, each (H, W, 3) uint8 RGB.
-        pairs: motion of the source; the key t is the index of the earlier frame, t + interval the later one's.
-        interval: distance of the two frames of each pair.
-        flow_source: where the pairs' flow came from, for the record.
-
-    Raises:
-        InputError: there is no pair to measure, for instance because the clip is too short.
+        stylized: frames, each (H, W, 3) uint8 RGB.
+        pairs: motion of the source; key t is the index of the earlier frame, t + interval that of the later one.
     """
     measured = {t: pair for t, pair in sorted(pairs.items()) if pair.valid.any()}
     if not measured:
@@ -125,27 +102,18 @@ def temporal_error(
 
 
 def is_cut(a: Image, b: Image) -> bool:
-    """Whether a scene cut lies between two consecutive frames.
+    """Whether a scene cut lies between two consecutive frames, (H, W, 3) uint8 RGB; ValueError if their sizes differ.
 
-    At a cut both the layout and the colours of the picture change, under fast motion mostly the layout, in a flash
-    mostly the colours. So the test is on the sum of the two, on thumbnails: the correlation of their luma minus the
-    share of pixels that the colour histogram moves. On 13 real cuts in film and street clips that figure was at most
-    -0.11, on 4,934 other pairs of frames with shaking cameras, explosions and wing beats at least 0.21.
-
-    Args:
-        a: (H, W, 3) uint8 RGB.
-        b: (H, W, 3) uint8 RGB, same size.
-
-    Raises:
-        ValueError: the frames are not of one size.
+    A cut changes both layout and colours; fast motion changes mostly layout, a flash mostly colours. The measure is the
+    luma correlation of thumbnails minus the share of pixels that the colour histogram moves. It was at most -0.11 on 13
+    real cuts in film and street clips, at least 0.21 on 4,934 other pairs (camera shake, explosions, wing beats).
     """
     if a.shape != b.shape:
         raise ValueError(f"the frames must be of one size, but are {a.shape} and {b.shape}")
     thumbnails = [resized(frame, (64, 36), enlarge=cv2.INTER_AREA) for frame in (a, b)]
     luma = [cv2.cvtColor(thumbnail, cv2.COLOR_RGB2GRAY).astype(np.float64) for thumbnail in thumbnails]
     covariance = float(((luma[0] - luma[0].mean()) * (luma[1] - luma[1].mean())).mean())
-    # The constant is five grey levels squared: plain frames, where correlation would be that of their noise, count as
-    # alike.
+    # 25, five grey levels squared, makes plain frames alike: else noise would decide their correlation.
     correlation = (covariance + 25) / (float(luma[0].std() * luma[1].std()) + 25)
     histograms = [cv2.calcHist([thumbnail], [0, 1, 2], None, [8, 8, 8], [0, 256] * 3) for thumbnail in thumbnails]
     moved = float(np.abs(histograms[0] - histograms[1]).sum()) / (2 * 64 * 36)
@@ -153,18 +121,10 @@ def is_cut(a: Image, b: Image) -> bool:
 
 
 def flow_pairs(source: Sequence[Image], interval: int, every: int = 1) -> dict[int, FlowPair]:
-    """Estimate the motion between the frames of a clip that lie `interval` apart, but not across scene cuts.
+    """Estimate the motion between frames `interval` apart, by index of the earlier one, but not across scene cuts.
 
-    Args:
-        source: the unstylized frames, each (H, W, 3) uint8 RGB.
-        interval: distance of the two frames of a pair, at least 1.
-        every: take only every so many-th frame as the earlier one of a pair.
-
-    Returns:
-        The pairs by the index of their earlier frame.
-
-    Raises:
-        ValueError: `interval` or `every` is less than 1.
+    `source` frames are (H, W, 3) uint8 RGB; one pair starts every `every` frames. ValueError if `interval` or `every`
+    is below 1.
     """
     if interval < 1 or every < 1:
         raise ValueError(f"interval and every must be at least 1, but are {interval} and {every}")
@@ -174,17 +134,10 @@ def flow_pairs(source: Sequence[Image], interval: int, every: int = 1) -> dict[i
 
 
 def drift(stylized: Sequence[Image]) -> float:
-    """How far the colour of a stylized clip wanders whose source stands still.
+    """Colour drift of a stylized clip whose source stands still; frames are (H, W, 3) uint8 RGB.
 
-    Args:
-        stylized: at least two frames, each (H, W, 3) uint8 RGB.
-
-    Returns:
-        Mean over the later frames and the channels of the absolute change of the frame-wide mean colour since the
-        first frame, of RGB in [0, 1].
-
-    Raises:
-        ValueError: there are fewer than two frames.
+    The absolute change of the frame-wide mean colour since the first frame, averaged over later frames and channels, of
+    RGB in [0, 1]. Raises ValueError for fewer than two frames.
     """
     if len(stylized) < 2:
         raise ValueError(f"drift needs at least two frames, but got {len(stylized)}")
@@ -195,10 +148,9 @@ def drift(stylized: Sequence[Image]) -> float:
 def shift_errors(
     stylize: Callable[[Image], Image], picture: Image, shifts: Sequence[int], size: tuple[int, int]
 ) -> list[float]:
-    """How well a stylizer follows its input when that is moved by whole pixels, right and down.
+    """How well a stylizer follows its input when that moves right and down by whole pixels.
 
-    Windows of one picture share most of their pixels, without noise, interpolation or estimated flow: what is painted
-    of one is compared with what is painted of another, moved back.
+    Compares outputs on overlapping windows of one picture, free of noise, interpolation and estimated flow.
 
     Args:
         stylize: maps (H, W, 3) uint8 RGB to the same; called once more than there are shifts.
@@ -207,8 +159,8 @@ def shift_errors(
         size: width and height of the windows, px; more than twice the largest shift.
 
     Returns:
-        For each shift the root mean square difference of RGB in [0, 1]. 32 px along the borders, where padding is met,
-        are left out; an eighth of the shorter side where that is less.
+        For each shift the root mean square difference of RGB in [0, 1], without borders (padding): 32 px, or an eighth
+        of the shorter side if less.
     """
     width, height = size
     border = min(_BORDER, min(size) // 8)
@@ -227,14 +179,10 @@ def shift_errors(
 
 
 def extended(frame: Image) -> Image:
-    """A frame with 8 px of its reflection on the right and below, for `shift_errors`: (H + 8, W + 8, 3)."""
+    """A frame extended by 8 px of its reflection on the right and below, for `shift_errors`: (H + 8, W + 8, 3)."""
     return np.asarray(cv2.copyMakeBorder(frame, 0, _MARGIN, 0, _MARGIN, cv2.BORDER_REFLECT_101), np.uint8)
 
 
 def box_blur(frame: Image) -> Image:
-    """The *blur* control: a stylized frame after a 5x5 box blur.
-
-    Args:
-        frame: (H, W, 3) uint8 RGB.
-    """
+    """The *blur* control: a stylized frame, (H, W, 3) uint8 RGB, after a 5x5 box blur."""
     return np.asarray(cv2.blur(frame, (5, 5), borderType=cv2.BORDER_REPLICATE), np.uint8)

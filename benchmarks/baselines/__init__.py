@@ -1,1 +1,1 @@
-"""The iterative methods of the literature, which optimize each frame: slow, and what quick ones are held against."""
+"""Iterative methods of the literature, which optimize each frame: slow references for fast networks."""

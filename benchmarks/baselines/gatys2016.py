@@ -1,4 +1,4 @@
-"""Gatys et al. 2016, "Image Style Transfer Using Convolutional Neural Networks", on each frame of a video alone."""
+"""Gatys et al. 2016, "Image Style Transfer Using Convolutional Neural Networks", on each frame alone."""
 
 from collections.abc import Sequence
 
@@ -7,16 +7,7 @@ from .iterative import Finished, Painter
 
 
 def stylize(frames: Sequence[Image], painter: Painter, finished: Finished) -> int:
-    """Optimize each frame from noise of its own; nothing ties a frame to the next.
-
-    Args:
-        frames: each (H, W, 3) uint8 RGB.
-        painter: paints them.
-        finished: keeps them; those that are there are not done again.
-
-    Returns:
-        The number of the pass in which the result stands.
-    """
+    """Optimize each frame, (H, W, 3) uint8 RGB, from its own noise; returns the pass that holds the result, 0."""
     for index, frame in enumerate(frames):
         if not finished.has(index):
             finished.write(painter.paint(frame, painter.noise(frame, index)), index)

@@ -1,4 +1,4 @@
-"""What the iterative methods share: an image is optimized by L-BFGS, and frames are kept as they are finished."""
+"""Shared by the iterative methods: L-BFGS on an image, and finished frames kept on disk."""
 
 import json
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from ...train.tensors import to_frame, to_tensor
 from ...video.images import read_image, write_image
 
 Term = Callable[[Tensor], Tensor]
-"""What is added to the loss: of the image, (1, 3, H, W) RGB, about [0, 1]."""
+"""Additional loss of the image, (1, 3, H, W) RGB, about [0, 1]."""
 
 _STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 _CONTENT_LAYERS = ("relu4_2", "relu3_2")
@@ -30,17 +30,17 @@ _CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class Settings:
-    """How frames are optimized. Weights are those of relative losses (see `train/loss/terms.py`).
+    """How frames are optimized; weights apply to relative losses (see `train/loss/terms.py`).
 
     Attributes:
-        iterations: evaluations of loss and gradient, for each frame (and pass).
+        iterations: evaluations of loss and gradient for each frame and pass.
         content_weight: alpha of the papers.
         style_weight: beta of the papers.
-        variation_weight: on total variation.
-        temporal_weight: gamma of Ruder et al., on the mean squared difference to warped frames; without use in Gatys.
-        passes: 1 for one pass with long-term consistency, more for so many passes in alternating directions (Ruder).
+        variation_weight: of total variation.
+        temporal_weight: gamma of Ruder et al., of the mean squared difference to warped frames; unused in Gatys.
+        passes: 1: one pass with long-term consistency; more: passes in alternating directions (Ruder).
         style_size: shorter side of the style image, px.
-        seed: of the noise that frames begin as.
+        seed: of the initial noise.
     """
 
     iterations: int = 100
@@ -60,21 +60,10 @@ class Settings:
 
 
 class Painter:
-    """Optimizes images towards a style (Gatys et al. 2016, equation 7).
+    """Optimizes images towards a style, (H, W, 3) uint8 RGB (Gatys et al. 2016, equation 7).
 
-    The paper's layers as far as the loss network has them: content at relu4_2, else relu3_2; style at the first layer
-    of each block.
-
-    Args:
-        loss_network: frozen.
-        style: (H, W, 3) uint8 RGB.
-        settings: see `Settings`.
-
-    Attributes:
-        settings: as given.
-
-    Raises:
-        InputError: the loss network has not the layers.
+    Content layer is relu4_2, or relu3_2 if the loss network, which is frozen, lacks it. Style layers are the first of
+    each block. InputError if the loss network lacks the layers.
     """
 
     def __init__(self, loss_network: LossNetwork, style: Image, settings: Settings) -> None:
@@ -90,21 +79,12 @@ class Painter:
             self._grams = {layer: gram(value) for layer, value in features.items()}
 
     def noise(self, frame: Image, index: int) -> Tensor:
-        """What a frame begins as: white noise around grey, another for each index; (1, 3, H, W)."""
+        """Initial image of a frame, (1, 3, H, W): white noise around grey, seeded by the index."""
         random = torch.Generator().manual_seed(1000 * self.settings.seed + index)
         return 0.5 + 0.1 * torch.randn((1, 3, *frame.shape[:2]), generator=random)
 
     def paint(self, frame: Image, start: Tensor, term: Term | None = None) -> Image:
-        """Optimize an image.
-
-        Args:
-            frame: (H, W, 3) uint8 RGB, the content.
-            start: (1, 3, H, W), where to begin.
-            term: added to the loss.
-
-        Returns:
-            (H, W, 3) uint8 RGB.
-        """
+        """Optimize from `start`, (1, 3, H, W), towards a frame's content; frame and result are (H, W, 3) uint8 RGB."""
         settings = self.settings
         with torch.no_grad():
             source = self._loss_network(to_tensor(frame[None], _CPU), {self._content})
@@ -126,7 +106,7 @@ class Painter:
                 settings.content_weight * content_loss(features, source),
                 settings.style_weight * style_loss(features, self._grams),
                 settings.variation_weight * total_variation(image),
-                # Out of range means cut off, so that it would be no optimum of what is seen.
+                # Values out of range are clipped, so an optimum there would not be seen.
                 functional.relu((image - 0.5).abs() - 0.5).square().mean(),
                 *([term(image)] if term else []),
             ]
@@ -139,16 +119,10 @@ class Painter:
 
 
 class Finished:
-    """Frames that are done, in a folder, so that days of work survive a crash: the next run takes up from there.
+    """Finished frames in a folder, which is created if missing, so that an interrupted run can continue.
 
-    Args:
-        folder: made when missing.
-        settings: of the run.
-        inputs: what else decides what comes out, by name.
-        written: called after each frame that is kept.
-
-    Raises:
-        InputError: the folder holds frames of other settings or inputs.
+    `inputs` are all that decides the result besides the settings, by name; `written` is called after each kept frame.
+    InputError if the folder holds frames of other settings or inputs.
     """
 
     def __init__(

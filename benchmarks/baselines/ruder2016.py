@@ -1,4 +1,4 @@
-"""Ruder et al. 2016, "Artistic style transfer for videos": each frame held to those before it, along optical flow."""
+"""Ruder et al. 2016, "Artistic style transfer for videos": frames are held to earlier ones along optical flow."""
 
 from collections.abc import Sequence
 
@@ -14,20 +14,14 @@ from ...video.temporal import is_cut
 from .iterative import Finished, Painter, Term
 
 LONG_TERM = (1, 2, 4)
-"""How far back the frames are to which a frame is held (section 4.2)."""
+"""Distances of the earlier frames that a frame is held to (section 4.2)."""
 _BLEND = 0.5  # delta of equation 10
 
 
 def stylize(frames: Sequence[Image], painter: Painter, finished: Finished) -> int:
-    """Optimize frame after frame; with more than one pass, forward and backward in turn.
+    """Optimize frames, each (H, W, 3) uint8 RGB, in order; several passes alternate forward and backward.
 
-    Args:
-        frames: each (H, W, 3) uint8 RGB.
-        painter: paints them; its settings give passes and temporal weight.
-        finished: keeps them; those that are there are not done again.
-
-    Returns:
-        The number of the pass in which the result stands.
+    Frames that are `finished` are skipped. Returns the number of the pass that holds the result.
     """
     passes, weight = painter.settings.passes, painter.settings.temporal_weight
     for run in range(passes):
@@ -40,7 +34,7 @@ def stylize(frames: Sequence[Image], painter: Painter, finished: Finished) -> in
             if passes == 1:
                 warped, term = _held_to_past(frames, index, _back_to_cut(frames, index), finished, weight)
                 start = start if warped is None else warped
-            elif run > 0:  # section 4.3: each frame alone first, then passes in which neighbours are blended in
+            elif run > 0:  # section 4.3: the first pass has no temporal term; later ones blend in neighbours
                 start, term = _held_to_neighbour(frames, index, index - step, finished, run, weight)
             finished.write(painter.paint(frames[index], start, term), index, run)
     return passes - 1
@@ -49,7 +43,7 @@ def stylize(frames: Sequence[Image], painter: Painter, finished: Finished) -> in
 def _held_to_neighbour(
     frames: Sequence[Image], index: int, before: int, finished: Finished, run: int, weight: float
 ) -> tuple[Tensor, Term | None]:
-    """Where to begin, the last pass's frame with this pass's one before blended in, and the loss that holds it so."""
+    """Initial image, the last pass's frame blended with this pass's neighbour, and the loss that holds it there."""
     own = to_tensor(finished.read(index, run - 1)[None], torch.device("cpu"))
     if not 0 <= before < len(frames) or is_cut(frames[before], frames[index]):
         return own, None
@@ -59,7 +53,7 @@ def _held_to_neighbour(
 
 
 def _back_to_cut(frames: Sequence[Image], index: int) -> list[int]:
-    """Indices of the frames to hold to, the nearest first, none from before a cut."""
+    """Indices of the frames to hold to, nearest first, none from before a cut."""
     reach = 0
     while reach < max(LONG_TERM) and index - reach > 0:
         if is_cut(frames[index - reach - 1], frames[index - reach]):
@@ -71,12 +65,12 @@ def _back_to_cut(frames: Sequence[Image], index: int) -> list[int]:
 def _held_to_past(
     frames: Sequence[Image], index: int, past: Sequence[int], finished: Finished, temporal_weight: float
 ) -> tuple[Tensor | None, Term | None]:
-    """Where to begin, the warped frame before, and the long-term loss (equations 7 to 9); None for the first frame."""
+    """Initial image, the warped previous frame, and the long-term loss (equations 7 to 9); None for the first frame."""
     held: list[tuple[Tensor, Tensor]] = []
     taken = np.zeros(frames[index].shape[:2], np.float32)
     for before in past:
         warped, trusted = _warped(frames[before], frames[index], finished.read(before))
-        # Only what no nearer frame shows (equation 8).
+        # Only pixels that no nearer frame shows (equation 8).
         weight = np.clip(trusted - taken, 0.0, None)
         taken += trusted
         held.append((warped, torch.from_numpy(weight)[None, None]))
@@ -84,7 +78,7 @@ def _held_to_past(
 
 
 def _warped(earlier: Image, later: Image, stylized: Image) -> tuple[Tensor, NDArray[np.float32]]:
-    """A stylized frame moved to where a later (or, backward, earlier) one has things, and where that can be trusted."""
+    """A stylized frame warped to the later frame (backward: the earlier one), and the mask of reliable flow."""
     pair = flow_pair(earlier, later)
     moved, inside = warp(stylized, pair.flow)
     return to_tensor(moved[None], torch.device("cpu")), (pair.valid & inside).astype(np.float32)

@@ -1,4 +1,4 @@
-"""`baseline`: an iterative method of the literature on a video, frame by frame, resumable."""
+"""`baseline`: a resumable run of an iterative method on a video."""
 
 import shutil
 import time
@@ -21,13 +21,9 @@ METHODS = {"gatys2016": gatys2016.stylize, "ruder2016": ruder2016.stylize}
 
 @dataclass(frozen=True)
 class BaselineReport:
-    """What a run did.
+    """What a run did: `frames` of the video, and `painted` ones of this run in `seconds`, each pass counted.
 
-    Attributes:
-        frames: in the video.
-        painted: frames optimized now, each pass counted; the others were there.
-        seconds: for them.
-        seconds_per_frame: of the video, all passes together; None where nothing was painted.
+    `seconds_per_frame` is per frame of the video, all passes together; None if nothing was painted.
     """
 
     output: Path
@@ -52,23 +48,21 @@ def run_baseline(
 ) -> BaselineReport:
     """Stylize a video by optimizing its frames.
 
-    Frames are kept in ``OUT.frames`` until the video is written; when a run is cut off, the same call goes on from
-    there.
+    Frames are kept in ``OUT.frames`` until the video is written; after an interruption the same call continues.
 
     Args:
         method: a key of `METHODS`.
         source: anything that `video.frames.open_source` takes.
         out: the video to write.
-        style: the style image.
-        loss_network: see `train/loss/network.py`.
-        settings: see `Settings`.
-        height: to which frames are scaled first, px.
-        max_frames: take only so many frames.
-        progress: told the frames painted or found, each pass counted.
+        style: the style image's file.
+        loss_network: VGG, frozen.
+        settings: weights, iterations and passes.
+        height: frames are resized to this height first, px; None keeps the size.
+        max_frames: None takes all.
+        progress: counts the frames of all passes that are painted or found.
 
     Raises:
-        InputError: unknown method, unusable source, style or output, an output that is an input, or frames of another
-            run in the way.
+        InputError: unknown method, unusable source, style or output, or frames of another run.
     """
     if method not in METHODS:
         raise InputError(f"unknown baseline '{method}': choose one of {', '.join(METHODS)}")
@@ -78,7 +72,7 @@ def run_baseline(
     painter = Painter(loss_network, read_image(style), settings)
     with open_source(source) as clip:
         rate = clip.info.frame_rate or Fraction(25)
-        # All in memory: passes go over them again and again, and no one optimizes many.
+        # All in memory: every pass reads them again, and runs have few frames.
         frames = [
             frame.image if height is None else resize_to_height(frame.image, height)
             for frame in islice(clip, max_frames)

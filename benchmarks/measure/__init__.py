@@ -1,1 +1,1 @@
-"""What is measured, one figure or one kind of subject a file."""
+"""Measurements, one figure or one kind of subject per file."""

@@ -1,4 +1,4 @@
-"""The clips that figures are taken on: video files, whose flow is estimated, and scenes, whose flow is exact."""
+"""Clips to measure on: video files with estimated flow, and scenes with exact flow."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -16,13 +16,8 @@ from ...video.temporal import FlowSource
 class ClipSource(Protocol):
     """A clip to measure on: its frames in order, and the motion between two of them.
 
-    Attributes:
-        name: for the tables.
-        size: (width, height) of its frames, in pixels.
-        frame_rate: in frames a second, None where it is not known.
-        flow_source: where the motion comes from.
-        expected_frames: how many frames there will be, None where it is not known.
-        notes: what a reader should know; may grow while the frames are read.
+    `size` is (width, height) in pixels, `frame_rate` frames per second; None is unknown. `notes` are remarks for the
+    report, and may grow while frames are read.
     """
 
     name: str
@@ -37,7 +32,7 @@ class ClipSource(Protocol):
         ...
 
     def pair(self, t: int, interval: int, earlier: Image, later: Image) -> FlowPair:
-        """The motion between frames t and t + interval, which are given."""
+        """Backward flow between the given frames t and t + interval."""
         ...
 
 
@@ -56,18 +51,10 @@ class FileClip:
         start: int = 0,
         step: int = 1,
     ) -> None:
-        """Open the file once, to see what it is.
+        """Open the file, a video or a folder of images, to read its size and frame rate.
 
-        Args:
-            path: the video.
-            height: resize to this height, width in proportion and even; None keeps the size.
-            size: resize to exactly (width, height) instead.
-            max_frames: stop after so many frames.
-            start: index of the first frame to take.
-            step: take one frame in so many.
-
-        Raises:
-            InputError: missing, not a video, empty.
+        Takes every `step`-th frame from index `start` on, at most `max_frames`. They are resized to exactly `size`, or
+        to `height` px with even width in proportion; None keeps the size. InputError if missing, no clip, or empty.
         """
         self.path = Path(path)
         with open_source(path) as source:
@@ -97,7 +84,7 @@ class FileClip:
                 self.notes.append(source.note)
 
     def pair(self, t: int, interval: int, earlier: Image, later: Image) -> FlowPair:
-        """Flow by OpenCV DIS with the plan's masks."""
+        """Flow by OpenCV DIS with the masks of CONTRIBUTING.md, Figures."""
         return flow_pair(earlier, later)
 
 
@@ -107,12 +94,7 @@ class SceneClip:
     flow_source: FlowSource = "ground truth"
 
     def __init__(self, scene: Scene, max_frames: int | None = None) -> None:
-        """Take a scene.
-
-        Args:
-            scene: the scene.
-            max_frames: stop after so many frames.
-        """
+        """Take at most `max_frames` frames of a scene."""
         self._scene = scene
         self.name = f"{scene.name} (synthetic)"
         self.size = (scene.width, scene.height)

@@ -1,7 +1,7 @@
-"""Cost growth: latency and memory of one method at several sizes of the frame, and the exponents that they grow by.
+"""Cost growth: latency and memory of one method at several frame sizes, and their exponents.
 
-The sizes take turns, round by round, each in a process of its own, because an exponent compares them: a machine that
-slows down half-way would otherwise bend the line. Peak memory never falls again, so that it needs the process too.
+Sizes alternate in rounds, so that a machine that slows down does not bend the line. Each has its own process, because
+peak memory never falls.
 """
 
 import time
@@ -33,25 +33,11 @@ def measure_growth(
     at_least: int = 20,
     progress: Progress = no_progress,
 ) -> CostGrowth:
-    """Measure one method at several sizes.
+    """Measure one method at several sizes, each with a few frames, (H, W, 3) uint8 RGB.
 
-    At each size at least `at_least` frames and at least `seconds` are timed, a fifth of both in each of five rounds.
-    A size that the method cannot do, or breaks off at, is a hole with a sentence; the others go on. The processes of
-    all sizes are in memory at the same time.
-
-    Args:
-        subject: the method.
-        frames: for each size a few real frames, each (H, W, 3) uint8 RGB.
-        folder: an existing folder for temporary files.
-        own_size: the only size that the method is made for; None for any.
-        threads: threads for its engine.
-        device: what the report calls this machine.
-        seconds: least time of inference at each size.
-        at_least: least number of frames at each size.
-        progress: told of each step.
-
-    Returns:
-        The figures, in the order of the sizes.
+    Each size gets at least `at_least` frames and at least `seconds`, split over five rounds. A size that fails is a
+    hole; the others continue. All processes are in memory at the same time. `folder` exists and takes temporary files;
+    `own_size` is the only size that the method supports, None for any.
     """
     absent = {
         size: f"it is made for {own_size[0]}x{own_size[1]} only"
@@ -103,16 +89,9 @@ def _point(size: Size, turns: Sequence[Mapping[str, Any]]) -> CostPoint:
 def cost_growth(
     method: str, points: Sequence[CostPoint], absent: Mapping[str, str], device: str = "local"
 ) -> CostGrowth:
-    """Fit the exponents to what was measured.
+    """Fit the exponents; memory is the peak minus the memory before loading.
 
-    Memory is what the method itself takes: the peak less what the process had before it was loaded. Engine and weights
-    are in it and do not grow, so that its exponent is lower than that of the frames' part alone.
-
-    Args:
-        method: name of the method.
-        points: its figures, one for each size.
-        absent: why a size is missing, by the size.
-        device: what the report calls this machine.
+    It includes engine and weights, which do not grow, so its exponent is lower than that of the frames alone.
     """
     pixels = [point.width * point.height for point in points]
     absent = dict(absent)
@@ -129,15 +108,9 @@ def cost_growth(
 
 
 def exponent(pixels: Sequence[float], figures: Sequence[float]) -> float | None:
-    """The exponent a of the line log(figure) = a log(pixels) + b that fits best by least squares.
+    """Least-squares exponent a of log(figure) = a log(pixels) + b.
 
-    Args:
-        pixels: number of pixels of a frame, one for each figure.
-        figures: in any unit.
-
-    Returns:
-        1 where a figure grows in proportion to the pixels, 0 where it does not grow; None where there is no such line:
-        fewer than two numbers of pixels, or a figure that is not positive.
+    None for fewer than two pixel counts, or a figure that is not positive.
     """
     if len(set(pixels)) < 2 or min(figures) <= 0:
         return None

@@ -1,8 +1,7 @@
-"""Latency and memory: every method in a process of its own, in alternating rounds.
+"""Latency and memory: every method in its own process, in alternating rounds.
 
-Two ONNX Runtime sessions in one process spin against each other, and on a machine that also does other things a
-minute is not like the next one. So each method gets a fresh process, the processes take turns, round by round,
-while the others sleep, and ratios are taken within a round.
+Two ONNX Runtime sessions in one process disturb each other by spinning threads, and a machine's speed varies by the
+minute. So processes alternate while the others sleep, and ratios are taken within a round.
 """
 
 import json
@@ -29,11 +28,10 @@ from ..costs import EndToEnd, Latency
 DEADLINE_MS = 1000 / 30
 ROUNDS = 10
 MOST_SPREAD = 0.2
-"""Ratios to a reference whose rounds spread more than this are not to be trusted.
+"""Latency ratios are unreliable if the reference's rounds spread more than this.
 
-Were the rounds independent and normal, the median of ten of them would have a standard error of 0.15 times the spread
-(see `spread_of`), and a ratio of two such medians one of 0.22 times it: with 0.2, nineteen ratios of twenty are within
-9 % of the true one.
+For independent normal rounds, the standard error of the median of ten is 0.15 times the spread (see `spread_of`), that
+of a ratio of two such medians 0.22 times. With a spread of 0.2, 95 % of ratios are within 9 % of the true one.
 """
 WARM_UP_AT_START = 5
 WARM_UP_EACH_ROUND = 1
@@ -44,13 +42,7 @@ SETTLE_S = 0.1
 
 @dataclass(frozen=True)
 class Subject:
-    """What is to be measured.
-
-    Attributes:
-        name: its name in the tables.
-        kind: our artifact or a peer's network.
-        file: a file, or the name of a bundled model.
-    """
+    """An artifact of ours or a peer's network; `file` may be a bundled model's name."""
 
     name: str
     kind: Literal["artifact", "peer"]
@@ -78,14 +70,10 @@ class MethodProcess:
     ) -> None:
         if error is not None:
             self._process.kill()
-        self._process.communicate()  # closes its input, which ends it, and waits
+        self._process.communicate()  # closes its standard input, which ends it, and waits
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
-        """Send a request and wait for the answer.
-
-        Raises:
-            InputError: the worker refused, or its process ended.
-        """
+        """Send a request and wait for the answer; InputError if the worker refuses or its process ends."""
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps({"do": do, **request}) + "\n")
@@ -118,29 +106,22 @@ def measure_latency(
     frame_rate: float = 25,
     progress: Progress = no_progress,
 ) -> list[Latency]:
-    """Measure latency, end to end and alone, and peak memory.
+    """Measure latency, alone and end to end, and peak memory.
 
-    Each method runs at least `at_least` frames and at least `seconds` in all, a tenth of both in each of ten
-    rounds. Memory is read off after them, before the pipeline with its decoder and encoder comes in.
+    Each method runs at least `at_least` frames and at least `seconds`, split over ten rounds. Memory is read after
+    them, before the end-to-end run. InputError if a method cannot be opened or its process ends.
 
     Args:
-        subjects: what to measure.
-        frames: real frames, each (H, W, 3) uint8 RGB, all of one size. Inference alone takes the first few in turn;
-            end to end takes all, as an H.264 clip.
+        subjects: the methods.
+        frames: each (H, W, 3) uint8 RGB, all of one size. Inference takes the first few in turn; end to end all.
         folder: an existing folder for temporary files.
-        reference: name of the subject that ratios are to.
-        device: what the report calls this machine.
-        threads: threads for each engine.
-        seconds: least time of inference for each method.
-        at_least: least number of frames for each method.
-        frame_rate: of the clip for the end-to-end run.
-        progress: told of each step.
-
-    Returns:
-        One record for each subject, in their order.
-
-    Raises:
-        InputError: a method cannot be opened or its process ended.
+        reference: name of the subject that ratios refer to.
+        device: this machine's name in the report.
+        threads: of each engine.
+        seconds: minimum inference time of each method.
+        at_least: minimum number of frames of each method.
+        frame_rate: of the H.264 clip for the end-to-end run.
+        progress: called at each step.
     """
     clip, stills = folder / "latency.mp4", folder / "latency.npy"
     coming = iter(frames)
@@ -194,20 +175,13 @@ def measure_latency(
 
 
 def spread_of(rounds: Sequence[Sequence[float]]) -> float:
-    """How much the rounds differ: the 90th minus the 10th percentile of their medians, over the median of these.
-
-    Args:
-        rounds: samples, round by round, in any unit.
-
-    Returns:
-        0 where all rounds have one median; 0.2 where they spread over a fifth of it.
-    """
+    """90th minus 10th percentile of the rounds' medians, over the median of these; samples in any unit."""
     low, middle, high = np.percentile([median(samples) for samples in rounds], (10, 50, 90))
     return float((high - low) / middle)
 
 
 def noise_notes(latency: Sequence[Latency]) -> list[str]:
-    """A warning where the reference's rounds spread by more than `MOST_SPREAD`, otherwise nothing."""
+    """A warning if the reference's rounds spread by more than `MOST_SPREAD`."""
     return [
         "The machine was too noisy for its ratios of latency to be trusted: the medians of "
         f"{row.method}'s rounds spread by {100 * row.spread:.0f} % (90th minus 10th percentile, over their median; "
@@ -218,7 +192,7 @@ def noise_notes(latency: Sequence[Latency]) -> list[str]:
 
 
 def _figures(rounds: list[list[float]], reference: list[list[float]], end_to_end: Mapping[str, Any]) -> dict[str, Any]:
-    """What the samples of a method and of its reference say, by the names of the fields of `Latency`."""
+    """Fields of `Latency` that depend on samples."""
     samples = np.concatenate(rounds)
     p50, p90, p99 = (float(np.percentile(samples, share)) for share in (50, 90, 99))
     ratios = [median(mine) / median(theirs) for mine, theirs in zip(rounds, reference, strict=True)]

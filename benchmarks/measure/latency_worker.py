@@ -1,8 +1,7 @@
-"""The process in which one method's latency is measured; `latency.py` starts it and speaks JSON lines with it.
+"""The process that measures one method's latency for `latency.py`, by JSON lines.
 
-Each line on standard input is a request, `{"do": "open" | "time" | "memory" | "end_to_end", ...}`, and is answered
-with one line on standard output: the result, or `{"error": sentence}`. The process sleeps in between, so that it
-does not disturb the others.
+Each line on standard input is a request, `{"do": "open" | "time" | "memory" | "end_to_end", ...}`. The answer is one
+line on standard output: the result, or `{"error": sentence}`.
 """
 
 import json
@@ -48,7 +47,7 @@ class _Worker:
         return {"engine": engine}
 
     def time(self, warm_up: int, frames: int, seconds: float) -> dict[str, Any]:
-        """Time at least so many frames and at least so many seconds, after a warm-up that is not counted."""
+        """Time at least so many frames and so many seconds; the warm-up is not counted."""
         samples: list[float] = []
         for _ in range(warm_up):
             self._next()
@@ -65,21 +64,19 @@ class _Worker:
         return (time.perf_counter_ns() - begun) / 1e6
 
     def memory(self) -> dict[str, Any]:
-        """Peak memory so far."""
         return {"peak_mib": peak_memory_mib(), "before_mib": self.memory_before, "frames": self.frames_run}
 
     def end_to_end(self, clip: str, target: str) -> dict[str, Any]:
-        """Decode, stylize and encode a clip."""
         with open_source(clip) as source, open_sink(Path(target), source) as sink:
             begun = time.perf_counter()
             report = run(source, self.stylize, sink)
-        # Leaving the block finishes the file; the pipeline's clock may have stopped before.
+        # After the block: closing the sink finishes the file.
         seconds = time.perf_counter() - begun
         return {"frames": report.frames, "seconds": seconds, "inference_seconds": sum(report.stylize_ms) / 1000}
 
 
 def serve(requests: TextIO, answers: TextIO) -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until the input ends."""
     worker = _Worker()
     for line in requests:
         request = json.loads(line)
@@ -94,10 +91,9 @@ def serve(requests: TextIO, answers: TextIO) -> None:
 
 def main() -> None:
     """Serve on standard input and output."""
-    # Ctrl-C reaches every process of the terminal; whoever started this one ends it.
+    # Ctrl-C reaches all processes of the terminal; the parent ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Libraries print to standard output when they like; keep the channel to ourselves and send their words to
-    # standard error.
+    # Libraries may print to standard output: send that to standard error and keep the channel clean.
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     serve(sys.stdin, channel)

@@ -1,8 +1,4 @@
-"""The process in which this machine's peak is measured; `roofline.py` starts it, with the threads in its environment.
-
-It prints one line of JSON: what a large float32 matrix product and a large copy reach. The largest of several goes,
-because a peak is meant, and everything that disturbs makes it smaller.
-"""
+"""The process that measures this machine's peak for `roofline.py`; prints the best of several runs as JSON."""
 
 import json
 import sys
@@ -12,28 +8,24 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-PRODUCT_SIDE = 1024  # large, and short enough for a run of it to fall between two disturbances
+PRODUCT_SIDE = 1024  # large, but short enough to run between two disturbances
 COPY_MIB = 128
 _REPEATS = 5
 _SECONDS = 2.0
 
 
 def main(threads: int) -> None:
-    """Measure and print.
-
-    Args:
-        threads: for the copy; the matrix product takes those that its library was told at its start.
-    """
+    """Measure and print; `threads` is for the copy, the matrix product's are set in the environment."""
     rng = np.random.default_rng(0)
     left, right = (rng.random((PRODUCT_SIDE, PRODUCT_SIDE), np.float32) for _ in range(2))
     product = np.empty_like(left)
-    operations = 2 * PRODUCT_SIDE**3  # a multiplication and an addition each
+    operations = 2 * PRODUCT_SIDE**3  # a multiply-accumulate counts as two
     gflops = operations / _quickest(lambda: np.matmul(left, right, out=product)) / 1e9
 
     source = np.ones(COPY_MIB * 2**20, np.uint8)
     target = np.zeros_like(source)
     parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
-    with ThreadPoolExecutor(threads) as pool:  # numpy copies without Python's lock
+    with ThreadPoolExecutor(threads) as pool:  # numpy copies without the GIL
 
         def copy() -> None:
             list(pool.map(lambda part: np.copyto(*part), parts))
@@ -44,7 +36,7 @@ def main(threads: int) -> None:
 
 
 def _quickest(work: Callable[[], object]) -> float:
-    """Seconds of the quickest of at least five runs over at least two seconds, after one to warm up."""
+    """Seconds of the fastest of at least five runs and two seconds, after one warm-up."""
     work()
     taken: list[float] = []
     while len(taken) < _REPEATS or sum(taken) < _SECONDS:

@@ -1,8 +1,7 @@
-"""Peers: other people's stylizing networks, run beside ours.
+"""Peers: other people's stylizing networks.
 
-A peer is any ONNX file with exactly one image input, float32 (1, 3, H, W) RGB in 0..255, and one output of the same
-layout. The convention fits most networks in Johnson's manner. Here such a network gets the interface that our
-artifacts have.
+A peer is any ONNX file with one image input, float32 (1, 3, H, W) RGB in 0..255, and one output of the same layout, as
+in most networks after Johnson et al. 2016.
 """
 
 from pathlib import Path
@@ -14,27 +13,14 @@ from ...common.arrays import Image
 from ...common.files import InputError
 
 _MULTIPLE = 4
-"""Networks with two stride-2 stages give back another size than they got unless both sides are multiples of this."""
+"""Networks with two stride-2 stages keep the size only if both sides are multiples of this."""
 
 
 class Peer:
-    """A peer's network, opened; call it with a frame.
-
-    Attributes:
-        name: the file's name without its ending.
-        engine: what runs it.
-    """
+    """An opened peer; call it with a frame. `name` is the file's name without ending."""
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        """Open a peer.
-
-        Args:
-            path: the .onnx file.
-            threads: threads for the engine, None for its default.
-
-        Raises:
-            InputError: missing, not an ONNX model, or another input or output than a peer's.
-        """
+        """Open an .onnx file (`threads` None: engine's default); InputError if it is no ONNX model or no peer."""
         self.name = path.stem
         try:
             from ...runtimes.onnx import open_session
@@ -68,21 +54,11 @@ class Peer:
         self._input = inputs[0].name
 
     def __call__(self, frame: Image) -> Image:
-        """Stylize a frame.
-
-        Args:
-            frame: (H, W, 3) uint8 RGB, any size.
-
-        Returns:
-            (H, W, 3) uint8 RGB, a new array.
-
-        Raises:
-            InputError: the network gives back another shape than it got.
-        """
+        """Stylize a frame, (H, W, 3) uint8 RGB of any size; InputError if the network changes the shape."""
         height, width = frame.shape[:2]
         below, right = -height % _MULTIPLE, -width % _MULTIPLE
         padded = cv2.copyMakeBorder(frame, 0, below, 0, right, cv2.BORDER_REPLICATE) if below or right else frame
-        image = np.ascontiguousarray(padded.transpose(2, 0, 1)[None], np.float32)  # (1, 3, H, W)
+        image = np.ascontiguousarray(padded.transpose(2, 0, 1)[None], np.float32)
         (stylized,) = self._session.run(None, {self._input: image})
         if stylized.shape != image.shape:
             raise InputError(
@@ -92,16 +68,12 @@ class Peer:
         return np.ascontiguousarray(rounded.transpose(1, 2, 0), np.uint8)
 
     def close(self) -> None:
-        """Let go of the network."""
+        """Free the network."""
         self._session = None
 
 
 def open_peer(path: str | Path, *, threads: int | None = None) -> Peer:
-    """Open a peer's network (see `Peer`).
-
-    Raises:
-        InputError: missing, not an ONNX model, or another input or output than a peer's.
-    """
+    """Open a peer, see `Peer`; InputError if the file is missing or no peer."""
     if not Path(path).is_file():
         raise InputError(f"the peer '{path}' does not exist: check the path")
     return Peer(Path(path), threads)

@@ -1,9 +1,7 @@
-"""Roofline: how much of what this machine can do a method makes use of.
+"""Roofline: each method's share of this machine's peak (Williams, Waterman and Patterson, CACM 2009, section 3).
 
-The peak is measured in the same run, because a data sheet knows nothing of neighbours, heat or a container's limits. A
-method cannot be quicker than its multiplications at the peak of arithmetic, nor than its least traffic at the peak of
-the memory; the larger of the two is its bound, and the bound over its measured latency is its share. (Williams,
-Waterman and Patterson, "Roofline", CACM 2009, section 3.)
+The peak is measured in the same run, because neighbours, heat and container limits change it. A method's bound is the
+longer of its multiplications at peak arithmetic and its least traffic at peak memory speed.
 """
 
 import json
@@ -26,21 +24,14 @@ _THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
 )
 _ELSEWHERE = ("CUDA", "Tensorrt", "CoreML", "Core ML", "Dml")
-"""In the name of an engine: it computes on another processor than the one whose peak is measured."""
+"""In an engine's name: it does not run on the processor whose peak is measured."""
 
 
 def measure_peak(threads: int) -> dict[str, float]:
-    """Measure this machine's peak with numpy, in a process of its own.
+    """Measure this machine's peak with numpy in its own process; InputError if that fails.
 
-    Args:
-        threads: for the matrix product and the copy.
-
-    Returns:
-        ``gflops``, 10⁹ float32 operations a second, a multiply-accumulate counted as two; ``gb_per_s``, 10⁹ bytes read
-        and written a second.
-
-    Raises:
-        InputError: the process broke off.
+    Returns 10⁹ float32 operations (``gflops``; a multiply-accumulate counts as two) and 10⁹ bytes read and written
+    (``gb_per_s``) per second.
     """
     done = subprocess.run(
         [sys.executable, "-m", f"{__package__}.peak_worker", str(threads)],
@@ -58,13 +49,7 @@ def measure_peak(threads: int) -> dict[str, float]:
 
 
 def roofline(peak: Mapping[str, float], latency: Sequence[Latency], methods: Sequence[Method]) -> Roofline:
-    """Hold measured latencies against the peak.
-
-    Args:
-        peak: from `measure_peak`, measured with the threads of the latencies.
-        latency: the measured latencies.
-        methods: what the report says of the methods.
-    """
+    """Compare latencies with the `peak` of `measure_peak`, which was measured with the same threads."""
     by_name = {method.name: method for method in methods}
     return Roofline(
         device=latency[0].device,
@@ -78,9 +63,9 @@ def roofline(peak: Mapping[str, float], latency: Sequence[Latency], methods: Seq
 
 
 def roofline_row(peak: Mapping[str, float], latency: Latency, method: Method) -> RooflineRow:
-    """One method's share of the peak; without its multiplications only the reason why there is none."""
+    """One method's share of the peak; only a reason if its multiplications are unknown."""
     metadata = method.metadata or {}
-    # An artifact of fixed size computes on frames of its own size, whatever it is given.
+    # An artifact of fixed size always computes at that size.
     size = (metadata.get("width") or latency.width, metadata.get("height") or latency.height)
     count, reason = _multiplications(method, size)
     precision = metadata.get("precision")
@@ -88,7 +73,7 @@ def roofline_row(peak: Mapping[str, float], latency: Latency, method: Method) ->
         count, reason = None, f"it ran on another processor than the one measured ({latency.engine})"
     if count is None:
         return RooflineRow(latency.method, precision, None, None, None, None, None, reason)
-    # Nobody can do with less: the frame comes in, the result goes out, and the weights are read once.
+    # Minimum: the frame is read, the result written, and the weights read once.
     least_bytes = 2 * 3 * size[0] * size[1] + (method.bytes or 0)
     arithmetic_ms = 2 * count / peak["gflops"] / 1e6
     traffic_ms = least_bytes / peak["gb_per_s"] / 1e6
@@ -105,12 +90,12 @@ def roofline_row(peak: Mapping[str, float], latency: Latency, method: Method) ->
 
 
 def _on_this_processor(engine: str) -> bool:
-    # PyTorch's engine names the GPU, or says CPU.
+    # PyTorch's engine name contains the GPU or CPU.
     return not any(word in engine for word in _ELSEWHERE) and (not engine.startswith("torch") or " CPU" in engine)
 
 
 def _multiplications(method: Method, size: tuple[int, int]) -> tuple[int | None, str | None]:
-    """Multiply-accumulates for one frame, or why they are not known."""
+    """Multiply-accumulates for one frame, or why they are unknown."""
     metadata: dict[str, Any] = method.metadata or {}
     if "architecture" not in metadata:
         return None, "the multiplications of other people's networks are not known"

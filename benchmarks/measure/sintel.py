@@ -1,9 +1,8 @@
 """MPI-Sintel folders (Butler et al. 2012) as clips with exact flow.
 
-The folder is laid out as it is published: ``training/final/SCENE/frame_0001.png``, ``frame_0001.flo`` in
-``training/flow/SCENE`` and ``frame_0001.png`` in ``training/occlusions/SCENE``. Its flow leads from a frame to the next
-one, where a temporal error needs it from the later frame to the earlier one: so the frames are taken from the last to
-the first.
+Layout as published: ``training/final/SCENE/frame_0001.png``, ``training/flow/SCENE/frame_0001.flo`` and
+``training/occlusions/SCENE/frame_0001.png``. Its flow is forward, and temporal error needs backward flow, so the frames
+are taken in reverse order.
 """
 
 from collections.abc import Iterator, Sequence
@@ -27,15 +26,10 @@ _FRAME_RATE = 24.0
 
 
 def open_sintel(root: str | Path, *, height: int | None = None, max_frames: int | None = None) -> list[ClipSource]:
-    """The scenes of papers that a folder holds, or all that it holds when it has none of those.
+    """The scenes of papers in a folder, or all its scenes if it has none of those.
 
-    Args:
-        root: the folder that holds ``training``, or ``training`` itself.
-        height: resize to this height, width in proportion; None keeps the size.
-        max_frames: of each scene.
-
-    Raises:
-        InputError: no such folder, or not laid out like MPI-Sintel.
+    `root` is the folder ``training`` or its parent; `height` is px, None keeps the size; `max_frames` is per scene.
+    InputError for a missing folder or another layout.
     """
     folder = Path(root)
     training = folder / "training" if (folder / "training").is_dir() else folder
@@ -54,22 +48,15 @@ def open_sintel(root: str | Path, *, height: int | None = None, max_frames: int 
 
 
 class SintelClip:
-    """One scene, backwards."""
+    """One scene in reverse order."""
 
     flow_source: FlowSource = "ground truth"
 
     def __init__(self, frames: Path, flow: Path, occlusions: Path, height: int | None, max_frames: int | None) -> None:
-        """List the files.
+        """List frames and .flo files of equal names; `height` is px, None keeps the size.
 
-        Args:
-            frames: folder of the frames.
-            flow: folder of the .flo files, named like the frames.
-            occlusions: folder of the occlusion masks, white where hidden in the next frame; it may be missing.
-            height: resize to this height; None keeps the size.
-            max_frames: take only so many frames.
-
-        Raises:
-            InputError: fewer than two frames, or a frame without its flow.
+        `occlusions` holds masks, white where hidden in the next frame; it may be missing. InputError for fewer than two
+        frames, or a frame without flow.
         """
         self._frames = sorted(frames.glob("*.png"))[:max_frames]
         if len(self._frames) < 2:
@@ -90,13 +77,13 @@ class SintelClip:
             self.notes.append("There are no occlusion masks: what is hidden is told by the flow alone")
 
     def __iter__(self) -> Iterator[Image]:
-        """The frames, the last one first."""
+        """The frames, last one first."""
         for path in reversed(self._frames):
             yield np.asarray(cv2.resize(read_image(path), self.size, interpolation=cv2.INTER_AREA), np.uint8)
 
     def pair(self, t: int, interval: int, earlier: Image, later: Image) -> FlowPair:
-        """The given motion; over several frames, the motions of each to the next put together."""
-        first = len(self._frames) - 1 - t - interval  # what is later here is earlier in the film
+        """The given flow; for several frames, the chained flows."""
+        first = len(self._frames) - 1 - t - interval  # the later frame here is the earlier one in the film
         flow, valid = self._step(first)
         for step in range(first + 1, first + interval):
             onward, seen = self._step(step)
@@ -109,7 +96,7 @@ class SintelClip:
         return FlowPair(flow, valid & (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))
 
     def _step(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """From a frame of the film to its next: the flow, and where it can be trusted."""
+        """Flow from a frame of the film to the next, and where it is reliable."""
         flow = read_flo(self._flow[index])
         known = ~np.isnan(flow).any(axis=2)
         mask = self._occlusions / self._frames[index].name

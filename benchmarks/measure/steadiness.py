@@ -1,6 +1,6 @@
-"""How steady methods are on a clip: one pass over its frames, in which all rows share the source's flow.
+"""Steadiness of methods on a clip, in one pass: all rows share the source's flow.
 
-The pass keeps only the last few frames of each row, so that memory does not grow with the clip's length.
+Only the last few frames of each row are kept, so memory does not grow with the clip's length.
 """
 
 from collections import deque
@@ -19,7 +19,7 @@ from .clips import ClipSource
 
 Stylize = Callable[[Image], Image]
 Judge = Callable[[Image, Mapping[str, Image]], Mapping[str, Mapping[str, float | None]]]
-"""Called with the source frame and each row's frame of it; gives each row's figures by their names in `JUDGED`."""
+"""Maps a source frame and each row's frame to each row's figures, by their names in `JUDGED`."""
 
 IDENTITY = "identity"
 SHORT, LONG = 1, 5
@@ -29,18 +29,15 @@ _STILL_FRAMES = 25
 _STILL_NOISE = 2 / 255
 _NO_STYLE = "no style image for this method (--style), or the source has the style already"
 _LEAST_SIDE = 16
-"""Of a frame that can be moved by a few pixels and still be compared, px."""
+"""Smallest frame side for a shift error, px."""
 
 
 @dataclass(frozen=True)
 class Moment:
-    """Three consecutive frames of a clip at which a method is least steady, for the pictures.
+    """The three consecutive frames, from index `start`, at which a method is least steady, for the pictures.
 
-    Attributes:
-        start: index of the first of the three.
-        worst: the method whose error exceeds the source's own most there.
-        frames: each row's three frames, (H, W, 3) uint8 RGB; identity first, controls made from a method left out.
-        pairs: the motion from the first to the second and from the second to the third.
+    The error of `worst` exceeds the source's most there. `frames` are (H, W, 3) uint8 RGB, of identity and the methods
+    without controls; `pairs` are the two motions between them.
     """
 
     start: int
@@ -68,24 +65,23 @@ def measure_clip(
     device: str = "local",
     progress: Progress = no_progress,
 ) -> tuple[Clip, Moment | None]:
-    """Measure temporal error, style where it can be judged, and shift error of methods and their controls on a clip.
+    """Measure temporal error, style and shift error of methods and their controls on a clip.
 
     Args:
         clip: the clip.
-        methods: each method by its name; called once for each frame, in order.
-        judge: gives the figures of `JUDGED`.
-        absent: why figures of `JUDGED` or the shift error cannot be had.
-        fixed_sizes: the methods whose shift error is measured, on the first frame; each with the size that its frames
-            must have, to which the frame is brought first, or None for the clip's.
+        methods: each is called once per frame, in order.
+        judge: computes the figures of `JUDGED`.
+        absent: reasons for missing figures of `JUDGED` and shift error.
+        fixed_sizes: methods to measure the shift error of, with the size to resize the first frame to; None: as is.
         every: take only every Nth frame as the earlier one of a pair.
-        device: what the report calls this machine.
-        progress: told after each frame.
+        device: this machine's name in the report.
+        progress: called after each frame.
 
     Returns:
-        The clip's figures, and its moment for the pictures (None when it has not three frames without a cut).
+        The clip's figures, and its moment for the pictures, None without three frames between cuts.
 
     Raises:
-        ValueError: a method gives back another size than it got.
+        ValueError: a method changes the frame size.
         InputError: the clip has no frames, or a method refuses one.
     """
     measured = _Pass(clip, methods, every)
@@ -117,7 +113,7 @@ def measure_clip(
 
 @dataclass
 class _Track:
-    """What is kept of one row: its last frames, and its figures so far."""
+    """Last frames and figures of one row."""
 
     last: deque[Image] = field(default_factory=lambda: deque(maxlen=LONG + 1))
     errors: dict[int, list[float]] = field(default_factory=lambda: {SHORT: [], LONG: []})
@@ -128,14 +124,14 @@ class _Track:
 
 @dataclass
 class _Pairs:
-    """The pairs measured so far at one interval, the same for every row."""
+    """The pairs measured at one interval, the same for every row."""
 
     starts: list[int] = field(default_factory=list)
     shares: list[float] = field(default_factory=list)
 
 
 class _Pass:
-    """One pass over a clip: take a frame, measure the pairs that it completes, and so on; then read off the rows."""
+    """One pass over a clip: take frames and measure the pairs that they complete, then read the rows."""
 
     def __init__(self, clip: ClipSource, methods: Mapping[str, Stylize], every: int) -> None:
         self._clip = clip
@@ -147,7 +143,7 @@ class _Pass:
         self._first: dict[str, Image] = {}
         self._best: tuple[float, Moment] | None = None
         self.count = 0
-        # Which shot each of the last frames belongs to: a cut begins another one.
+        # Shot number of each of the last frames; a cut starts a new shot.
         self.shots: deque[int] = deque(maxlen=LONG + 1)
 
     def take(self, source: Image) -> dict[str, Image]:
@@ -167,7 +163,7 @@ class _Pass:
         return current
 
     def measure_pairs(self) -> None:
-        """Measure every row on the pairs whose later frame is the last one taken."""
+        """Measure every row on the pairs that end at the last frame."""
         sources = self._tracks[IDENTITY].last
         for interval, pairs in self._pairs.items():
             start = self.count - 1 - interval
@@ -184,7 +180,7 @@ class _Pass:
                 self._consider_moment(pair)
 
     def _consider_moment(self, pair: FlowPair) -> None:
-        """Keep the last three frames if a method's error exceeds the source's own by more than at any time before."""
+        """Keep the last three frames if a method's error exceeds the source's by more than ever before."""
         if self.count < _MOMENT_FRAMES or self.shots[-_MOMENT_FRAMES] != self.shots[-1]:
             return
         latest = {name: self._tracks[name].errors[SHORT][-1] for name in (IDENTITY, *self._methods)}
@@ -197,11 +193,10 @@ class _Pass:
             self._best = excess, Moment(start, worst, frames, [before, pair])
 
     def moment(self) -> Moment | None:
-        """The moment found, if there was one."""
         return self._best[1] if self._best else None
 
     def measure_shifts(self, source: Image, sizes: Mapping[str, Size | None]) -> None:
-        """Measure the shift error of methods on one frame; sizes are those that their frames must have."""
+        """Measure shift errors on one frame, resized to each method's size (None: the clip's)."""
         for name, size in sizes.items():
             frame = resized(source, size or self._clip.size)
             height, width = frame.shape[:2]
@@ -209,7 +204,6 @@ class _Pass:
                 self._tracks[name].shift = shift_errors(self._methods[name], extended(frame), SHIFTS, (width, height))
 
     def note_style(self, scores: Mapping[str, Mapping[str, float | None]]) -> None:
-        """Keep each row's figures of one frame."""
         for row, figures in scores.items():
             track = self._tracks[row]
             track.judged += 1
@@ -217,7 +211,6 @@ class _Pass:
                 track.figures[name] += [] if value is None else [value]
 
     def rows(self, absent: Mapping[str, str], device: str) -> list[Row]:
-        """The figures of every row."""
         return [self._row(name, track, absent, device) for name, track in self._tracks.items()]
 
     def _row(self, name: str, track: _Track, known: Mapping[str, str], device: str) -> Row:
@@ -258,17 +251,10 @@ def _mean(values: list[float]) -> float | None:
 
 
 def measure_drift(frame: Image, methods: Mapping[str, Stylize]) -> dict[str, float]:
-    """Drift of each method on a clip that stands still.
+    """Drift of identity and each method on a static clip of a frame, (H, W, 3) uint8 RGB.
 
-    The clip is one frame repeated 25 times with a camera's noise (Gaussian, standard deviation 2/255, seeded);
-    without noise a method that has no memory would drift by nothing.
-
-    Args:
-        frame: (H, W, 3) uint8 RGB.
-        methods: each method by its name.
-
-    Returns:
-        Drift by method, identity included.
+    The clip is the frame 25 times with seeded Gaussian noise, standard deviation 2/255, as of a camera. Without noise a
+    method without memory would have no drift.
     """
     noise = np.random.default_rng(0)
     still = [

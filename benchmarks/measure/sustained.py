@@ -1,4 +1,4 @@
-"""A sustained run: one method for minutes, alone, to see what heat and neighbours do to it."""
+"""Sustained run: one method alone for minutes, to show effects of heat and other load."""
 
 import time
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from ..costs import Sustained
 from .latency import DEADLINE_MS, SETTLE_S, WARM_UP_AT_START, MethodProcess, Subject
 
 _LEAST_SECONDS = 3
-"""A slope through fewer points would say nothing."""
+"""Minimum for a meaningful slope."""
 
 
 def measure_sustained(
@@ -26,24 +26,10 @@ def measure_sustained(
     device: str = "local",
     progress: Progress = no_progress,
 ) -> Sustained:
-    """Run one method for so many minutes in a process of its own, frame after frame without a pause.
+    """Run one method in its own process for `minutes`, at least three seconds, without a pause between frames.
 
-    That is harder than a camera, which gives a quick method time to cool between two frames.
-
-    Args:
-        subject: the method.
-        frames: a few real frames, each (H, W, 3) uint8 RGB, taken in turn.
-        folder: an existing folder for temporary files.
-        minutes: how long; at least three seconds are run.
-        threads: threads for its engine.
-        device: what the report calls this machine.
-        progress: told every second.
-
-    Returns:
-        Its figures, see `sustained`.
-
-    Raises:
-        InputError: the method cannot be opened or its process ended.
+    That is harder than a camera, which lets a fast method pause. `frames` are a few, each (H, W, 3) uint8 RGB, taken in
+    turn; `folder` exists and takes temporary files. InputError if the method fails.
     """
     stills = folder / "sustained.npy"
     np.save(stills, np.stack(frames))
@@ -56,7 +42,7 @@ def measure_sustained(
         time.sleep(SETTLE_S)
         process.ask("time", warm_up=WARM_UP_AT_START, frames=0, seconds=0)
         began = time.perf_counter()
-        # A frame that takes longer than a second makes its second longer, hence the clock and not the count.
+        # By the clock: a frame that takes longer than a second extends its second.
         while len(at_s) < _LEAST_SECONDS or time.perf_counter() - began < whole:
             progress(f"sustained run of {subject.name}", min(whole, int(time.perf_counter() - began)), whole)
             at_s.append(time.perf_counter() - began)
@@ -74,17 +60,7 @@ def sustained(
     threads: int,
     device: str = "local",
 ) -> Sustained:
-    """The figures of a sustained run.
-
-    Args:
-        method: name of the method.
-        at_s: when each second began, in seconds.
-        seconds_ms: the frames of each second, in milliseconds; at least one in each.
-        width: of the frames, in pixels.
-        height: of the frames, in pixels.
-        threads: of the engine.
-        device: what the report calls this machine.
-    """
+    """Compute the figures from each second's start in seconds and its frames' latencies, at least one."""
     samples = np.concatenate(seconds_ms)
     medians = [float(median(second)) for second in seconds_ms]
     p10, p50, p90, p99 = (float(share) for share in np.percentile(samples, (10, 50, 90, 99)))
@@ -108,12 +84,7 @@ def sustained(
 
 
 def slope_per_minute(at_s: Sequence[float], figures: Sequence[float]) -> float:
-    """Slope of the least-squares line through figures over time, in the figures' unit a minute.
-
-    Args:
-        at_s: time of each figure in seconds; at least two that differ.
-        figures: in any unit.
-    """
+    """Least-squares slope of figures over at least two different times, in the figures' unit per minute."""
     minutes = np.asarray(at_s) / 60
     across = minutes - minutes.mean()
     return float(across @ np.asarray(figures) / (across @ across))

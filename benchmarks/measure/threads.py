@@ -1,7 +1,4 @@
-"""Latency of one method with several numbers of threads: what a second core buys.
-
-The counts take turns, round by round, each in a process of its own, for the reason that the sizes of `growth.py` do.
-"""
+"""Latency of one method with several numbers of threads, alternating in rounds as in `growth.py`."""
 
 import time
 from collections.abc import Sequence
@@ -29,25 +26,10 @@ def measure_threads(
     at_least: int = 20,
     progress: Progress = no_progress,
 ) -> ThreadScaling:
-    """Measure one method with several numbers of threads.
+    """Measure one method with each of `counts` threads; InputError if it fails.
 
-    With each count at least `at_least` frames and at least `seconds` are timed, a fifth of both in each of five rounds.
-
-    Args:
-        subject: the method.
-        frames: a few real frames, each (H, W, 3) uint8 RGB, all of one size.
-        folder: an existing folder for temporary files.
-        counts: numbers of threads for the engine, each once.
-        device: what the report calls this machine.
-        seconds: least time of inference with each count.
-        at_least: least number of frames with each count.
-        progress: told of each step.
-
-    Returns:
-        The figures, in the order of the counts.
-
-    Raises:
-        InputError: the method cannot be opened or its process ended.
+    Each count gets at least `at_least` frames and at least `seconds`, split over five rounds. `frames` are a few, each
+    (H, W, 3) uint8 RGB, of one size; `folder` exists and takes temporary files.
     """
     stills = folder / "threads.npy"
     np.save(stills, np.stack(frames))

@@ -1,1 +1,1 @@
-"""The same benchmark on other machines: over ssh, and on a phone over adb."""
+"""The same benchmark on other machines over ssh, and on a phone over adb."""

@@ -1,8 +1,7 @@
-"""A device ``adb[:SERIAL]``: latency on an Android phone, by `adb` and LiteRT's own `benchmark_model`.
+"""Device ``adb[:SERIAL]``: latency on an Android phone by `adb` and LiteRT's `benchmark_model`.
 
-The tool is the user's: https://ai.google.dev/edge/litert/models/measurement says where it is to be had. It gives back
-no frames, so that temporal error and style have to be measured elsewhere. Not run on a phone by us: its output is
-parsed as published logs show it.
+The user provides the tool, see https://ai.google.dev/edge/litert/models/measurement. It returns no frames, hence no
+temporal error or style. Not tested on a phone: its output is parsed as in published logs.
 """
 
 import re
@@ -31,14 +30,9 @@ _NUMBER = r"([\d.]+(?:e[+-]?\d+)?)"
 
 @dataclass(frozen=True)
 class Timing:
-    """What benchmark_model prints of its timed runs.
+    """Output of benchmark_model about its timed runs; `warm_up` runs before `frames` runs.
 
-    Attributes:
-        frames: number of runs.
-        median_ms: median.
-        p95_ms: 95th percentile.
-        warm_up: number of runs before them.
-        memory_mib: growth of its memory until the end, None where it prints none.
+    `memory_mib` is the growth of its memory until the end, None if not printed.
     """
 
     frames: int
@@ -49,11 +43,7 @@ class Timing:
 
 
 def parse_benchmark_model(text: str) -> Timing:
-    """Read benchmark_model's output: the last line of counts is the timed runs', the one before the warm-up's.
-
-    Raises:
-        InputError: there is no median in it.
-    """
+    """Parse benchmark_model's output; InputError without a median. The last line of counts is the timed runs'."""
     counts = re.findall(r"count=(\d+)(.*)", text)
     found = re.search(rf"median={_NUMBER} p95={_NUMBER}", counts[-1][1]) if counts else None
     if found is None:
@@ -72,20 +62,10 @@ def parse_benchmark_model(text: str) -> Timing:
 def benchmark_over_adb(
     target: Target, request: BenchmarkRequest, *, command: str = "", progress: Progress = no_progress
 ) -> Report:
-    """Time artifacts on a phone.
+    """Time a request's `.tflite` artifacts on a phone; any other artifact is a hole in the report.
 
-    Args:
-        target: the phone, and benchmark_model for it.
-        request: its `.tflite` artifacts are timed, any other is a hole in the report; of the rest threads and latency
-            count.
-        command: the command line, for the record.
-        progress: told of each step.
-
-    Returns:
-        A report with latency only.
-
-    Raises:
-        InputError: no tool, no adb, no phone, or none of the artifacts could be timed.
+    Of the rest of the request, threads and latency count; the report has latency only. InputError without tool, adb or
+    phone, or if no artifact could be timed.
     """
     device, tool = target.name, Path(target.benchmark_model or "")
     if not tool.is_file():
@@ -190,7 +170,7 @@ def _time(phone: "_Phone", artifact: str, request: BenchmarkRequest) -> tuple[Me
 
 
 class _Phone:
-    """A phone behind `adb`, its failures turned into sentences."""
+    """A phone behind `adb`; failures raise InputError."""
 
     def __init__(self, name: str, address: str) -> None:
         self.name = name
@@ -200,13 +180,12 @@ class _Phone:
             raise InputError(f"{name} needs adb, which is not here: install Android's platform tools")
 
     def call(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run adb."""
         return subprocess.run(
             [*self._adb, *arguments], capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL
         )
 
     def run(self, *arguments: str) -> str:
-        """Run adb, which must succeed, and give what it prints."""
+        """Run adb and return its output; InputError if it fails."""
         done = self.call(*arguments)
         if done.returncode != 0:
             reason = _last_line(done.stderr) or _last_line(done.stdout) or f"exit code {done.returncode}"
@@ -214,7 +193,6 @@ class _Phone:
         return done.stdout
 
     def describe(self) -> Device:
-        """What the phone says of itself."""
         names = ("ro.product.manufacturer", "ro.product.model", "ro.soc.model", "ro.build.version.release")
         maker, model, chip, version = (self.run("shell", f"getprop {name}").strip() for name in names)
         cores = self.run("shell", "nproc").strip()

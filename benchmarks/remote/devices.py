@@ -1,7 +1,7 @@
-"""`--device`: where a benchmark runs, how to work there, and the reports of several devices in one.
+"""`--device`: where a benchmark runs, and the merged report of several devices.
 
-A device is an address, with what belongs to it as a query (``ssh://pi@host?python=/opt/bin/python3&install=onnx``), or
-the name of an entry of a `devices.toml`::
+A device is an address with options as a query (``ssh://pi@host?python=/opt/bin/python3&install=onnx``), or an entry's
+name in `devices.toml`::
 
     [pi]
     address = "ssh://pi@raspberrypi"
@@ -35,14 +35,14 @@ from .target import Target
 LOCAL, CUDA = "local", "cuda"
 DEVICES_FILE = Path("devices.toml")
 _FORMS = "local, cuda, ssh://user@host[:port], adb, adb:SERIAL"
-# A host that begins with a dash would be an option of ssh.
+# A host that starts with a dash would be an option of ssh.
 _ADDRESS = re.compile(r"local|cuda|adb(:[\w.:-]+)?|ssh://([\w.+-]+@)?[\w.\[][\w.:\[\]-]*", re.ASCII)
 _KEYS = {"ssh": ("python", "install", "options"), "adb": ("benchmark_model",)}
-"""What can be said of an address, by how it begins."""
+"""Options of an address, by its scheme."""
 
 
 class Here(Protocol):
-    """Runs the benchmark on this machine, on its processor or its GPU; `completed` as in `run.benchmark`."""
+    """Runs the benchmark on this machine's processor or GPU; `completed` as in `run.benchmark`."""
 
     def __call__(self, completed: Callable[[Report], Report] | None) -> Report:
         """Run it and write the report."""
@@ -50,14 +50,10 @@ class Here(Protocol):
 
 
 def parse_devices(texts: Sequence[str], file: Path | None = None) -> list[Target]:
-    """Read what was given as `--device`; without any it is this machine.
+    """Parse `--device` values, addresses or names of entries; without any it is this machine.
 
-    Args:
-        texts: addresses, and names of entries of the file.
-        file: a `devices.toml`; None takes the one of the current folder, if there is one.
-
-    Raises:
-        InputError: one has no form that we know, or is there twice, or the file cannot be read.
+    `file` None takes the `devices.toml` of the current folder, if any. InputError for an unknown form, a device given
+    twice, or an unreadable file.
     """
     if file is not None and not file.is_file():
         raise InputError(f"the devices file '{file}' does not exist: check the path")
@@ -96,7 +92,7 @@ def _read_devices(file: Path) -> dict[str, Target]:
         if not isinstance(entry, dict) or not _ADDRESS.fullmatch(str(entry.get("address"))):
             raise InputError(f"{where} needs an address: one of {_FORMS}")
         target = _target(name, entry, where)
-        if target.benchmark_model:  # beside the file, wherever the command runs
+        if target.benchmark_model:  # relative to the file, not to the current folder
             target = dataclasses.replace(target, benchmark_model=str(file.parent / target.benchmark_model))
         targets[name] = target
     return targets
@@ -115,10 +111,7 @@ def _target(name: str, entry: Mapping[str, Any], where: str) -> Target:
 
 
 def on_cuda(artifacts: Sequence[str]) -> list[str]:
-    """The artifacts as they run on a CUDA GPU: each with that provider, of a bundled model the checkpoint.
-
-    One that names its provider itself keeps it.
-    """
+    """Artifacts for a CUDA GPU: with provider ``cuda`` unless they name one; of a bundled model its checkpoint."""
     checkpoints = {model.name: model.checkpoint for model in bundled_models()}
     chosen: list[str] = []
     for artifact in artifacts or list(checkpoints):
@@ -138,21 +131,12 @@ def benchmark_everywhere(
     command: str = "",
     progress: Progress = no_progress,
 ) -> Report:
-    """Run a benchmark on each device and write one report; a device that fails is a hole in it.
+    """Run a benchmark on each device of `parse_devices` and write one report; a device that fails is a hole in it.
 
-    Args:
-        request: what to measure.
-        targets: the devices, as `parse_devices` gives them.
-        out_dir: folder for the report.
-        pictures: see `run.benchmark`.
-        command: the command line, for the record.
-        progress: told of each step.
-
-    Returns:
-        The report as written.
+    For `pictures` see `run.benchmark`.
 
     Raises:
-        InputError: bad input, or no device gave a report; nothing is written then.
+        InputError: bad input, or no device gave a report; nothing is written.
         OSError: writing fails.
     """
     request.check()
@@ -196,20 +180,17 @@ def benchmark_on(
     out_dir: str | Path,
     command: str = "",
 ) -> Report:
-    """Measure on each device and write one report; a device that fails is a hole in it.
+    """Measure on each named device and write one report; a device that fails is a hole in it.
 
     Args:
         devices: their names.
-        here: runs on the device that `elsewhere` does not have, and writes the report; its bad input is everybody's.
-        elsewhere: how to measure on each of the other devices.
+        here: measures on the device that `elsewhere` lacks, and writes the report; its InputError ends the benchmark.
+        elsewhere: measures on each other device.
         out_dir: folder for the report.
         command: the command line, for the record.
 
-    Returns:
-        The report as written.
-
     Raises:
-        InputError: bad input, or no device gave a report; nothing is written then.
+        InputError: bad input, or no device gave a report; nothing is written.
         OSError: writing fails.
     """
     far = [device for device in devices if device in elsewhere]

@@ -1,8 +1,7 @@
-"""A device ``ssh://[user@]host[:port]``: the benchmark on another machine, by the system's `ssh` and `scp`.
+"""Device ``ssh://[user@]host[:port]``: the benchmark on another machine by the system's `ssh` and `scp`.
 
-The package, the request and the files that it names are copied into a folder of their own under `~/.cache/steadystyle`
-there, the benchmark runs there, its report.json comes back, and the folder goes again. Nothing is installed there
-unless the target says so.
+Package, request and its files are copied to a new folder under `~/.cache/steadystyle` there, which is removed after
+report.json is fetched. Nothing is installed there unless the target says so.
 """
 
 import dataclasses
@@ -30,19 +29,9 @@ _SSH_FAILED, _NOT_FOUND = 255, 127
 def benchmark_over_ssh(
     target: Target, request: BenchmarkRequest, *, command: str = "", progress: Progress = no_progress
 ) -> Report:
-    """Run a benchmark on another machine.
+    """Run a benchmark on another machine, to which the request's files are copied.
 
-    Args:
-        target: the machine.
-        request: what to measure; the files that it names are copied there.
-        command: the command line, for the record.
-        progress: told of each step.
-
-    Returns:
-        The report from there, in which the machine is called by the target's name and files by ours.
-
-    Raises:
-        InputError: the machine cannot be reached, has no such Python, lacks a module or refuses the work.
+    The report has local file names. InputError if the machine is unreachable, lacks a module, or the benchmark fails.
     """
     machine = _Machine(target, progress)
     folder = machine.run(f"mkdir -p {_CACHE} && mktemp -d {_CACHE}/run.XXXXXX").strip()
@@ -66,17 +55,17 @@ def benchmark_over_ssh(
 
 
 def _carried(machine: "_Machine", request: BenchmarkRequest, folder: str) -> tuple[BenchmarkRequest, dict[str, str]]:
-    """Copy the request's files; gives the request with the files' names there, and our names by those."""
+    """Copy the request's files; returns the request with remote names, and local names by remote ones."""
     bundled = {model.name for model in bundled_models()}
     names: dict[str, str] = {}
 
     def carry(given: str) -> str:
         if given.partition("@")[0] in bundled:
-            return given  # the package brings it
+            return given  # in the package
         path, provider = resolve(given)
         if not path.exists():
-            return given  # the other side says what is wrong with it
-        # In a folder of its own, so that it keeps its name.
+            return given  # the remote command reports it
+        # In its own folder, so that it keeps its name.
         place, name = len(names), path.absolute().name
         machine.run(f"mkdir {shlex.quote(f'{folder}/{place}')}")
         machine.copy(path, f"{folder}/{place}/{name}")
@@ -88,7 +77,7 @@ def _carried(machine: "_Machine", request: BenchmarkRequest, folder: str) -> tup
 
 
 class _Machine:
-    """The other machine, its failures turned into sentences."""
+    """The other machine; failures raise InputError."""
 
     def __init__(self, target: Target, progress: Progress) -> None:
         self._device = target.name
@@ -107,7 +96,7 @@ class _Machine:
         self._options = [part for option in options for part in ("-o", option)]
 
     def run(self, script: str, *, check: bool = True) -> str:
-        """Run a line of shell there and give what it prints."""
+        """Run a shell command there and return its output."""
         done = self._call(["ssh", *self._options, self._host, script])
         if check and done.returncode != 0:
             raise InputError(f"{self._device}: {_last_line(done.stderr) or 'it refused the work'}: check the machine")
@@ -117,7 +106,6 @@ class _Machine:
         self._progress(what, 0, None)
 
     def copy(self, file: Path, target: str) -> None:
-        """Copy a file or folder there."""
         self._tell(f"copying {file.name} to {self._device}")
         done = self._call(["scp", "-q", "-r", *self._options, str(file.absolute()), f"{self._host}:{target}"])
         if done.returncode != 0:
@@ -126,7 +114,7 @@ class _Machine:
             )
 
     def prepare(self, folder: str, wheel: str) -> str:
-        """Make the package importable there; gives the Python that has it."""
+        """Make the package importable there; returns the Python command."""
         python = self._target.python
         if self._target.install is None:
             self._python(f"cd {folder} && {shlex.quote(python)} -m zipfile -e {wheel} package", python)
@@ -134,7 +122,7 @@ class _Machine:
         self._tell(f"installing the package on {self._device}")
         environment = f"{_CACHE}/venv"
         self._python(f"{shlex.quote(python)} -m venv --system-site-packages {environment}", python)
-        # Again, even where this version is installed: its code may be another.
+        # Forced: the same version may have other code.
         extra = f"[{self._target.install}]" if self._target.install else ""
         package = shlex.quote(f"{folder}/{wheel}{extra}")
         self.run(
@@ -177,7 +165,7 @@ class _Machine:
     def _call(self, command: list[str]) -> "subprocess.CompletedProcess[str]":
         if shutil.which(command[0]) is None:
             raise InputError(f"there is no {command[0]} on this machine: install an OpenSSH client")
-        # Its standard input must not be ours: ssh would read it empty.
+        # Own standard input: ssh would consume ours.
         done = subprocess.run(
             command, capture_output=True, text=True, encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL
         )

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Target:
-    """A device, and how to work there.
+    """A device, and how to use it.
 
     Attributes:
-        name: what the report calls it.
+        name: its name in the report.
         address: ``local``, ``cuda``, ``ssh://[user@]host[:port]``, ``adb`` or ``adb:SERIAL``.
         python: ssh: the Python there, which has the package's dependencies.
-        install: ssh: extras of the package to install there first, in an environment of its own, for example ``onnx``;
-            None installs nothing.
-        options: of ssh, each ``KEY=VALUE`` as in its configuration file.
-        benchmark_model: adb: LiteRT's tool for the phone.
+        install: ssh: extras to install there with the package, in a virtual environment, for example ``onnx``; None
+            installs nothing.
+        options: ssh: each ``KEY=VALUE`` as in its configuration file.
+        benchmark_model: adb: path of LiteRT's tool for the phone.
     """
 
     name: str

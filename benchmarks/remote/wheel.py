@@ -1,4 +1,4 @@
-"""The running package as a wheel, for a device that has not got it: from a checkout as well as from an installation."""
+"""The running package, from a checkout or an installation, as a wheel for another device."""
 
 import base64
 import hashlib
@@ -13,15 +13,7 @@ _ENDINGS = {".py", ".toml", ".yaml", ".md", ".onnx", ".safetensors"}
 
 
 def write_wheel(folder: Path) -> Path:
-    """Write the package as a wheel.
-
-    Args:
-        folder: where to; it exists.
-
-    Returns:
-        The file. Its dependencies are those that this installation names; a package that is run without being
-        installed names none.
-    """
+    """Write a wheel into an existing folder and return its path; without an installation it lists no dependencies."""
     try:
         metadata = distribution("steadystyle").read_text("METADATA")
     except PackageNotFoundError:
@@ -46,8 +38,7 @@ def write_wheel(folder: Path) -> Path:
 
 
 def _files() -> list[Path]:
-    # The root of a checkout holds more than the package: tests, runs, environments, and studies, which no wheel has. A
-    # device that is measured needs no web page.
+    # The root of a checkout also holds tests, runs, environments and studies; the web page is not needed.
     rooms = [init.parent for init in _PACKAGE.glob("*/__init__.py") if init.parent.name not in ("tests", "studies")]
     inside = [path for room in rooms for path in room.rglob("*") if not _is_of_page(path)]
     return sorted(path for path in (*_PACKAGE.glob("*.py"), *inside) if path.is_file() and path.suffix in _ENDINGS)

@@ -1,1 +1,1 @@
-"""What a person sees of a record: tables, plots, pictures, the page; merging and limits."""
+"""Output of a record: tables, plots, pictures and page; merging and limits."""

@@ -1,4 +1,4 @@
-"""Tables of what methods cost: latency and memory, threads, growth, sustained runs, share of the machine's peak."""
+"""Tables of latency and memory, threads, growth, sustained runs, and share of the machine's peak."""
 
 import math
 from collections.abc import Sequence
@@ -88,7 +88,7 @@ def _roofline_caption(peak: Roofline) -> str:
 
 
 def thread_table(title: str, scalings: Sequence[ThreadScaling]) -> Table:
-    """Latency with each number of threads, and how much quicker that is."""
+    """Latency with each number of threads, and the speed-up."""
     first = scalings[0]
 
     def cell(row: ThreadScaling, point: ThreadPoint) -> str:
@@ -106,7 +106,7 @@ def thread_table(title: str, scalings: Sequence[ThreadScaling]) -> Table:
 
 
 def growth_table(title: str, growths: Sequence[CostGrowth]) -> Table:
-    """Cost at each size and how it grows."""
+    """Cost at each size, and its growth."""
     sizes = growth_sizes(growths)
     rows = []
     for growth in growths:
@@ -130,7 +130,7 @@ def growth_table(title: str, growths: Sequence[CostGrowth]) -> Table:
 
 
 def growth_sizes(growths: Sequence[CostGrowth]) -> list[str]:
-    """All sizes of a cost growth, measured or not, from few pixels to many."""
+    """All sizes of a cost growth, measured or not, by number of pixels."""
     found = {f"{point.width}x{point.height}" for one in growths for point in one.points}
     found |= {size for one in growths for size in one.absent if size != "exponents"}
     return sorted(found, key=lambda size: math.prod(map(int, size.split("x"))))

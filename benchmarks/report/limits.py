@@ -1,12 +1,12 @@
-"""`--fail-if`: figures that a report must not have, for automatic checks.
+"""`--fail-if`: limits for a report's figures, for automatic checks.
 
-The grammar, all of it::
+The grammar::
 
     expression = [METHOD ":"] FIGURE ("<" | "<=" | ">" | ">=") limit
     limit      = NUMBER | [NUMBER "*"] REPORT
 
-FIGURE is a key of `FIGURES`. Without METHOD the expression holds for every method that is no control. REPORT is the
-report.json of an earlier run: each method is held against its own figure there, on the same device.
+FIGURE is a key of `FIGURES`. Without METHOD the expression applies to all methods except controls. REPORT is an earlier
+report.json: each method is compared with its own figure there, on the same device.
 """
 
 import math
@@ -41,7 +41,7 @@ _LATENCY = {
     "memory_mib": "peak_memory_mib",
 }
 FIGURES = (*_SUMMARY, *_SHIFT, *_LATENCY)
-"""What can be asked: means over the clips, and latency and memory of each device."""
+"""Figures to ask for: means over the clips, and latency and memory of each device."""
 
 _SIGNS: Mapping[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -54,15 +54,10 @@ _EXPRESSION = re.compile(r"(?:(?P<method>.+):)?\s*(?P<figure>\w+)\s*(?P<sign><=|
 
 @dataclass(frozen=True)
 class Limit:
-    """One `--fail-if`.
+    """One `--fail-if`, broken if the comparison by its sign holds.
 
-    Attributes:
-        text: as it was given.
-        method: the method that it is about, None for all that are no controls.
-        figure: a key of `FIGURES`.
-        sign: one of ``<``, ``<=``, ``>``, ``>=``; the limit is broken where the comparison holds.
-        bound: the number compared with, or the factor to the baseline's figure.
-        baseline: the earlier report, None for a plain number.
+    `method` None means all except controls; `figure` is a key of `FIGURES`. `bound` is a number, or the factor to the
+    figure of `baseline`, an earlier report (None: plain number).
     """
 
     text: str
@@ -74,14 +69,7 @@ class Limit:
 
 
 def parse_limit(text: str) -> Limit:
-    """Read an expression, and the report that it names.
-
-    Args:
-        text: for example ``e_temporal>1.1*baseline.json``, ``great-wave:style>0.2``, ``latency_ms>40``.
-
-    Raises:
-        InputError: it does not follow the grammar, or names no report that can be read.
-    """
+    """Parse an expression such as ``great-wave:style>0.2``; InputError if it or its report cannot be read."""
     found = _EXPRESSION.fullmatch(text.strip())
     if found is None or found["figure"] not in FIGURES:
         raise InputError(
@@ -115,7 +103,7 @@ def _number(text: str) -> float | None:
 
 
 def broken_limits(limits: Sequence[Limit], report: Report) -> list[str]:
-    """One sentence for each figure of a report that breaks a limit, and for each that is asked for and absent."""
+    """One sentence for each figure of a report that breaks a limit, or is asked for and absent."""
     sentences = []
     for limit in limits:
         methods = [limit.method] if limit.method else [method.name for method in report.methods if not method.control]
@@ -145,7 +133,7 @@ def _break(limit: Limit, method: str, report: Report) -> list[str]:
 
 
 def _figures(report: Report, figure: str, method: str) -> dict[str, float | None]:
-    """A method's figure by device; means over the clips have none. Empty where the method is not in the report."""
+    """A method's figure by device, "" for means over the clips; empty if the report lacks the method."""
     if figure in _LATENCY:
         rows = [row for row in report.latency if row.method == method]
         return {row.device: getattr(row, _LATENCY[figure]) for row in rows}

@@ -1,4 +1,4 @@
-"""Several reports in one: the same artifacts on several devices, or what was measured on different days."""
+"""Merges reports from several devices or days."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -15,23 +15,13 @@ from ..record import Clip, Report, load_report, summarize
 from .write import check_folder, now, write_report
 
 _SAME_CLIP = 0.05
-"""Of two clips that are called alike, the source's own error may differ by so much before they count as two."""
+"""Clips of one name are the same if the source's own errors differ by at most this share."""
 
 
 def merge(files: Sequence[str | Path], *, out_dir: str | Path, command: str = "") -> Report:
-    """Read reports, merge them and write the one report; one that cannot be read is a hole in it.
+    """Merge report.json files, or the folders that hold them, into `out_dir`; an unreadable one is a hole.
 
-    Args:
-        files: report.json files, or the folders that they are in.
-        out_dir: folder for the report; created when missing.
-        command: the command line, for the record.
-
-    Returns:
-        The report as written.
-
-    Raises:
-        InputError: none can be read; nothing is written then.
-        OSError: writing fails.
+    InputError, and nothing is written, if none can be read; OSError if writing fails.
     """
     folder = check_folder(out_dir)
     reports, refusals = [], []
@@ -48,15 +38,10 @@ def merge(files: Sequence[str | Path], *, out_dir: str | Path, command: str = ""
 
 
 def merge_reports(reports: Sequence[Report], *, holes: Sequence[str] = (), command: str) -> Report:
-    """Merge reports: every list becomes the lists of all, in the order of the reports.
+    """Merge at least one report by concatenating all lists in order; `holes` are added to the reports' own.
 
-    Methods, clips or devices that are called alike and are not the same get names of their own. Of a method that
-    several reports have on the same clip the first one's row counts, and the others are kept in `Clip.again`.
-
-    Args:
-        reports: at least one.
-        holes: what could not be measured besides what the reports say themselves.
-        command: for the record.
+    Different methods, clips or devices of one name are renamed. Of a method's rows on one clip the first counts, and
+    the others are kept in `Clip.again`.
     """
     merged, *others = _with_own_devices(reports)
     merged = dataclasses.replace(merged, command=command, date=now(), version=__version__)
@@ -66,14 +51,14 @@ def merge_reports(reports: Sequence[Report], *, holes: Sequence[str] = (), comma
         merged,
         summary=summarize(merged.clips, merged.drift, [method.name for method in merged.methods]),
         holes=[*merged.holes, *holes],
-        pictures=[],  # they stayed with their own reports
+        pictures=[],  # they stay with their own reports
     )
 
 
 def rename(
     report: Report, *, devices: Mapping[str, str] | None = None, methods: Mapping[str, str] | None = None
 ) -> Report:
-    """Call devices and methods of a report by other names, wherever they are named."""
+    """Rename devices and methods of a report, wherever they occur."""
 
     def device(name: str) -> str:
         return (devices or {}).get(name, name)
@@ -111,7 +96,7 @@ def _free(name: str, taken: set[str]) -> str:
 
 
 def _with_own_methods(report: Report, merged: Report) -> Report:
-    """Give a method another name where the merged report has another file under its name."""
+    """Rename a method if the merged report has another file under its name."""
     files = {method.name: method.sha256 for method in merged.methods}
     taken, names = set(files), {}
     for method in report.methods:
@@ -141,7 +126,7 @@ def _merge_two(merged: Report, report: Report) -> Report:
         "settings": merged.settings | other_settings,
         "methods": [*merged.methods, *(method for method in report.methods if method.name not in known)],
         "clips": _merge_clips(merged.clips, report.clips, first),
-        # Only what is missing in both is missing throughout.
+        # Only what is missing in both is missing in the whole report.
         "absent": {name: reason for name, reason in merged.absent.items() if name in report.absent},
         "notes": list(dict.fromkeys([*merged.notes, *report.notes])),
     }
@@ -155,7 +140,7 @@ def _merge_clips(merged: Sequence[Clip], more: Sequence[Clip], device: str) -> l
         if place is None:
             taken = {other.name for other in clips}
             name = clip.name if clip.name not in taken else _free(f"{clip.name}, {device}", taken)
-            # Its pictures stayed with its own report.
+            # Its pictures stay with its own report.
             clips.append(dataclasses.replace(clip, name=name, moment=None))
         else:
             before = clips[place]
@@ -170,7 +155,7 @@ def _merge_clips(merged: Sequence[Clip], more: Sequence[Clip], device: str) -> l
 
 
 def _same(one: Clip, other: Clip) -> bool:
-    """Whether two clips are the same, so far as their figures tell."""
+    """Whether two clips have equal names, sizes, lengths and flow sources, and about equal errors of the source."""
     if any(getattr(one, key) != getattr(other, key) for key in ("name", "width", "height", "frames", "flow_source")):
         return False
     errors = [

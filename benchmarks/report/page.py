@@ -1,7 +1,4 @@
-"""The report as one HTML page that carries everything in itself: no script, no request (needs Jinja2).
-
-The text is in `templates/report.html.jinja` and `templates/definitions.html.jinja`, the look in `templates/report.css`.
-"""
+"""The report as one self-contained HTML page without scripts (needs Jinja2); text and style are in `templates/`."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -30,14 +27,7 @@ _PAGES = Environment(
 
 @dataclass(frozen=True)
 class Pictures:
-    """What a section shows below its tables.
-
-    Attributes:
-        plot: a PNG.
-        text: what it shows, for those who do not see it.
-        heading: above it, where there is one.
-        grids: error maps and zooms.
-    """
+    """Pictures below a section's tables: a PNG, its alternative text and heading, and grids."""
 
     plot: Path
     text: str
@@ -46,13 +36,7 @@ class Pictures:
 
 
 def write_page(report: Report, target: Path, pictures: Mapping[str, Pictures]) -> None:
-    """Write the page.
-
-    Args:
-        report: the figures.
-        target: the .html file; InputError where it cannot be written.
-        pictures: of each section of `tables.sections` that has some.
-    """
+    """Write the page to an .html file, with the pictures of each section; InputError if that fails."""
     made = ", ".join(method.name for method in report.methods if method.control is None)
     page = _PAGES.get_template("report.html.jinja").render(
         title=f"{'Benchmark' if report.kind == 'benchmark' else 'Comparison'}: {made}",
@@ -65,7 +49,6 @@ def write_page(report: Report, target: Path, pictures: Mapping[str, Pictures]) -
 
 
 def _asked(request: BenchmarkRequest) -> list[tuple[str, str]]:
-    """What was asked for, by name."""
     values = ((field.name.replace("_", " "), getattr(request, field.name)) for field in fields(request))
     return [(name, _words(value)) for name, value in values if value not in ((), {}, None)]
 
@@ -87,7 +70,7 @@ def _file_uri(png: Path) -> str:
 
 
 def _image_uri(image: Image) -> str:
-    # Error maps are mostly black and stay exact; painted frames would be megabytes as PNG.
+    # Error maps are mostly black and stay exact as PNG; painted frames would be megabytes.
     if image.ndim == 2:
         return _uri(cv2.imencode(".png", image)[1].tobytes(), "png")
     colours = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)

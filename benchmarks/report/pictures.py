@@ -1,4 +1,4 @@
-"""The report's pictures: error maps and zooms into consecutive frames, method beside method."""
+"""The report's pictures: error maps and zooms of consecutive frames, one row per method."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,15 +21,7 @@ _INK, _PAPER = 40, 255
 
 @dataclass(frozen=True)
 class Grid:
-    """Pictures in rows and columns, with headings.
-
-    Attributes:
-        name: stem for a file's name.
-        title: what it is.
-        caption: how to read it.
-        columns: heading of each column.
-        rows: heading and images of each row, images of one size in the whole grid.
-    """
+    """Images of one size in rows, each with its heading, and headed columns; `name` is the file name's stem."""
 
     name: str
     title: str
@@ -39,7 +31,7 @@ class Grid:
 
 
 def moment_grids(stem: str, moment: Moment) -> list[Grid]:
-    """Error maps and zooms of a clip's moment, one row a method, the source first; `stem` begins the grids' names."""
+    """Error maps and zooms of a clip's moment, the source first; `stem` starts the grids' names."""
     t = moment.start
     steps = [f"change {t + k} → {t + k + 1}" for k in range(len(moment.pairs))]
     shown = {"source" if row == IDENTITY else row: frames for row, frames in moment.frames.items()}
@@ -87,7 +79,7 @@ def _window(worst: Sequence[Image], source: Sequence[Image]) -> tuple[int, int, 
 
 
 def sheet(grid: Grid) -> Image:
-    """One picture of a whole grid, with its headings, to stand alone: (H, W, 3) uint8 RGB."""
+    """A whole grid with headings as one picture, (H, W, 3) uint8 RGB."""
     height, width = grid.rows[0][1][0].shape[:2]
     across, down = width + _MARGIN, height + _BAND + _MARGIN
     canvas = np.full((_BAND + down * len(grid.rows), across * len(grid.columns) + _MARGIN, 3), _PAPER, np.uint8)
@@ -105,6 +97,6 @@ def sheet(grid: Grid) -> Image:
 
 
 def _write(canvas: Image, text: str, x: int, y: int) -> None:
-    # OpenCV's own fonts know ASCII only.
+    # OpenCV's fonts are ASCII only.
     plain = text.encode("ascii", "replace").decode("ascii")
     cv2.putText(canvas, plain, (x, y), cv2.FONT_HERSHEY_SIMPLEX, _TEXT, (_INK,) * 3, 1, cv2.LINE_AA)

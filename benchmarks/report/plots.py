@@ -1,4 +1,4 @@
-"""The report's plots, each a PNG that a `plot_` function writes to its `target` (needs matplotlib)."""
+"""The report's plots; each `plot_` function writes a PNG to `target` (needs matplotlib)."""
 
 import math
 import textwrap
@@ -21,24 +21,24 @@ _COLOURS = (
 )
 _SOFT = "#808080"
 _LINES = ("-", "--", ":", "-.")
-"""For each device, where a report has several."""
+"""One for each device."""
 _DEADLINE_MS = 1000 / 30
 _WIDTH = 12.4
-"""Of a whole figure, in inches."""
+"""Figure width in inches."""
 _PANEL_HEIGHT, _LABEL_HEIGHT = 260, 11
-"""Of the trade-offs' panels and of a name in them, in points; the former about, before the layout is known."""
+"""Heights in points; the panel's is approximate, before the layout is known."""
 _MARKERS = {None: "o", "identity": "*", "blur": "s", "still": "X"}
 
 
 def _colours(methods: Sequence[Method]) -> dict[str, str]:
-    """A colour for each method; a control has its method's, the source itself is gray."""
+    """A colour for each method; controls share their method's, the source is gray."""
     made = [method.name for method in methods if method.control is None]
     colours = {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(made)}
     return {method.name: colours.get(method.of or method.name, _SOFT) for method in methods}
 
 
 def _panels(height: float, x: str, *y: str, width: float = _WIDTH) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel for each label of its y axis, beside each other."""
+    """A figure with one panel for each y label, side by side."""
     figure = Figure(figsize=(width, height), layout="constrained")
     panels = list(figure.subplots(1, len(y), squeeze=False)[0])
     for axes, label in zip(panels, y, strict=True):
@@ -56,7 +56,7 @@ def _save(figure: Figure, target: Path) -> None:
 
 
 def plot_trade_offs(report: Report, target: Path) -> None:
-    """Latency × temporal error and style score × temporal error, means over the clips, as far as they are there."""
+    """Temporal error over latency and over style score, means over the clips, where available."""
     draws = [_plot_latency_panel, _plot_style_panel] if report.latency else [_plot_style_panel]
     labels = ["temporal error e(1), mean of the clips"] * len(draws)
     figure, panels = _panels(4.6, "", *labels, width=_WIDTH / 2 * len(draws))
@@ -105,7 +105,7 @@ def _plot_style_panel(axes: Axes, report: Report, errors: Mapping[str, float], c
             axes.plot(x, y, _MARKERS[method.control], color=colour, markersize=size, alpha=strength)
             if method.control is None or method.name == "identity":
                 names.append((method.name, x, y, colour))
-    # The colour says whose control it is, the shape which.
+    # Colour shows the method, shape the control.
     controls = {method.control for method in report.methods if method.name in scores and method.of}
     marks = [
         Line2D([], [], marker=_MARKERS[control], color=_SOFT, linestyle="", label=f"{control}, a control")
@@ -122,7 +122,7 @@ def _plot_style_panel(axes: Axes, report: Report, errors: Mapping[str, float], c
 
 
 def _name(row: Latency | CostGrowth | Sustained, report: Report) -> str:
-    """A row's method, with its device where the report has several."""
+    """A row's method, with its device if the report has several."""
     return f"{row.method}, {row.device}" if report.other_devices else row.method
 
 
@@ -143,7 +143,7 @@ def _scale_time(axes: Axes) -> None:
 def _label_all(
     axes: Axes, points: Sequence[tuple[str, float, float, str]], near: Callable[[float, float], bool]
 ) -> None:
-    """Name points (text, x, y, colour); of those `near` each other in x, an upper one's name is raised."""
+    """Label points (text, x, y, colour); of points `near` in x, the upper label is raised."""
     to_points = _PANEL_HEIGHT / axes.get_ylim()[1]
     placed: list[tuple[float, float]] = []
     for text, x, y, colour in sorted(points, key=lambda point: point[2]):
@@ -159,7 +159,7 @@ def _label_all(
 
 
 def plot_timeline(clip: Clip, methods: Sequence[Method], target: Path) -> None:
-    """Temporal error of each pair of consecutive frames of a clip, over time, without controls made from a method."""
+    """Temporal error of consecutive frames of a clip over time, without controls made from a method."""
     figure, (axes,) = _panels(2.6, "frame", "error of the pair")
     colours = _colours(methods)
     made = {method.name for method in methods if method.of is None}
@@ -174,19 +174,19 @@ def plot_timeline(clip: Clip, methods: Sequence[Method], target: Path) -> None:
         axes.axvspan(clip.moment, clip.moment + 2, color="#d9a400", alpha=0.25, linewidth=0)
     axes.set_ylim(0, 1.25 * max(shown, default=0.01))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if axes.get_legend_handles_labels()[0]:  # where no pair could be measured there is no line
+    if axes.get_legend_handles_labels()[0]:  # empty if no pair could be measured
         axes.legend(loc="upper right", frameon=False, fontsize=8, ncols=4)
     _save(figure, target)
 
 
 def plot_latency(report: Report, target: Path) -> None:
-    """How the latencies are spread: one line of samples a method, in the order of their rounds."""
+    """Distribution of latencies: one line of samples per method, in order of rounds."""
     rows = report.latency[::-1]
     figure, (axes,) = _panels(0.9 + 0.75 * len(rows), "latency, ms a frame (each dot a frame; line = median)", "")
     colours = _colours(report.methods)
     for level, row in enumerate(rows):
         samples = [sample for samples in row.rounds_ms for sample in samples]
-        # Spread over the height in the order in which they were taken, so that a drift during the run shows as a slant.
+        # Height follows the order of samples, so that drift shows as a slant.
         heights = [level - 0.3 + 0.6 * index / len(samples) for index in range(len(samples))]
         axes.plot(samples, heights, ".", color=colours[row.method], markersize=3, alpha=0.5)
         axes.plot([row.median_ms] * 2, [level - 0.38, level + 0.38], color=colours[row.method], linewidth=2)
@@ -196,7 +196,7 @@ def plot_latency(report: Report, target: Path) -> None:
 
 
 def plot_growth(report: Report, target: Path) -> None:
-    """Latency and memory against the number of pixels, both axes logarithmic, with the exponents."""
+    """Latency and memory over the number of pixels, log-log, with exponents."""
     figure, panels = _panels(4.2, "frame", "latency, ms a frame", "peak memory less that before loading, MiB")
     sizes = growth_sizes(report.growth)
     colours = _colours(report.methods)
@@ -223,7 +223,7 @@ def plot_growth(report: Report, target: Path) -> None:
 
 
 def plot_sustained(report: Report, target: Path) -> None:
-    """Median latency of each second of the sustained runs, over time."""
+    """Median latency of each second of the sustained runs."""
     figure, (axes,) = _panels(3.2, "minutes", "ms a frame, median of a second")
     colours = _colours(report.methods)
     for row in report.sustained:
@@ -231,7 +231,7 @@ def plot_sustained(report: Report, target: Path) -> None:
         label = f"{_name(row, report)}: {row.slope_ms_per_minute:+.3f} ms a minute"
         axes.plot(minutes, row.medians_ms, _line(row, report), color=colours[row.method], linewidth=1.3, label=label)
     axes.axhline(_DEADLINE_MS, color=_SOFT, linestyle=":", linewidth=1)
-    # The deadline shows where a method comes near it; for much quicker ones it would flatten what is to be seen.
+    # The deadline may lie outside: it would flatten the lines of much faster methods.
     axes.set_ylim(0, 1.3 * max(max(row.medians_ms) for row in report.sustained))
     axes.legend(loc="upper right", frameon=False, fontsize=8, ncols=3)
     _save(figure, target)
@@ -243,4 +243,4 @@ OF_SECTION: Mapping[str, tuple[str, Callable[[Report, Path], None]]] = {
     "growth": ("growth", plot_growth),
     "sustained": ("sustained", plot_sustained),
 }
-"""Name of the file, and what draws it, for each section of `tables.sections` that has a plot."""
+"""File name and function of each section of `tables.sections` that has a plot."""

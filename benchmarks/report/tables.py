@@ -1,4 +1,4 @@
-"""The report's tables, for the page and for Markdown: the summary and the clips; costs are in `cost_tables.py`."""
+"""The report's tables for page and Markdown: summary and clips; costs are in `cost_tables.py`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
@@ -29,12 +29,12 @@ _JUDGED = (
 )
 """Heading, field of `Style` and digits."""
 _ALWAYS = ("score", "content")
-"""Figures that have a column even where no method has them."""
+"""Figures that have a column even if no method has them."""
 AnyRow = TypeVar("AnyRow", Summary, Row)
 
 
 def sections(report: Report) -> dict[str, list[Table]]:
-    """All tables of a report that are not empty, by section in reading order: ``clip-0`` is the first clip's."""
+    """All non-empty tables by section in reading order; ``clip-0`` is the first clip."""
     found = {"summary": [summary_table(report)]}
     found |= {f"clip-{index}": [clip_table(clip, report)] for index, clip in enumerate(report.clips)}
 
@@ -57,7 +57,7 @@ def tables(report: Report) -> list[Table]:
 
 
 def summary_table(report: Report) -> Table:
-    """Every method and control with the means over the clips, and its latency."""
+    """Every method and control with its means over the clips, and its latency."""
     by_method = {row.method: row for row in report.summary}
     rows = [by_method[method.name] for method in report.methods]
     columns: Columns[Summary] = [
@@ -79,7 +79,7 @@ def summary_table(report: Report) -> Table:
         first = next(iter(timed.values()))
         where = f" on {device}" if report.other_devices else ""
         captions.append(f"Latency{where} at {first.width}x{first.height}, {first.threads} threads.")
-    for reason in dict.fromkeys(report.absent.values()):  # several figures may lack for one reason
+    for reason in dict.fromkeys(report.absent.values()):  # several figures may share a reason
         *others, last = (_NAMES.get(name, name) for name, why in report.absent.items() if why == reason)
         names = f"{', '.join(others)} and {last}" if others else last
         captions.append(f"{names[:1].upper()}{names[1:]} absent: {reason}.")
@@ -101,7 +101,7 @@ def _time_columns(timed: Mapping[str, Latency], of: str) -> Columns[Summary]:
 def _judged_columns(
     rows: Sequence[AnyRow], judged: Callable[[AnyRow], Summary | Style | None], methods: Sequence[Method]
 ) -> Columns[AnyRow]:
-    """Columns of what style image and loss networks say; the style image's own size stands in brackets."""
+    """Columns of style and content figures; the network's training style size is in brackets."""
     by_name = {method.name: method for method in methods}
 
     def size(row: AnyRow) -> int:
@@ -167,7 +167,7 @@ def _clip_caption(clip: Clip, absent_throughout: Mapping[str, str]) -> str:
             parts.append(f"{interval} over {found.pairs} pairs, {share(found.mask_share)} of the pixels valid")
     if clip.cuts:
         parts.append(f"{clip.cuts} scene cut{'s' if clip.cuts > 1 else ''}, pairs across left out")
-    # What is missing in the whole report is said once, below the first table.
+    # Reasons that hold for the whole report are in the summary's caption.
     reasons = dict.fromkeys(
         f"{_NAMES.get(name, name).capitalize()} absent: {reason}"
         for row in clip.rows

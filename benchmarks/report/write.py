@@ -20,15 +20,7 @@ _FOREWORD = (
 
 
 def check_folder(folder: str | Path, *, pictures: bool = True) -> Path:
-    """Check that a report can be made and written into a folder, before the long work begins.
-
-    Args:
-        folder: where to.
-        pictures: whether there will be more than report.json.
-
-    Raises:
-        InputError: nothing can be written there, or what draws the plots and the page is not installed.
-    """
+    """Raise InputError early if the folder is not writable or, for `pictures`, matplotlib or Jinja2 is missing."""
     check_writable(Path(folder) / "report.json")
     for module, what in (("matplotlib", "plots need"), ("jinja2", "page needs")) if pictures else ():
         if importlib.util.find_spec(module) is None:
@@ -42,21 +34,12 @@ def now() -> str:
 
 
 def write_report(report: Report, moments: Sequence[Moment | None], folder: Path) -> Report:
-    """Write a report with its pictures; report.json comes last, so that it is there only when all is.
+    """Write a report with its clips' moments, and return it with `pictures` filled.
 
-    Args:
-        report: the figures; `pictures` is filled here.
-        moments: the moment of each clip.
-        folder: where to; created when missing.
-
-    Returns:
-        The report as written.
-
-    Raises:
-        InputError: the folder cannot be written.
-        OSError: writing fails.
+    report.json comes last, so it exists only if everything does. InputError if the folder is not writable, OSError if
+    writing fails.
     """
-    # matplotlib and Jinja2 are an extra, and take a second to load
+    # Optional dependencies, which take a second to load.
     from .page import Pictures, write_page
     from .plots import OF_SECTION, plot_timeline
 

@@ -1,1 +1,1 @@
-"""A camera through a model into a window: styles switched by keys, the latency on the picture."""
+"""Camera to model to window: keys switch the style, the latency is drawn on the picture."""

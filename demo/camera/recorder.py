@@ -1,4 +1,4 @@
-"""Recordings and pictures of the live demo: files with the times of the clock, each whole or not there."""
+"""Recordings and pictures of the live demo: frames keep their display times; no incomplete file remains."""
 
 import time
 from fractions import Fraction
@@ -10,14 +10,10 @@ from ...video.frames import Frame, FrameSink, open_sink, write_image
 
 
 class Recorder:
-    """Records what is shown, with the times at which it was: each recording is a video of its own.
-
-    Attributes:
-        files: what was written, pictures too.
-    """
+    """Records shown frames with their display times; `files` lists the recordings and pictures written."""
 
     def __init__(self, folder: Path, frame_rate: Fraction | None) -> None:
-        """Say where recordings go, and at how many frames a second they come at most, as far as that is known."""
+        """Set the output folder and the largest frame rate (None if unknown)."""
         self._folder, self._rate = folder, frame_rate
         self.files: list[Path] = []
         self._sink: FrameSink | None = None
@@ -26,29 +22,21 @@ class Recorder:
 
     @property
     def running(self) -> bool:
-        """Whether there is a recording."""
+        """Whether a recording is running."""
         return self._sink is not None
 
     def seconds(self, now: float) -> float | None:
-        """Length of the recording so far (now: seconds of `time.monotonic`), None without one."""
+        """Length of the recording in seconds, None without one; `now` is a time of `time.monotonic`."""
         return None if self._sink is None else now - self._begun
 
     def start(self, now: float) -> None:
-        """Begin a recording.
-
-        Raises:
-            InputError: nothing can be written to the folder.
-        """
+        """Begin a recording; raises InputError if the folder is not writable."""
         self._target = self._path(".mp4")
         self._sink = open_sink(self._target, None, frame_rate=self._rate)
         self._begun, self._last = now, None
 
     def add(self, image: Image, now: float) -> None:
-        """Add what is shown now; a picture of another size begins another recording.
-
-        Raises:
-            OSError: writing fails; the recording has ended, and what was written of it is not kept.
-        """
+        """Add a shown frame; a new frame size begins a new recording. OSError ends and removes the recording."""
         if self._sink is not None and self._last is not None and self._last.image.shape != image.shape:
             self.stop(now)
             self.start(now)
@@ -62,11 +50,7 @@ class Recorder:
             raise
 
     def stop(self, now: float) -> Path | None:
-        """Finish the recording, whose last picture stands until now; the file, or None where nothing was recorded.
-
-        Raises:
-            OSError: writing fails.
-        """
+        """End the recording; its last frame lasts until `now`. Returns the file, None if empty; raises OSError."""
         if self._sink is None:
             return None
         if self._last is None:
@@ -81,12 +65,7 @@ class Recorder:
         return self._target
 
     def picture(self, image: Image) -> Path:
-        """Save a picture.
-
-        Raises:
-            InputError: nothing can be written to the folder.
-            OSError: writing fails.
-        """
+        """Save a picture. Raises InputError if the folder is not writable, OSError if writing fails."""
         path = self._path(".png")
         write_image(path, image)
         self.files.append(path)

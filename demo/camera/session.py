@@ -1,8 +1,6 @@
-"""The loop: take the newest frame, stylize it, draw it, record it, and obey the keys.
+"""The camera loop: take the newest frame, stylize, draw and record it, handle keys.
 
-Reading has a thread (`source.py`); stylizing, drawing and recording take turns in the caller's, so that nothing
-competes with the engine while it is timed and Ctrl-C arrives where it is called. The window (`window.py`) knows nothing
-of either.
+Only reading has its own thread (`source.py`): nothing else competes with the timed engine, and the caller gets Ctrl-C.
 """
 
 import time
@@ -24,7 +22,7 @@ from .styles import Styles, model_names
 from .view import VIEWS, View, compose
 from .window import Panel, Window
 
-TICK_S = 0.05  # a key is answered within this even where no frame comes
+TICK_S = 0.05  # longest wait for a frame, so that keys are answered
 MESSAGE_S = 3.0
 
 
@@ -40,21 +38,19 @@ def run_camera(
     seconds: float | None = None,
     frames: int | None = None,
 ) -> CameraResult:
-    """Show a camera through a model until the person leaves, or Ctrl-C.
+    """Show a camera through a model until the user quits or presses Ctrl-C.
 
     Args:
         source: a camera ("0", "/dev/video0"), or a video file, which is played at its own pace.
-        output: folder for recordings and pictures; it is made with the first of them.
-        models: bundled names or artifact files, the first is shown first; the other bundled ones follow.
-        height: a taller source is made this high, in pixels.
-        loop: play a file again and again.
-        threads: threads of the engine; None leaves the choice to it.
-        provider: execution provider of the engine; None takes its default.
-        seconds: leave after so many seconds.
-        frames: leave after so many frames were shown.
+        output: folder for recordings and pictures, created when first needed.
+        models: bundled names or artifact files; the first is shown first, the other bundled models follow.
+        height: taller sources are scaled down to this, in pixels.
+        loop: repeat a file.
+        threads, provider: of the engine; None takes its default.
+        seconds, frames: quit after so many seconds or shown frames; None sets no limit.
 
     Raises:
-        InputError: there is no display, the source or the first model cannot be opened, or `output` cannot be written.
+        InputError: no display, the source or the first model cannot be opened, or `output` is not writable.
         ModuleNotFoundError: pygame is not installed.
     """
     check_folder_writable(output)
@@ -66,7 +62,7 @@ def run_camera(
         window = stack.enter_context(closing(Window("steadystyle", (capture.info.width, capture.info.height))))
         session = _Session(window, styles, capture, Recorder(output, capture.info.frame_rate))
         try:
-            with suppress(KeyboardInterrupt):  # as good a way to leave as any
+            with suppress(KeyboardInterrupt):  # a normal way to quit
                 session.run(seconds, frames)
         finally:
             session.stop_recording()
@@ -75,8 +71,6 @@ def run_camera(
 
 @dataclass
 class _Session:
-    """What is shown, and what is to come of it."""
-
     window: Window
     styles: Styles
     capture: Capture
@@ -113,7 +107,7 @@ class _Session:
             elif frame is not None:
                 self._take(np.ascontiguousarray(frame.image[:, ::-1]) if self.mirrored else frame.image)
             elif switched and self._source is not None:
-                self._stylize(self._source)  # a picture that stands still, in the new style
+                self._stylize(self._source)  # no new frame: the last one in the new style
             if (frame is not None and not self.paused) or touched or switched or now - drawn > 0.25:
                 self._draw()
                 drawn = now
@@ -191,8 +185,6 @@ class _Session:
             self._guarded(lambda: self.recorder.start(time.monotonic()))
 
     def stop_recording(self) -> None:
-        """Finish the recording, if there is one."""
-
         def stop() -> None:
             path = self.recorder.stop(time.monotonic())
             if path is not None:
@@ -201,7 +193,7 @@ class _Session:
         self._guarded(stop)
 
     def _guarded(self, write: Callable[[], None]) -> None:
-        """Do something to a file; where that fails, the show goes on and the person is told."""
+        """Run a file operation; a failure is shown and noted, and the session goes on."""
         try:
             write()
         except (InputError, OSError) as error:
@@ -257,7 +249,6 @@ class _Session:
         return len(self._times) / span if span > 0.2 else 0.0
 
     def result(self) -> CameraResult:
-        """What was done until now."""
         seconds = time.monotonic() - self._first if self._first else 0.0
         height, width = self._source.shape[:2] if self._source is not None else (0, 0)
         return CameraResult(

@@ -1,4 +1,4 @@
-"""A camera, or a file that is played at its own pace, so that everything can be tried without a camera."""
+"""A camera, or a file played at its own pace for trying the demo without a camera."""
 
 import time
 from collections.abc import Iterator
@@ -13,30 +13,21 @@ from ...video.frames import Frame, FrameSource, open_source
 from ...video.sources import DEFAULT_RATE
 from ..live import LiveSource, SourceLost
 
-FIRST_PAUSE_S = 0.25
-"""Before a camera is opened again."""
-SILENCE_S = 2.0
-"""A camera that is open and gives nothing for so long is told of."""
-LATE_S = 0.1
-"""A file that is decoded later than this is played later from there on: a camera gives no burst to catch up."""
+FIRST_PAUSE_S = 0.25  # before a lost camera is opened again
+SILENCE_S = 2.0  # an open camera without frames for so long is reported
+LATE_S = 0.1  # a file decoded later than this is delayed from there on: a camera sends no burst to catch up
 
 
 class Capture(LiveSource):
-    """Reads a source in a thread of its own: `with Capture("0", height=360) as capture: frame = capture.take(0.1)`.
+    """Reads a source in its own thread: `with Capture("0", height=360) as capture: frame = capture.take(0.1)`.
 
-    The time of a frame is that of its arrival (`time.monotonic`). `info` has the size of the first frame, as given.
+    Frame times are arrival times (`time.monotonic`). `info` has the scaled size of the first frame.
     """
 
     def __init__(self, spec: str, *, height: int, loop: bool = False) -> None:
-        """Open the source.
+        """Open `spec` as `open_source` does, or raise InputError.
 
-        Args:
-            spec: as for `open_source`.
-            height: a taller frame is made this high, both sides even, in pixels.
-            loop: play a file again and again.
-
-        Raises:
-            InputError: the source cannot be opened.
+        Taller frames are scaled down to `height` pixels, with even sides. `loop` repeats a file.
         """
         self._spec, self._height, self._loop = spec, height, loop
         self._opened: FrameSource | None = open_source(spec)
@@ -46,13 +37,12 @@ class Capture(LiveSource):
 
     @property
     def trouble(self) -> str:
-        """What keeps frames from coming, for the screen; empty where they come."""
+        """Why no frames come, as text for the screen; empty while they come."""
         if self.gone:
             return f"{self.info.name} is gone: waiting for it"
         return f"{self.info.name} gives no picture: waiting for it" if self.silent_s() > SILENCE_S else ""
 
     def __enter__(self) -> Self:
-        """Begin to read."""
         self.start()
         return self
 
@@ -68,14 +58,14 @@ class Capture(LiveSource):
                 with source:
                     yield from self._played(source)
                 again = self._loop and source.info.kind != "camera" and not self._stopped.is_set()
-        except (InputError, OSError, cv2.error) as error:  # it may be pulled out while it is read
+        except (InputError, OSError, cv2.error) as error:  # a camera may be unplugged during a read
             if endless:
                 raise SourceLost(str(error)) from error
         if self.info.kind == "camera":
             raise SourceLost("stopped giving pictures")
 
     def _played(self, source: FrameSource) -> Iterator[Frame]:
-        """All frames, those of a file at its own pace."""
+        """Yield all frames, those of a file at its own pace."""
         live = source.info.kind == "camera"
         step_s = float(1 / (source.info.frame_rate or DEFAULT_RATE))
         start, due = time.monotonic(), 0.0

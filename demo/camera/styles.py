@@ -1,4 +1,4 @@
-"""The models to choose from; a chosen one is opened in a thread while the one before goes on."""
+"""The selectable models; a chosen model opens in a thread while the current one keeps running."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,25 +10,15 @@ from ...runtimes.stylizer import Stylizer
 
 
 def model_names(first: Sequence[str]) -> list[str]:
-    """The models to choose from: those that were asked for, else the default one; then the other bundled ones."""
+    """Selectable models: the requested ones, else the default; then the other bundled ones."""
     return list(dict.fromkeys([*(first or [DEFAULT_MODEL]), *(model.name for model in bundled_models())]))
 
 
 class Styles:
-    """The models to choose from; each is opened when it is first chosen, and stays open.
-
-    Attributes:
-        names: what people call them, in the order of the keys.
-        current: index of the one that runs.
-        stylizer: the one that runs.
-    """
+    """The selectable models (`names`, in key order). A model is opened when first chosen and stays open."""
 
     def __init__(self, names: Sequence[str], open_model: Callable[[str], Stylizer]) -> None:
-        """Open the first of some models; the caller closes all by leaving the `with` block.
-
-        Raises:
-            InputError: it cannot be opened.
-        """
+        """Open the first model, or raise InputError; leaving the `with` block closes all models."""
         self.names, self._open_model = list(names), open_model
         self.stylizer = open_model(self.names[0])
         self.current = self._wanted = 0
@@ -37,28 +27,27 @@ class Styles:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="open-model")
 
     def choose(self, index: int) -> None:
-        """Want a model; the one before runs on until it is open. An index outside wraps around."""
+        """Request a model; the current one runs until it is open. The index wraps around."""
         self._wanted = index % len(self.names)
 
     def step(self, by: int) -> None:
-        """Want the model that is so many places on."""
+        """Request the model `by` places further on."""
         self.choose(self._wanted + by)
 
     @property
     def engines(self) -> dict[int, str]:
-        """What runs each model that is open, by index."""
+        """Engine of each open model, by index."""
         return {index: stylizer.engine for index, stylizer in self._opened.items()}
 
     @property
     def awaited(self) -> str:
-        """The model that is being opened, or nothing."""
+        """Name of the model that is being opened, or empty."""
         return self.names[self._wanted] if self._wanted != self.current else ""
 
     def update(self) -> bool:
-        """Take over the wanted model once it is open; whether another one runs now.
+        """Switch to the requested model once it is open; returns whether the model changed.
 
-        Raises:
-            InputError: it cannot be opened; the one before runs on.
+        Raises InputError if it cannot be opened; the current model keeps running.
         """
         if self._opening is not None and self._opening[1].done():
             index, future = self._opening
@@ -81,7 +70,6 @@ class Styles:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Close all models, one that is being opened too."""
         self._executor.shutdown(wait=True)
         if self._opening is not None and self._opening[1].exception() is None:
             self._opened[-1] = self._opening[1].result()

@@ -1,4 +1,4 @@
-"""How source and stylized picture share the window."""
+"""Layouts of source and stylized picture in the window."""
 
 from typing import Literal
 
@@ -11,16 +11,10 @@ VIEWS: tuple[View, ...] = ("split", "full", "side by side")
 
 
 def compose(source: Image, stylized: Image, view: View, divider: float) -> Image:
-    """Put source and stylized picture together.
+    """Combine source and stylized frame, both (H, W, 3) uint8 RGB, into one of the same shape.
 
-    Args:
-        source: (H, W, 3) uint8 RGB.
-        stylized: of the same shape.
-        view: "split": the source to the left of the divider; "side by side": twice as wide; "full": stylized alone.
-        divider: 0 to 1, of the width.
-
-    Returns:
-        (H, W, 3) uint8 RGB, or (H, 2W, 3).
+    "split" shows the source left of `divider` (0 to 1, of the width), "full" only the stylized frame.
+    "side by side" gives (H, 2W, 3).
     """
     if view == "full":
         return stylized

@@ -1,7 +1,4 @@
-"""The window of the live demo: draws a picture with a panel over it, and turns keys and mouse into commands.
-
-The only file that imports pygame.
-"""
+"""The window of the live demo: draws frames and panel, reads keys and mouse. Only this file imports pygame."""
 
 import os
 import sys
@@ -40,17 +37,14 @@ HELP = (
     ("Q", "quit"),
 )
 WHITE, GREY, RED, SHADE = (255, 255, 255), (190, 190, 190), (235, 64, 52), (16, 16, 20, 175)
-LARGEST = (1280, 800)
-"""The window opens no larger than this, in pixels; a person may make it larger."""
+LARGEST = (1280, 800)  # initial window in pixels; the user may enlarge it
 
 
 @dataclass(frozen=True)
 class Command:
-    """What a person wants.
+    """A user command: `name` is a value of `KEYS`, "style" or "divider".
 
-    Attributes:
-        name: one of the values of `KEYS`, "style" or "divider".
-        value: of a style its index from 0, of the divider its place, 0 to 1.
+    `value` is the style's index from 0, or the divider's position, 0 to 1.
     """
 
     name: str
@@ -59,18 +53,15 @@ class Command:
 
 @dataclass
 class Panel:
-    """What is written over the picture.
+    """Text drawn over the picture.
 
     Attributes:
-        lines: model, engine, size, latency, speed.
-        left: name of what the picture's left part shows; empty where there is one part only.
-        right: name of what the right part, or the whole, shows.
-        divider: where the parts meet, as a share of the picture's width.
-        recording_s: length of the recording that is running, in seconds, or None.
-        message: one sentence in the middle, or nothing.
+        left: label of the picture's left part; empty if there is only one part.
+        right: label of the right part, or of the whole picture.
+        divider: boundary of the parts, as a share of the picture's width.
+        recording_s: length of the running recording in seconds, or None.
+        message: one centred sentence, or empty.
         styles: names of all models, for the help.
-        style: index of the one that runs.
-        help: whether to show the keys.
     """
 
     lines: Sequence[str]
@@ -85,18 +76,10 @@ class Panel:
 
 
 class Window:
-    """A window on this machine's display; the caller closes it."""
+    """A window on the local display; the caller closes it."""
 
     def __init__(self, title: str, picture_size: tuple[int, int]) -> None:
-        """Open it.
-
-        Args:
-            title: of the window.
-            picture_size: width and height in pixels of what it is to show; a small picture gets a larger window.
-
-        Raises:
-            InputError: there is no display.
-        """
+        """Open a window scaled for pictures of (width, height) pixels; raises InputError without a display."""
         _choose_driver()
         try:
             pygame.display.init()
@@ -113,10 +96,10 @@ class Window:
         self._title = title
         self._fonts: dict[int, pygame.font.Font] = {}
         self._area = pygame.Rect(0, 0, *size)
-        self._small: tuple[int, int] | None = None  # the size to come back to from full screen
+        self._small: tuple[int, int] | None = None  # size to restore after full screen
 
     def commands(self) -> Iterator[Command]:
-        """What the person did since the last call."""
+        """User commands since the last call."""
         for event in pygame.event.get():
             if event.type == pygame.QUIT:
                 yield Command("quit")
@@ -132,14 +115,8 @@ class Window:
                 yield Command("divider", min(1.0, max(0.0, (event.pos[0] - self._area.left) / self._area.width)))
 
     def draw(self, picture: Image | None, panel: Panel, state: str) -> None:
-        """Show a picture and what is to be read with it.
-
-        Args:
-            picture: (H, W, 3) uint8 RGB, or None: there is none yet.
-            panel: what is written over it.
-            state: for the title bar.
-        """
-        self._screen = pygame.display.get_surface() or self._screen  # it is another one after a change of size
+        """Draw a picture ((H, W, 3) uint8 RGB, or None) and the panel; `state` is shown in the title bar."""
+        self._screen = pygame.display.get_surface() or self._screen  # replaced when the window is resized
         self._screen.fill((0, 0, 0))
         width, height = self._screen.get_size()
         if picture is not None:
@@ -183,7 +160,7 @@ class Window:
         self._box([*keys, ("", WHITE, size // 2), *styles], center=self._area.center)
 
     def _box(self, lines: Sequence[tuple[str, tuple[int, int, int], int]], **place: tuple[int, int]) -> None:
-        """Lines of text (text, colour, size in pixels) on a dark ground; `place` is that of `pygame.Rect`."""
+        """Draw lines (text, colour, size in pixels) on a dark box; `place` is that of `pygame.Rect`."""
         texts = [self._font(size).render(text, True, colour) for text, colour, size in lines]
         pad = lines[0][2] // 2
         width = max(text.get_width() for text in texts) + 2 * pad
@@ -209,17 +186,13 @@ class Window:
             self._small = None
 
     def close(self) -> None:
-        """Close it."""
+        """Close the window."""
         pygame.font.quit()
         pygame.display.quit()
 
 
 def _choose_driver() -> None:
-    """Name the display to SDL where Linux has two: left alone, it ends with one that nobody sees.
-
-    Raises:
-        InputError: there is none.
-    """
+    """Select SDL's driver on Linux, whose default may be invisible; raises InputError without a display."""
     if sys.platform != "linux" or "SDL_VIDEODRIVER" in os.environ:
         return
     if "DISPLAY" not in os.environ and "WAYLAND_DISPLAY" not in os.environ:

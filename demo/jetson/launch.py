@@ -1,6 +1,6 @@
-"""From words such as ``usb:/dev/video0`` to the words of ``gst-launch-1.0``: boards, sources, sinks, their needs.
+"""``gst-launch-1.0`` arguments from specs such as ``usb:/dev/video0``: boards, sources, sinks, required elements.
 
-No element is named in the code: all stand in ``profiles.toml``, or in what a user gives.
+All element names come from ``profiles.toml`` or the user, none from the code.
 """
 
 import os
@@ -19,9 +19,7 @@ from ...common.arrays import Size
 from ...common.files import InputError
 
 PROFILES = Path(__file__).with_name("profiles.toml")
-TEGRA = Path("/etc/nv_tegra_release")
-"""Stands on every Jetson."""
-
+TEGRA = Path("/etc/nv_tegra_release")  # exists on every Jetson
 LAUNCH, INSPECT = "gst-launch-1.0", "gst-inspect-1.0"
 
 
@@ -31,9 +29,9 @@ class End:
 
     Attributes:
         name: as the user gave it, for messages and the report.
-        kind: for example ``usb``; ``elements`` where the user gave his own.
-        address: what stands behind the colon; empty where there is none.
-        words: of ``gst-launch-1.0``, with the pipe's number still as ``{fd}``.
+        kind: for example ``usb``; ``elements`` for the user's own elements.
+        address: the part after the colon, or empty.
+        words: arguments of ``gst-launch-1.0``, with ``{fd}`` for the pipe's number.
         live: whether a source drops frames rather than falling behind.
     """
 
@@ -45,14 +43,7 @@ class End:
 
 
 def load_profiles(config: Path | None = None) -> dict[str, Any]:
-    """The profiles of this package, with a user's own over them.
-
-    Args:
-        config: a file of the same kind.
-
-    Raises:
-        InputError: there is no such file, or it is not TOML.
-    """
+    """The package's profiles, overridden by the TOML file `config`; raises InputError if it cannot be read."""
     profiles = tomllib.loads(PROFILES.read_text(encoding="utf-8"))
     if config is None:
         return profiles
@@ -74,15 +65,7 @@ def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def board_of(profiles: Mapping[str, Any], name: str | None) -> dict[str, Any]:
-    """A board's profile.
-
-    Args:
-        profiles: from `load_profiles`.
-        name: of the board; None is ``jetson`` on a Jetson and ``software`` elsewhere.
-
-    Raises:
-        InputError: there is no such board.
-    """
+    """A board's profile; None is ``jetson`` on a Jetson, else ``software``. Raises InputError if unknown."""
     name = name or ("jetson" if TEGRA.exists() else "software")
     boards = profiles["boards"]
     if name not in boards:
@@ -93,15 +76,9 @@ def board_of(profiles: Mapping[str, Any], name: str | None) -> dict[str, Any]:
 
 
 def source_end(board: Mapping[str, Any], spec: str | None) -> tuple[str, str]:
-    """Kind and address of a source as people name it.
+    """Kind and address of a source: ``csi:0``, ``usb:/dev/video0``, ``file:in.mp4``, ``rtsp://host/stream``, ``test``.
 
-    Args:
-        board: from `board_of`.
-        spec: for example ``csi:0``, ``usb:/dev/video0``, ``file:in.mp4``, ``rtsp://host/stream`` or ``test``; None is
-            the board's usual one.
-
-    Raises:
-        InputError: the board has no such source, it lacks its address, or there is no such device.
+    None is the board's default source. Raises InputError for an unknown kind, a missing address or a missing device.
     """
     kind, address = _kind_and_address(spec or board["source"])
     sources = board["sources"]
@@ -119,14 +96,7 @@ def source_end(board: Mapping[str, Any], spec: str | None) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Ends:
-    """Makes sources and sinks.
-
-    Attributes:
-        profiles: from `load_profiles`.
-        board: from `board_of`.
-        size: width and height of the frames, in pixels.
-        fps: frames per second.
-    """
+    """Makes sources and sinks for frames of `size`: width and height in pixels."""
 
     profiles: Mapping[str, Any]
     board: Mapping[str, Any]
@@ -134,13 +104,9 @@ class Ends:
     fps: Fraction
 
     def source(self, kind: str, address: str, own: str | None = None, *, live: bool = False) -> End:
-        """A source, which writes its frames to a pipe.
+        """A source that writes its frames to a pipe; `kind` and `address` come from `source_end`.
 
-        Args:
-            kind: from `source_end`.
-            address: from `source_end`.
-            own: a user's own elements, with the fields of ``profiles.toml``, in place of the board's.
-            live: whether `own` drops frames rather than falling behind.
+        `own` elements, with the fields of ``profiles.toml``, replace the board's; `live`: they drop late frames.
         """
         if own is not None:
             name, elements = "own elements", own
@@ -152,14 +118,9 @@ class Ends:
         return End(name, kind, address, self._words(chain, address), live)
 
     def sink(self, spec: str, own: str | None = None) -> End:
-        """A sink, which reads frames from a pipe.
+        """A sink that reads frames from a pipe: ``display``, ``file:out.mp4``, ``rtp:192.168.1.5:5000`` or ``null``.
 
-        Args:
-            spec: for example ``display``, ``file:out.mp4``, ``rtp:192.168.1.5:5000`` or ``null``.
-            own: a user's own elements, from raw RGB frames on, in place of the board's.
-
-        Raises:
-            InputError: the board has no such sink, or its address is missing or does not fit.
+        `own` elements, which take raw RGB frames, replace the board's. Raises InputError for a bad kind or address.
         """
         kind, address = _kind_and_address(spec)
         sinks = self.board["sinks"]
@@ -190,11 +151,11 @@ class Ends:
             "height": self.size[1],
             "fps": f"{self.fps.numerator}/{self.fps.denominator}",
             "fd": "{fd}",
-            # gst-launch reads its words once more, as a language of its own.
+            # gst-launch parses its arguments once more: escape quotes.
             **{key: re.sub(r"([\\\"'])", r"\\\1", text) for key, text in addresses.items()},
         }
         try:
-            # Split first: an address is one word, whatever stands in it.
+            # Split first: an address is one argument, even with spaces.
             return [word.format(**values) for word in shlex.split(chain)]
         except (KeyError, IndexError, ValueError) as error:
             fields = ", ".join("{" + name + "}" for name in values)
@@ -202,30 +163,21 @@ class Ends:
 
 
 def _kind_and_address(spec: str) -> tuple[str, str]:
-    if "://" in spec:  # an address is whole with its scheme
+    if "://" in spec:  # a URL keeps its scheme
         return spec.partition("://")[0], spec
     kind, _, address = spec.partition(":")
     return kind, address
 
 
 def elements_in(words: Sequence[str]) -> list[str]:
-    """Names of the elements among the words of ``gst-launch-1.0``, each once, in their order.
-
-    Args:
-        words: elements, properties (``a=b``), caps (``video/x-raw,...``), pads (``demux.video``) and ``!``.
-    """
+    """Names of the elements among ``gst-launch-1.0`` arguments, each once, in order."""
     return list(dict.fromkeys(word for word in words if re.fullmatch(r"[A-Za-z][\w-]*", word)))
 
 
 def check_elements(words: Sequence[str], packages: Mapping[str, Sequence[str]]) -> None:
-    """See that GStreamer is here, and has all elements among these words.
+    """Check that GStreamer and all elements in `words` are installed; `packages` maps packages to their elements.
 
-    Args:
-        words: of ``gst-launch-1.0``.
-        packages: from the profiles: package -> elements that it has.
-
-    Raises:
-        InputError: one is missing; the sentence says where it comes from.
+    Raises InputError that names the package of a missing element.
     """
     for tool in (LAUNCH, INSPECT):
         if shutil.which(tool) is None:

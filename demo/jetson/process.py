@@ -1,4 +1,4 @@
-"""A ``gst-launch-1.0`` with a pipe of raw frames to it or from it."""
+"""A ``gst-launch-1.0`` process with a pipe of raw frames to or from it."""
 
 import os
 import re
@@ -13,10 +13,10 @@ from .launch import LAUNCH
 
 @contextmanager
 def piped(words: Sequence[str], log: IO[bytes], *, reads: bool) -> Iterator[tuple[subprocess.Popen[bytes], FileIO]]:
-    """A gst-launch with a pipe to it or from it; gone at the end of the block, whatever happens.
+    """Run gst-launch with a pipe to it (`reads`) or from it; the end of the block ends the process.
 
-    The pipe is one of its own, because some elements print to stdout. The process has a session of its own, so that
-    Ctrl-C reaches us alone, who then end it in good order.
+    The pipe is not stdout, because some elements print there. The child has its own session: Ctrl-C reaches only the
+    parent, which ends the child in order.
     """
     reading, writing = os.pipe()
     theirs, ours = (reading, writing) if reads else (writing, reading)
@@ -40,7 +40,7 @@ def piped(words: Sequence[str], log: IO[bytes], *, reads: bool) -> Iterator[tupl
 
 
 def end_process(process: subprocess.Popen[bytes]) -> int:
-    """End a process that may have ended; its exit code."""
+    """End a process, which may have ended already; returns its exit code."""
     process.terminate()
     try:
         return process.wait(2)
@@ -50,7 +50,7 @@ def end_process(process: subprocess.Popen[bytes]) -> int:
 
 
 def first_error(log: IO[bytes]) -> str:
-    """What GStreamer complained of first; empty where it did not."""
+    """First error or warning of GStreamer in the log; empty without one."""
     log.seek(0)
     for line in log.read(2**16).decode(errors="replace").splitlines():
         found = re.match(r"(?:ERROR|WARNING): (?:from element \S*?(\w+): |erroneous pipeline: )?(.+)", line)

@@ -1,9 +1,7 @@
-"""A source that is started again when it dies, a stylizer, and a sink that goes on: three processes and two pipes.
+"""GStreamer source, stylizer and GStreamer sink: three processes and two pipes of raw frames.
 
-Two ``gst-launch-1.0`` stand on both sides of this process. A source that crashes is a process that ends: it is started
-again, after a pause that grows, while the sink waits. The pipes carry raw frames of one size, and nothing else; a frame
-that breaks off with its source is thrown away. Where this process dies itself, its sink sees the end of the pipe and
-finishes the file.
+A source that dies is restarted after growing pauses while the sink waits; its incomplete frame is dropped. If this
+process dies, the sink sees the end of its pipe and finishes the file.
 """
 
 import time
@@ -28,8 +26,7 @@ from .sink import GstSink
 from .source import GstSource
 
 MEMORY_MARKS = (500, 2000)
-PROVIDERS = ("tensorrt", "cuda", "cpu")
-"""The order in which ONNX Runtime's are tried where none is asked for."""
+PROVIDERS = ("tensorrt", "cuda", "cpu")  # of ONNX Runtime, in the order tried by default
 
 
 @dataclass
@@ -37,28 +34,23 @@ class LiveReport:
     """What a run did.
 
     Attributes:
-        board: name of the profile.
-        source: what the frames came from.
-        sink: where they went.
-        model: name of the model.
-        engine: engine, its version, provider and threads.
-        width: of the frames, in pixels.
-        height: of the frames, in pixels.
-        warm_up_s: time to open the model and stylize one empty frame; TensorRT builds its engine in it.
-        frames_in: whole frames that came out of the source.
-        dropped: of these, those that a newer one overtook (live sources only).
-        frames_out: stylized frames that went to the sink.
-        repeated: frames that the sink got once more, so that a live recording keeps its pace (live sources only).
-        restarts: how often the source was started again.
+        engine: with its version, provider and threads.
+        width, height: of the frames, in pixels.
+        warm_up_s: time to open the model and stylize one empty frame, including TensorRT's engine build.
+        frames_in: complete frames from the source.
+        dropped: of these, those that a newer one replaced (live sources only).
+        frames_out: stylized frames sent to the sink.
+        repeated: frames sent again to keep the pace of a live recording (live sources only).
+        restarts: of the source.
         seconds: from the start of the source to the end of the sink.
-        fps: stylized frames a second over that time.
-        latency_ms: median and p99 of the time from a whole frame here to its stylized frame in the sink's hands.
+        fps: stylized frames per second over that time.
+        latency_ms: median and p99 of the time from receiving a frame to writing its stylized frame to the sink.
         stylize_ms: median and p99 of the stylizer alone.
-        peak_memory_mib: largest resident memory of this process; GStreamer's two are not in it.
-        memory_mib: resident memory after so many frames.
-        complete: whether the run came to its own end; not when it was interrupted, or the source did not come back.
-        interrupted: whether it was by Ctrl-C or SIGTERM.
-        notes: sentences that a person should read.
+        peak_memory_mib: peak resident memory of this process, without GStreamer's two.
+        memory_mib: resident memory by number of frames done.
+        complete: False if the source did not come back, or a source that is not live was interrupted.
+        interrupted: by Ctrl-C or SIGTERM.
+        notes: sentences for the user.
     """
 
     board: str
@@ -105,33 +97,27 @@ def run_live(
     notify: Notify = no_notify,
     progress: Progress = no_progress,
 ) -> LiveReport:
-    """Stylize a source into a sink until the source ends, so many frames are done, or Ctrl-C or SIGTERM comes.
+    """Stylize a source into a sink until the source ends, `frames` are done, or Ctrl-C or SIGTERM comes.
 
     Args:
-        source: as for `source_end`; None is the board's usual one.
+        source: as for `source_end`; None is the board's default.
         sink: as for `Ends.sink`.
-        model: name of a bundled model, or an artifact file.
-        board: name of a profile; None is what this machine is.
-        config: a file of profiles over those of the package.
-        source_elements: a user's own source, in place of the board's.
-        sink_elements: a user's own sink, in place of the board's.
+        model: bundled name, or artifact file.
+        board: name of a profile; None detects the board.
+        config: TOML file of profiles that override the package's.
+        source_elements, sink_elements: the user's own elements in place of the board's.
         live: whether `source_elements` is live.
-        size: width and height of the frames in pixels; None is a file's own, or 640 x 360.
-        fps: frames a second; None is a file's own, or 30.
-        frames: stop after so many frames of the source.
-        patience: give up after so many consecutive restarts of the source without a frame.
-        provider: of ONNX Runtime; None is the best that there is.
-        threads: of the engine.
-        engine_cache: folder for TensorRT's engines.
-        notify: told in one sentence what happens on the way.
+        size: width and height in pixels; None is the file's own, else 640 x 360.
+        fps: None is the file's own, else 30.
+        frames: number of source frames to take; None takes all.
+        patience: consecutive restarts of the source without a frame before giving up.
+        provider: of ONNX Runtime; None is the best available.
+        engine_cache: folder for TensorRT engines.
+        notify: called with one sentence for each event.
         progress: called with "live", the number of frames done, and of all.
 
-    Returns:
-        What was done, how fast, and how late.
-
     Raises:
-        InputError: any of these does not fit, GStreamer or an element is missing, the source gives no picture at all,
-            or the sink fails.
+        InputError: invalid argument, missing GStreamer or element, source without picture, or failing sink.
     """
     profiles = load_profiles(config)
     profile = board_of(profiles, board)
@@ -190,17 +176,11 @@ def _percentiles(milliseconds: Sequence[float]) -> dict[str, float]:
 
 
 def frame_size(asked: Size | None, path: Path | None) -> tuple[Size, Fraction | None, str]:
-    """Size of the frames on the pipes, the frame rate of a file, and what a person should know of it.
+    """Frame size on the pipes, the frame rate of a file, and a note for the user.
 
-    GStreamer pads rows of RGB to four bytes, so that only widths that divide by four have none; H.264 wants even
-    heights.
-
-    Args:
-        asked: width and height in pixels; None is that of the file, or 640 x 360.
-        path: of the file, where the source is one.
-
-    Raises:
-        InputError: the width that was asked for does not divide by 4 or the height by 2, or the file cannot be read.
+    Widths are multiples of 4, because GStreamer pads RGB rows to 4 bytes; heights are even, because H.264 requires it.
+    `asked` is width and height in pixels; None is that of the file, else 640 x 360.
+    Raises InputError if `asked` violates this, or the file cannot be read.
     """
     rate, own, note = None, (640, 360), ""
     if path is not None:
@@ -219,16 +199,9 @@ def frame_size(asked: Size | None, path: Path | None) -> tuple[Size, Fraction | 
 def open_best(
     model: str, *, provider: str | None = None, threads: int | None = None, engine_cache: Path | None = None
 ) -> Stylizer:
-    """Open a model on the best that the machine has: TensorRT, else CUDA, else the CPU.
+    """Open a model as `open_stylizer` does, with its errors, on the best provider: TensorRT, else CUDA, else the CPU.
 
-    Args:
-        model: as for `open_stylizer`.
-        provider: takes this one and no other.
-        threads: of the engine.
-        engine_cache: folder for TensorRT's engines.
-
-    Raises:
-        InputError: as `open_stylizer`.
+    `provider` takes this one only; `engine_cache` is a folder for TensorRT engines.
     """
     path, own_provider = resolve(model)
     if path.suffix.lower() != ".onnx" or (provider or own_provider) not in (None, *PROVIDERS):

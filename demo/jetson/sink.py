@@ -14,21 +14,17 @@ from ...video.frames import Frame, FrameSink
 from .launch import End
 from .process import end_process, first_error, piped
 
-FINISH_S = 60.0
-"""A sink has so long to write its index."""
-
-LATENCIES = 10_000
-"""The report's latencies are those of so many frames at the end, so that a run of weeks needs no more memory."""
+FINISH_S = 60.0  # longest time for a sink to write its index
+LATENCIES = 10_000  # newest latencies kept: bounds the memory of long runs
 
 
 class GstSink(FrameSink):
     """Gives frames to a ``gst-launch-1.0`` that reads them from a pipe.
 
     Args:
-        end: the sink; its address is the file to write where it is one.
-        make_words: gives the sink's words for a temporary file in place of its address.
-        clock: the clock of the frames' times.
-        pace: frames a second that a live recording keeps, by repeating frames; None writes each frame once.
+        end: the sink; for a file, its address is the path.
+        make_words: makes the sink's arguments for a temporary file in place of its address.
+        pace: frames per second of a live recording, kept by repeating or skipping frames; None writes each frame once.
     """
 
     def __init__(
@@ -76,7 +72,7 @@ class GstSink(FrameSink):
         return InputError(f"the sink {self._target} failed ({message}): check it, or give another")
 
     def _finish(self) -> None:
-        self._pipe.close()  # the end of the stream, after which the file's index is written
+        self._pipe.close()  # end of stream: now the file's index is written
         if self._process.wait(FINISH_S) != 0:
             raise self._failed()
 

@@ -1,4 +1,4 @@
-"""The source: frames from a ``gst-launch-1.0``, which is started again whenever it dies."""
+"""The source: frames from a ``gst-launch-1.0`` that is restarted whenever it dies."""
 
 import select
 import subprocess
@@ -19,26 +19,22 @@ from ..live import LiveSource, SourceLost
 from .launch import End
 from .process import end_process, first_error, piped
 
-FIRST_PAUSE_S = 0.5
-"""Before a source is started again."""
-
-STALL_S = 10.0
-"""A live source that gives nothing for so long is taken for dead."""
+FIRST_PAUSE_S = 0.5  # before a restart
+STALL_S = 10.0  # a live source silent for so long counts as dead
 
 
 class GstSource(LiveSource):
-    """Frames from a ``gst-launch-1.0`` that writes them to a pipe, started again whenever it dies.
+    """Frames from a ``gst-launch-1.0`` that writes them to a pipe, restarted whenever it dies.
 
-    A live source drops the frames that nobody asked for in time. One that is not live begins anew when it is started
-    again: the frames that came already are read over, so that none is lost and none comes twice.
+    A live source drops frames that are not taken in time. Other sources begin anew after a restart; frames already
+    received are skipped, so none is lost or repeated.
 
     Args:
-        end: the source.
         size: width and height of its frames, in pixels.
-        fps: frames a second, as the sink counts them.
+        fps: frame rate for the sink.
         frames: take so many; None takes all.
-        patience: give up after so many consecutive restarts without a frame.
-        notify: told in one sentence when it is started again.
+        patience: consecutive restarts without a frame before giving up.
+        notify: called with one sentence at each restart.
     """
 
     def __init__(self, end: End, size: Size, fps: Fraction, frames: int | None, patience: int, notify: Notify) -> None:
@@ -55,30 +51,30 @@ class GstSource(LiveSource):
         self._began = time.monotonic()
 
     def now(self) -> float:
-        """Seconds since the source was made; the clock of its frames' times."""
+        """Seconds since the source was made; the clock of its frame times."""
         return time.monotonic() - self._began
 
     def stop(self) -> None:
-        """End the source now; the frames that are on their way still come."""
+        """End the source now; frames already in the pipe still come."""
         super().stop()
         if self._process is not None:
             self._process.terminate()
 
     def close(self) -> None:
-        """Stop, and wait for the process to be gone."""
+        """Stop, and wait for the process to end."""
         self.stop()
         if self._process is not None:
             end_process(self._process)
         super().close()
 
     def _attempt(self) -> Iterator[Frame]:
-        """The frames of one process, from its start to its end or ours."""
+        """Yield the frames of one process."""
         self.starts += 1
         read_over = 0 if self._end.live else self.received
         with tempfile.TemporaryFile() as log:
             with piped(self._end.words, log, reads=False) as (process, pipe):
                 self._process = process
-                if self._stopped.is_set():  # between the check and the start
+                if self._stopped.is_set():  # stopped between check and start
                     process.terminate()
                 while (image := self._read_frame(process, pipe)) is not None:
                     if read_over:
@@ -87,7 +83,7 @@ class GstSource(LiveSource):
                     yield Frame(image, self.now())
                     if self.received == self._limit:
                         return
-                # What closes its pipe ends by itself, and how it does is to be known.
+                # A process that closes its pipe ends by itself: wait for its own exit code.
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(5)
             code, message = process.wait(), first_error(log)
@@ -106,7 +102,7 @@ class GstSource(LiveSource):
             if self._end.live and not select.select([pipe], [], [], STALL_S)[0]:
                 process.kill()
                 return None
-            # None of it is kept where the source ends within a frame.
+            # An incomplete frame is dropped.
             count = pipe.readinto(rest)
             if not count:
                 return None

@@ -1,1 +1,1 @@
-"""The demo in a browser, a phone's too: a page that runs the artifact itself, and the server that hands it out."""
+"""The browser demo, for phones too: a page that runs the artifact itself, and its server."""

@@ -1,4 +1,4 @@
-"""A certificate for one run of the server: phones give the camera to https pages only."""
+"""A self-signed certificate for one server run: phones allow the camera on https pages only."""
 
 import datetime
 import ipaddress
@@ -14,14 +14,9 @@ DAYS = 7
 
 
 def write_certificate(folder: Path, names: Iterable[str]) -> tuple[Path, Path]:
-    """Make a key and a certificate that it signs itself.
+    """Write a self-signed certificate for host names and IP addresses, and its key, which only the owner can read.
 
-    Args:
-        folder: where both are written, the key readable by its owner only.
-        names: the host names and IP addresses that it is for.
-
-    Returns:
-        The files of the certificate and of the key, PEM.
+    Returns the files of the certificate and of the key, PEM.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "steadystyle demo")])

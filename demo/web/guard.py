@@ -1,4 +1,4 @@
-"""What stands before every request: who may ask, for what, and the headers that every answer carries."""
+"""Checks the host, token, method and size of every request; adds headers to every response."""
 
 import secrets
 from collections.abc import Collection
@@ -9,16 +9,15 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "steadystyle"
-MAX_BODY = 1024
-"""Bytes. No request here needs a body; a small one is ignored."""
+MAX_BODY = 1024  # bytes; no request needs a body, and a small one is ignored
 
 HEADERS = {
-    # 'wasm-unsafe-eval' compiles WebAssembly and nothing else; blob: is the video file that a person chose.
+    # 'wasm-unsafe-eval' allows WebAssembly only; blob: is the video file that the user chose.
     "content-security-policy": (
         "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; media-src 'self' blob:; "
         "object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
-    # These three isolate the page from other origins, which browsers ask for before they give WebAssembly threads.
+    # These three give cross-origin isolation, which browsers require for WebAssembly threads.
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-embedder-policy": "require-corp",
     "cross-origin-resource-policy": "same-origin",
@@ -29,15 +28,12 @@ HEADERS = {
 
 
 class Guard:
-    """Refuses what it should before the application sees it, each with a sentence, and puts headers on every answer.
+    """Refuses invalid requests with a sentence, and adds headers to every response.
 
     Args:
-        app: what answers the rest.
-        hosts: what a Host header may say, lower case, with the port: another name that leads here is a page elsewhere
-            which had its name point at us (DNS rebinding).
-        token: what every request must carry: on the first as ``?token=``, which sets a cookie, then as this cookie.
-            None asks for none.
-        secure: whether it is reached by https, where the cookie shall stay.
+        hosts: allowed Host headers, lower case, with the port; any other may be DNS rebinding.
+        token: required as ``?token=`` in the first request, which sets a cookie, then as that cookie; None: no check.
+        secure: whether the server uses https, which then also limits the cookie to https.
     """
 
     def __init__(self, app: ASGIApp, hosts: Collection[str], token: str | None = None, *, secure: bool = False) -> None:
@@ -101,6 +97,6 @@ def _is_small(headers: Headers) -> bool:
 
 
 def _say(status: int, sentence: str, *, allow: str = "", close: bool = False) -> PlainTextResponse:
-    # What is left of a body is not read: the connection ends with the answer.
+    # The rest of a body is not read, so the connection must close.
     headers = {**({"allow": allow} if allow else {}), **({"connection": "close"} if close else {})}
     return PlainTextResponse(sentence + "\n", status, headers)

@@ -1,7 +1,7 @@
-"""Serves the page and the models. The network runs in the browser: no picture comes here.
+"""Serves the page and the models. The network runs in the browser: no picture reaches the server.
 
-On the loopback by plain http, which browsers take for secure there; for other machines by https, with a certificate
-made for this run, and to those only that have the token.
+The loopback uses plain http, which browsers accept as secure. Other machines need https, with a certificate made for
+this run, and the token.
 """
 
 import errno
@@ -32,8 +32,7 @@ from .certificate import write_certificate
 from .guard import Guard
 
 PAGE = Path(__file__).parent / "dist"
-FOR_EVER = {"cache-control": "private, max-age=31536000, immutable"}
-"""Of files whose name holds a hash of their content."""
+FOR_EVER = {"cache-control": "private, max-age=31536000, immutable"}  # for files named by a hash of their content
 
 TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -52,14 +51,12 @@ class ServedModel:
     """A model that the page offers.
 
     Attributes:
-        name: for example ``udnie``.
-        title: the painting, or what the artifact says of its style.
+        title: the painting, or the artifact's style.
         path: the ``.onnx`` file.
         precision: ``fp32``, ``fp16`` or ``int8``.
-        width: of the frames it takes, in pixels; None for any.
-        height: likewise.
+        width, height: of the input frames, in pixels; None for any.
         quick: whether its network is made for small devices.
-        url: where the page finds it; a hash of its content is in it.
+        url: path on the server, with a hash of the content.
     """
 
     name: str
@@ -72,7 +69,7 @@ class ServedModel:
     url: str
 
     def for_page(self) -> dict[str, Any]:
-        """Its entry in models.json: all but where it is on this machine."""
+        """Its entry in models.json: all fields but the local path."""
         return {key: value for key, value in vars(self).items() if key != "path"}
 
 
@@ -81,10 +78,9 @@ class Address:
     """Where the server can be reached.
 
     Attributes:
-        url: with the token, where there is one.
-        names: the host names and addresses that lead to it.
-        port: the port.
-        secure: whether other machines reach it, by https and with a token.
+        url: with the token, if there is one.
+        names: host names and IP addresses of the server.
+        secure: whether other machines can reach it, by https and with a token.
     """
 
     url: str
@@ -93,7 +89,7 @@ class Address:
     secure: bool
 
     def qr_code(self) -> str:
-        """The URL as a code to scan, in half blocks for a terminal."""
+        """The URL as a QR code, in half blocks for a terminal."""
         rows = [list(row) for row in segno.make(self.url, error="l", micro=False).matrix_iter(border=2)]
         rows += [[0] * len(rows[0])] * (len(rows) % 2)
         blocks = {(0, 0): "█", (0, 1): "▀", (1, 0): "▄", (1, 1): " "}  # light on dark, as terminals mostly are
@@ -104,13 +100,9 @@ class Address:
 
 
 def served_models(files: Sequence[str | Path] = ()) -> list[ServedModel]:
-    """The models that the page offers: a person's own, then the default one, the quick ones, and the others.
+    """The page's models: the user's own ``.onnx`` artifacts, then the default one, the quick ones, and the others.
 
-    Args:
-        files: ``.onnx`` artifacts.
-
-    Raises:
-        InputError: a file is not there, not an artifact, or not ONNX.
+    Raises InputError if a file is missing, not an artifact, or not ONNX.
     """
     own = []
     for file in map(Path, files):
@@ -138,16 +130,9 @@ def _url_of(path: Path) -> str:
 
 
 def build_app(models: Sequence[ServedModel], address: Address, token: str | None, page: Path = PAGE) -> ASGIApp:
-    """The application, with its guard.
+    """The application, with its guard, for the built page in the folder `page`.
 
-    Args:
-        models: what the page offers.
-        address: where it is reached.
-        token: that every request must carry; None for none.
-        page: folder of the built page.
-
-    Raises:
-        InputError: the page is not built.
+    Every request must carry `token`, unless it is None. Raises InputError if the page is not built.
     """
     if not (page / "index.html").is_file():
         raise InputError("the page is not built: run `make web` in a checkout of steadystyle (it needs Node)")
@@ -157,7 +142,7 @@ def build_app(models: Sequence[ServedModel], address: Address, token: str | None
         return JSONResponse([model.for_page() for model in models])
 
     def give_model(request: Request) -> Response:
-        # A look-up in what is offered: no part of the request becomes a path.
+        # A lookup, so that no part of a request becomes a file path.
         path = by_url.get(request.url.path.lstrip("/"))
         if path is None or not path.is_file():
             raise HTTPException(404)
@@ -181,7 +166,7 @@ def build_app(models: Sequence[ServedModel], address: Address, token: str | None
 
 
 class _Page(StaticFiles):
-    """The built page; types do not depend on what this machine takes a file's ending for."""
+    """The built page, with content types that do not depend on this machine's settings."""
 
     def file_response(self, full_path: Any, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(full_path, *args, **kwargs)
@@ -203,13 +188,13 @@ def serve(
     """Serve until Ctrl-C.
 
     Args:
-        host: address to listen on; other than the loopback's, it takes https and a token.
-        port: to listen on; 0 takes a free one.
+        host: address to listen on; any but the loopback uses https and a token.
+        port: 0 takes a free one.
         models: ``.onnx`` artifacts to offer beside the bundled models.
-        ready: called once, when requests are answered.
+        ready: called once, when connections are accepted.
 
     Raises:
-        InputError: the page is not built, a model cannot be used, or host and port cannot be had.
+        InputError: the page is not built, a model is unusable, or host or port is unavailable.
     """
     offered = served_models(models)
     with _listen(host, port) as listener, TemporaryDirectory(prefix="steadystyle-") as folder:
@@ -222,7 +207,7 @@ def serve(
             http="h11",
             ws="none",
             lifespan="off",
-            log_level="critical" if secure else "error",  # each phone's doubt about the certificate is a warning
+            log_level="critical" if secure else "error",  # a phone that distrusts the certificate causes a warning
             access_log=False,
             server_header=False,
             limit_concurrency=100,
@@ -258,7 +243,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _address(host: str, here: str, port: int, token: str | None) -> Address:
-    """Where the server is reached that was asked to listen on `host` and listens on the IP address `here`."""
+    """Address of the server that was asked to listen on `host` and listens on the IP address `here`."""
     if token is None:
         return Address(f"http://{_in_url(host)}:{port}/", sorted({host.lower(), here, "localhost"}), port, False)
     everywhere = ipaddress.ip_address(here).is_unspecified
@@ -275,10 +260,10 @@ def _in_url(host: str) -> str:
 
 
 def _own_address() -> str:
-    """The address by which this machine reaches others; nothing is sent to find it."""
+    """IP address by which this machine reaches others, found without sending anything."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # kept for documentation: nobody is there
+            probe.connect(("192.0.2.1", 9))  # reserved for documentation (RFC 5737)
         except OSError:
             return "127.0.0.1"
         return str(probe.getsockname()[0])

@@ -1,1 +1,1 @@
-"""Networks rewritten for engines: one file a kind of network, one protocol for what an export asks of them."""
+"""Networks rewritten for engines: one file per kind of network, one protocol for the exports."""

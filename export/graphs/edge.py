@@ -1,7 +1,7 @@
-"""The deployable graphs of the edge networks: bytes in, bytes out, and nothing at full size but copies.
+"""Deployable graphs of the edge networks: bytes in, bytes out, and only copies at full size.
 
-The first convolution takes 0..255 (the division by 255 is in its weights) and the head gives 0..255: a quantized engine
-that rounds with scale 1 and zero point 0 at both ends computes on the frame's own bytes.
+The first convolution takes 0..255 (its weights contain the division by 255), and the head gives 0..255. A quantized
+engine with scale 1 and zero point 0 at both ends computes on the frame's own bytes.
 """
 
 from collections.abc import Mapping
@@ -18,15 +18,7 @@ from .base import DeployableGraph, InHalf, Layer, Norm, Range, frozen_copy
 
 
 class PatchGraph(nn.Module, DeployableGraph):
-    """The edge network for uint8 frames.
-
-    Args:
-        network: as a checkpoint holds it; it is copied, not changed.
-
-    Attributes:
-        before, after: pixels replicated in front of a frame and behind it, without what fills up to a multiple of 8.
-        crop: as `PatchNetwork.crop`.
-    """
+    """A copy of the edge network for uint8 frames."""
 
     on_bytes = True
     outliers = 2e-4
@@ -35,7 +27,7 @@ class PatchGraph(nn.Module, DeployableGraph):
     def __init__(self, network: PatchNetwork) -> None:
         super().__init__()
         network = in_bytes(frozen_copy(network))
-        self.before, self.after = network.framing(8, 8)[:2]  # 8: with nothing to fill up
+        self.before, self.after = network.framing(8, 8)[:2]  # pixels replicated at sizes divisible by 8
         self.crop = network.crop
         self.stem: nn.Module = network.stem
         self.down = network.down
@@ -65,7 +57,7 @@ class PatchGraph(nn.Module, DeployableGraph):
         return ["stem", *(f"strokes.{i}" for i in range(len(self.strokes)))]
 
     def shared_tensors(self) -> list[tuple[list[str], list[str]]]:
-        """Those at a quarter, at an eighth, inside each block, and at a quarter again: ReLU and sums let gains pass."""
+        """Tensors at 1/4, at 1/8, inside each block, and at 1/4 size again: ReLU and sums pass positive gains."""
         inner = [(f"blocks.{i}.first", f"blocks.{i}.second") for i in range(len(self.blocks))]
         last = [*(f"strokes.{i}" for i in range(len(self.strokes))), "head"]
         return [
@@ -75,12 +67,10 @@ class PatchGraph(nn.Module, DeployableGraph):
         ]
 
     def clipped_ranges(self, results: Mapping[str, Range]) -> dict[str, Range]:
-        """As `base.DeployableGraph`.
+        """As `base.DeployableGraph`: below -max(stem), the results of ``up`` vanish in the ReLU after the sum.
 
-        What the enlarging layer gives is added to what is not below zero, and what is below zero then is cut: less than
-        the negative of the largest of those is as good as that. A trained network is free to give a hundred times less,
-        which would leave all that counts a few steps. Where a bilinear enlargement lies between, less than that would
-        pull its neighbours down; that harms less than wider steps do (docs/decisions/001-bilinear-in-8-bits.md).
+        Trained networks may go a hundred times lower, which would leave few steps for the rest. A bilinear enlargement
+        mixes clipped values into their neighbours; wider steps harm more (docs/decisions/001-bilinear-in-8-bits.md).
         """
         low, high = results["up"]
         return {"up": (max(low, -results["stem"][1]), high)}
@@ -122,9 +112,9 @@ class PatchGraph(nn.Module, DeployableGraph):
 
 
 class SmoothPatchGraph(PatchGraph):
-    """The same of the low-passed edge network."""
+    """`PatchGraph` of the low-passed edge network."""
 
-    most_flicker = 1.035  # the rounding after the bilinear enlargement is not simulated (1.044 and 1.052)
+    most_flicker = 1.035  # the rounding after the bilinear enlargement is not simulated (1.044; 1.052 in `verify`)
 
     def enlarged(self, quarter: Tensor, eighth: Tensor) -> Tensor:
         """As `SmoothPatchNetwork.enlarged`."""
@@ -132,35 +122,27 @@ class SmoothPatchGraph(PatchGraph):
 
 
 def _in_patches(frame: Tensor, before: int, after: int) -> Tensor:
-    """A frame, extended as `PatchNetwork.framing` says, as patches of 4x4 pixels: (H, W, 3) to (1, h, w, 48).
-
-    Engines copy whole rows quickly, and words of 4 bytes when they change places once in all, not once for each row of
-    patches; so first rows, all those that come first in a patch before the second ones, then words.
-    """
+    """Extend a frame as `PatchNetwork.framing` says, and cut 4x4 patches: (H, W, 3) to (1, h, w, 48)."""
     height, width = frame.shape[0], frame.shape[1]
     rows, columns = ((length + 7) // 8 * 8 + before + after for length in (height, width))
+    # Engines copy rows quickly, and words of 4 bytes if those change places only once: first order rows, then words.
     places = (torch.arange(rows) - before).clamp(0, height - 1).reshape(-1, 4).t().reshape(-1)
     x = frame.index_select(0, places)
-    # Of a size that is not a number yet all of 7 are added, and cut again: the graph of any size has no branch.
+    # A symbolic size adds all 7 and cuts them again, because the graph of any size has no branch.
     after = columns - before - width if type(width) is int else after + 7
     x = torch.cat([x[:, :1]] * before + [x] + [x[:, width - 1 :]] * after, 1).narrow(1, 0, columns)
     return x.reshape(4, -1, 4).permute(1, 0, 2).reshape(1, rows // 4, columns // 4, 48)
 
 
 class PatchImageGraph(nn.Module):
-    """The edge network for engines that take and give images themselves; see `base.ImageGraph`.
-
-    Args:
-        network: as a checkpoint holds it; it is copied, not changed.
-        size: width and height of the frames, in pixels.
-    """
+    """A copy of the edge network for frames of one size; see `base.ImageGraph`."""
 
     def __init__(self, network: PatchNetwork, size: Size) -> None:
         super().__init__()
         self.network = in_bytes(frozen_copy(network))
         self.size = size
         self.padding = max(network.framing(*size))
-        # Such engines have operators for patches, which put a colour's pixels together, not a pixel's colours.
+        # These engines' patch operators put together a colour's pixels, not a pixel's colours.
         stem = self.network.stem
         stem.weight.copy_(stem.weight[:, colours_together(3, 4)])
         for layer, side in self.joined():
@@ -170,7 +152,7 @@ class PatchImageGraph(nn.Module):
                 layer.bias.copy_(layer.bias[order])
 
     def joined(self) -> list[tuple[nn.Conv2d, int]]:
-        """The layers that give patches, with the side of these."""
+        """Layers that give patches, with the side of a patch."""
         return [(self.network.up, 2), (self.network.head, 4)]
 
     def forward(self, image: Tensor) -> Tensor:
@@ -192,10 +174,10 @@ class PatchImageGraph(nn.Module):
 
 
 class SmoothPatchImageGraph(PatchImageGraph):
-    """The same of the low-passed edge network."""
+    """`PatchImageGraph` of the low-passed edge network."""
 
     def joined(self) -> list[tuple[nn.Conv2d, int]]:
-        """The layers that give patches: the head alone."""
+        """The head alone."""
         return [(self.network.head, 4)]
 
     def enlarged(self, quarter: Tensor, eighth: Tensor) -> Tensor:
@@ -204,7 +186,7 @@ class SmoothPatchImageGraph(PatchImageGraph):
 
 
 def in_bytes(network: PatchNetwork) -> PatchNetwork:
-    """Change a network in place so that it takes and gives 0..255, and looks down by one convolution alone."""
+    """Change a network in place: it takes and gives 0..255, and downsamples by one strided convolution."""
     network.down = network.down.strided().requires_grad_(False)
     network.stem.weight.div_(255.0)
     network.head.weight.mul_(255.0)
@@ -214,13 +196,10 @@ def in_bytes(network: PatchNetwork) -> PatchNetwork:
 
 
 def in_words() -> Tensor:
-    """Where the bytes of a patch of 4x4 pixels, column of words by column, stand in the order of its rows.
-
-    A row of the patch is 12 bytes, three words: the first words of the four rows come first, then the second ones.
-    """
+    """Index, in row order, of each byte of a 4x4 patch in column order of its 4-byte words (three words a row)."""
     return torch.arange(48).reshape(4, 3, 4).transpose(0, 1).reshape(-1)
 
 
 def colours_together(channels: int, side: int) -> Tensor:
-    """Where a channel of ``pixel_unshuffle``'s order stands in that of `networks.split_patches`."""
+    """Index, in the order of `networks.split_patches`, of each channel in the order of ``pixel_unshuffle``."""
     return torch.arange(side * side * channels).reshape(side * side, channels).t().reshape(-1)

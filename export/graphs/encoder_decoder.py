@@ -1,14 +1,12 @@
-"""The graphs of the encoder-decoders (Huang et al. 2017, Johnson et al. 2016), rewritten to be quick.
+"""Graphs of the encoder-decoders (Huang et al. 2017, Johnson et al. 2016), rewritten for speed.
 
-* The division by 255 is folded into the first convolution.
-* An enlargement by two (nearest neighbour) and the 3x3 convolution after it become one 2x2 convolution of the small
-  picture, 4/9 of the products, whose channels are the four pixels of each 2x2 block of the enlarged picture.
-* After the last enlargement everything stays in such blocks, at half size: the head reads them where they are, and only
-  the finished 3-channel picture is laid out in rows and columns.
+* The first convolution contains the division by 255.
+* A nearest enlargement by two and its 3x3 convolution become one 2x2 convolution of the small picture, with 4/9 of the
+  products. Its channels are the pixels of each 2x2 block of the enlarged picture.
+* After the last enlargement, tensors stay in blocks at half size. Only the final RGB picture is laid out in rows.
 
-*The grid.* Let the enlarged picture have rows 0 .. 2h - 1. Block row p of the grid (p = 0 .. h) holds its rows 2p - 1
-and 2p, and likewise for columns: shifted by one against the pixels, so that the 3 taps on either row of a block touch
-the small picture's rows p - 1 and p only. The grid holds too much, rows -1 and 2h, which are cut off or left out.
+*The grid.* The enlarged picture has rows 0 .. 2h - 1. Block row p (0 .. h) holds rows 2p - 1 and 2p; columns likewise.
+So the 3 taps on either row touch only rows p - 1 and p of the small picture. Rows -1 and 2h are cut off or left out.
 """
 
 from typing import Any, Self
@@ -23,11 +21,7 @@ from .base import DeployableGraph, InHalf, Layer, Norm, frozen_copy
 
 
 class EncoderDecoderGraph(nn.Module, DeployableGraph):
-    """The network for uint8 frames.
-
-    Args:
-        network: as a checkpoint holds it; it is copied, not changed.
-    """
+    """A copy of the network for uint8 frames."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -39,11 +33,10 @@ class EncoderDecoderGraph(nn.Module, DeployableGraph):
         next(self.down.parameters()).div_(255.0)
 
     def in_half_precision(self) -> Self:
-        """As `base.DeployableGraph`.
+        """As `base.DeployableGraph`; normalizations stay in float32, because float16 cannot sum over a frame.
 
-        The normalizations sum over a frame, which float16 can neither hold nor add up. What a convolution of the
-        bundled model gave, measured at an earlier step, was at most 550 on real frames and 1,431 on artificial ones;
-        float16 overflows at 65,504.
+        The bundled model's convolutions once gave at most 550 on real frames and 1,431 on artificial ones. The limit of
+        float16 is 65,504.
         """
         for layer in [*self.down, *(part for block in self.blocks for part in (block.first, block.second))]:
             layer.conv = InHalf(layer.conv)
@@ -56,11 +49,7 @@ class EncoderDecoderGraph(nn.Module, DeployableGraph):
         return self
 
     def layers(self) -> list[str]:
-        """As `base.DeployableGraph`.
-
-        The normalization of the tail, computed as a depthwise convolution with weights that depend on the frame, is not
-        among them.
-        """
+        """As `base.DeployableGraph`, without the tail's normalization, a convolution with weights from the frame."""
         blocks = [f"blocks.{i}.{part}" for i in range(len(self.blocks)) for part in ("first", "second")]
         return [
             *(f"down.{i}" for i in range(len(self.down))),
@@ -96,18 +85,13 @@ class EncoderDecoderGraph(nn.Module, DeployableGraph):
 
 
 class EncoderDecoderImageGraph(nn.Module):
-    """The network as it was trained; see `base.ImageGraph`.
+    """A copy of the network as trained; see `base.ImageGraph`. It rounds, because engines may round or truncate.
 
-    Instance normalization and enlargement stay operators of their own, which such an engine's compiler knows best
-    unrewritten. The result is rounded here, so that it does not depend on whether the engine rounds or truncates.
+    Instance normalization and enlargement stay operators, which the engine's compiler optimizes itself.
 
-    *For float16.* IN(a x) = IN(x) where epsilon becomes a² epsilon: the weights before each normalization are scaled,
-    so that activations stay in the tens, their squares, whose mean the normalization takes, far below the 65504 where
-    float16 ends, and weights and epsilons above the 6.1e-5 where it loses digits.
-
-    Args:
-        network: as a checkpoint holds it; it is copied, not changed.
-        size: width and height of the frames, in pixels.
+    *For float16.* IN(a x) = IN(x) with epsilon a² epsilon. Scaled weights before each normalization keep activations in
+    the tens and the mean of their squares far below float16's limit, 65,504. Weights and epsilons stay above 6.1e-5,
+    where float16 loses digits.
     """
 
     def __init__(self, network: nn.Module, size: Size) -> None:
@@ -119,14 +103,14 @@ class EncoderDecoderImageGraph(nn.Module):
             if isinstance(layer, ConvNorm):
                 scale_before_norm(layer, 1 / 4)
         first: Any = self.network.down[0]
-        # It is given 0..255 where it was trained on 0..1, which scales what the norm sees as well.
+        # Its input is 0..255, not 0..1 as in training, which also scales the input of the norm.
         first.norm.eps *= 255.0**2
         scale_before_norm(first, 1 / 4)
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (1, 3, H, W) RGB in 0..255 to the same, whole numbers as floats."""
         network = self.network
-        # Not from the image's shape: taken from there, it becomes part of the graph.
+        # The image's shape would become part of the graph.
         (width, height), margin = self.size, network.margin
         x = functional.pad(image, (network.padding,) * 4, mode="replicate")
         x = network.head(network.up(network.blocks(network.down(x))))
@@ -141,11 +125,7 @@ def scale_before_norm(layer: ConvNorm, scale: float) -> None:
 
 
 class QuickUpsample(nn.Module):
-    """An `Upsample` computed on the small picture, then laid out in rows and columns.
-
-    Args:
-        upsample: nearest ×2, 3x3 convolution to C channels, instance norm, ReLU.
-    """
+    """An `Upsample` (nearest ×2, 3x3 convolution to C channels, instance norm, ReLU) computed on the small picture."""
 
     def __init__(self, upsample: Upsample) -> None:
         super().__init__()
@@ -159,7 +139,7 @@ class QuickUpsample(nn.Module):
         grid = functional.conv2d(x.to(self.weight.dtype), self.weight, padding=1)  # (1, 4 C, h + 1, w + 1)
         grid = grid.to(self.norm.weight.dtype)
         rows, columns = grid.shape[2], grid.shape[3]
-        # With the channels last, rows and columns change places in pieces of 2 C values, at the speed of a copy.
+        # With channels last, rows and columns change places in pieces of 2 C values, as fast as a copy.
         blocks = grid.permute(0, 2, 3, 1).reshape(rows, columns, 2, -1).permute(0, 2, 1, 3)
         framed = blocks.reshape(2 * rows, 2 * columns, -1)
         enlarged = functional.pad(framed, (0, 0, -1, -1, -1, -1))  # one cut where slicing would be two
@@ -167,18 +147,10 @@ class QuickUpsample(nn.Module):
 
 
 class HalfSizeTail(nn.Module):
-    """The last `Upsample` and the head of a network, computed on the grid's blocks at half size.
+    """The last `Upsample` and the RGB head (any odd kernel), computed on the grid's blocks at half size.
 
-    What the grid has too much is left out of the statistics, and the network's crop takes off the border that it
-    reaches through the head.
-
-    Args:
-        upsample: the last enlarging layer: nearest ×2, 3x3 convolution to C channels, instance norm, ReLU.
-        head: the convolution to RGB, with any odd kernel.
-        margin: pixels that are cropped from each side of the result.
-
-    Raises:
-        ValueError: the crop is narrower than the head's reach.
+    The statistics leave out the grid's extra rows and columns. The crop of `margin` pixels a side removes the border
+    that the head computes from them; ValueError if the crop is narrower than the head's reach.
     """
 
     def __init__(self, upsample: Upsample, head: nn.Conv2d, margin: int) -> None:
@@ -205,7 +177,7 @@ class HalfSizeTail(nn.Module):
         pixels = 4 * x.shape[2] * x.shape[3]
         kind, own_kind = self.up_weight.dtype, self.norm_weight.dtype  # different in half precision only
         grid = functional.conv2d(x.to(kind), self.up_weight, padding=1).to(own_kind)  # (1, 4 C, h + 1, w + 1)
-        # Instance norm by hand, because each of its channels is spread over four here.
+        # Not `InstanceNorm2d`, because each channel is spread over four here.
         total, squared = sums_inside(grid.reshape(grid.shape[1:]))
         mean = total / pixels
         variance = (squared / pixels - mean * mean).clamp(min=0.0)
@@ -218,17 +190,13 @@ class HalfSizeTail(nn.Module):
 
 
 def sums_inside(grid: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums of each channel and of its squares over the enlarged picture, without what the grid holds beyond it.
+    """Sums of each channel and of its squares, (C,) each, over the enlarged picture without the grid's excess.
 
-    Args:
-        grid: (4 C, h + 1, w + 1); channel (2 a + b) C + c is channel c in row a and column b of the block.
-
-    Returns:
-        Two of (C,).
+    `grid` is (4 C, h + 1, w + 1); channel (2 a + b) C + c is channel c in row a and column b of the block.
     """
     channels = grid.shape[0] // 4
-    # Outside are the first row of blocks in row 0 of a block and the last one in row 1; columns likewise. The strips
-    # are cut before they are sorted by their place in the block, so that nothing large is copied.
+    # Outside are row 0 of the first blocks and row 1 of the last ones; columns likewise. Strips are cut before they are
+    # sorted by place in the block, so that nothing large is copied.
     top, bottom, left, right = (
         strip.reshape(2, 2, channels, -1) for strip in (grid[:, :1], grid[:, -1:], grid[:, :, :1], grid[:, :, -1:])
     )
@@ -245,16 +213,10 @@ def sums_inside(grid: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def blocks_of_upsampled(weight: Tensor) -> Tensor:
-    """Weights that give the grid's blocks straight from the small picture.
+    """Weights (4 C, inputs, 2, 2), for a padding of 1, that compute the grid's blocks from the small picture.
 
-    Row 2p - 1 + a of the enlarged picture has its three taps on the small picture's rows p - 1, p - 1, p for a = 0, and
-    p - 1, p, p for a = 1.
-
-    Args:
-        weight: (C, inputs, 3, 3), of the convolution that follows an enlargement by two (nearest neighbour).
-
-    Returns:
-        (4 C, inputs, 2, 2), for a padding of 1.
+    `weight` is (C, inputs, 3, 3), for use after a nearest enlargement by two. Row 2p - 1 + a of the enlarged picture
+    has its taps on the small picture's rows p - 1, p - 1, p for a = 0, and p - 1, p, p for a = 1.
     """
     taps = weight.new_tensor([[[1, 1, 0], [0, 0, 1]], [[1, 0, 0], [0, 1, 1]]])  # row of the block, small row, tap
     blocks = torch.einsum("aik,bjl,cnkl->abcnij", taps, taps, weight)
@@ -262,16 +224,11 @@ def blocks_of_upsampled(weight: Tensor) -> Tensor:
 
 
 def blocks_of_convolution(weight: Tensor) -> Tensor:
-    """Weights of a convolution whose input is the grid's blocks and whose output is a block for each half-size pixel.
+    """Weights of a convolution from the grid's blocks to one block per half-size pixel, for a padding of reach // 2.
 
-    Row 2 i + a of the result has its taps on rows 2 i + a - reach + t of the enlarged picture, t = 0 .. 2 reach; row r
-    stands in block (r + 1) // 2.
-
-    Args:
-        weight: (outputs, C, k, k), k odd, zero-padded by reach = k // 2.
-
-    Returns:
-        (4 outputs, 4 C, n, n), for a padding of reach // 2.
+    `weight` is (outputs, C, k, k), k odd, zero-padded by reach = k // 2; the result is (4 outputs, 4 C, n, n). Row
+    2 i + a of the result has its taps on rows 2 i + a - reach + t of the enlarged picture, t = 0 .. 2 reach; row r is
+    in block (r + 1) // 2.
     """
     kernel = weight.shape[2]
     reach = kernel // 2

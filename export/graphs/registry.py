@@ -1,4 +1,4 @@
-"""Which graphs a network has. A new network is a line in the table."""
+"""The graphs of each network class; a new class is one line in the table."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,31 +16,16 @@ GRAPHS: Mapping[type[nn.Module], tuple[Callable[[Any], DeployableGraph], Callabl
     PatchNetwork: (PatchGraph, PatchImageGraph),
     SmoothPatchNetwork: (SmoothPatchGraph, SmoothPatchImageGraph),
 }
-"""Class of a network -> its graph for uint8 frames, and its graph for images."""
+"""Network class -> its graph for uint8 frames, and its graph for images."""
 
 
 def deployable_graph(network: nn.Module) -> DeployableGraph:
-    """Rewrite a network for uint8 frames.
-
-    Args:
-        network: as a checkpoint holds it; it is copied, not changed.
-
-    Raises:
-        TypeError: a network for which none is written.
-    """
+    """A copy of a network, rewritten for uint8 frames; raises TypeError for a class without a graph."""
     return _graphs(network)[0](network)
 
 
 def image_graph(network: nn.Module, size: Size) -> ImageGraph:
-    """Rewrite a network for engines that take and give images themselves.
-
-    Args:
-        network: as a checkpoint holds it; it is copied, not changed.
-        size: width and height of the frames, in pixels.
-
-    Raises:
-        TypeError: a network for which none is written.
-    """
+    """A copy of a network, rewritten for image engines at one size; raises TypeError for a class without a graph."""
     return _graphs(network)[1](network, size)
 
 

@@ -1,8 +1,4 @@
-"""Which bundled style a painting is nearest to: a run that starts from it needs the fewest steps.
-
-`grams.safetensors` holds a Gram matrix of each bundled style's painting, so that no painting is needed to compare with.
-`python -m studies.nearest_grams` writes it, and is run again when a bundled style joins.
-"""
+"""The bundled style nearest to a painting, by the Gram matrices that `python -m studies.nearest_grams` writes."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,14 +19,9 @@ _SIDE = 384
 
 
 def signature(image: Image, loss_network: LossNetwork) -> Tensor:
-    """A painting's Gram matrix at relu2_2, its upper half, of length 1: what can be compared without the painting.
+    """Upper half of a painting's Gram matrix at relu2_2, normalized to length 1: (8256,) float32.
 
-    Args:
-        image: (H, W, 3) uint8 RGB, brought to a shorter side of 384 px.
-        loss_network: of either kind, in float32.
-
-    Returns:
-        (8256,) float32.
+    The (H, W, 3) uint8 RGB image is scaled to a shorter side of 384 px; the loss network is in float32.
     """
     sized = scaled(image, _SIDE / min(image.shape[:2]))
     device = next(loss_network.parameters()).device
@@ -44,19 +35,9 @@ def signature(image: Image, loss_network: LossNetwork) -> Tensor:
 def nearest_style(
     image: Image, loss_network: LossNetwork, among: Sequence[str], path: Path = GRAMS
 ) -> tuple[str, float]:
-    """The bundled style whose painting's Gram matrix is nearest.
+    """Name of the style in ``among`` with the nearest Gram matrix, and the squared distance: 0 same, 2 orthogonal.
 
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        loss_network: of either kind, in float32.
-        among: names of the styles to choose from.
-        path: what `save_signatures` wrote.
-
-    Returns:
-        Name and distance: 0 for the same painting, 2 for nothing in common.
-
-    Raises:
-        InputError: no known style among them.
+    ``image`` is (H, W, 3) uint8 RGB; the loss network is in float32. InputError when ``path`` holds no such style.
     """
     known = load_file(path) if path.is_file() else {}
     ours = signature(image, loss_network)
@@ -72,6 +53,6 @@ def nearest_style(
 
 
 def save_signatures(signatures: Mapping[str, Tensor], path: Path = GRAMS) -> None:
-    """Write signatures in half precision, by ``ARCHITECTURE/NAME`` of loss network and style, atomically."""
+    """Write signatures atomically, in float16, by ``ARCHITECTURE/NAME`` of loss network and style."""
     with atomic_path(path) as partial:
         partial.write_bytes(save({key: value.half() for key, value in signatures.items()}))

@@ -1,15 +1,13 @@
-"""The loss network: VGG-16 or VGG-19 pre-trained on ImageNet (Simonyan and Zisserman 2015), frozen, read by layer.
+"""The loss network: VGG-16 or VGG-19 trained on ImageNet (Simonyan and Zisserman 2015), frozen, read by layer.
 
-Weights come from a file, never from this package: torchvision's published ones (downloaded only when asked for, and
-checked by hash) or any prefix of the convolutions as ``.safetensors`` under torchvision's names
-(``features.0.weight`` ...). Which of the two networks a file holds is seen from the names of its tensors. Two input
-conventions are in use; each is converted exactly to this module's RGB [0, 1]:
+Weights come from a file: torchvision's, or any prefix of the convolutions as ``.safetensors`` under torchvision's names
+(``features.0.weight`` ...). Both input conventions in use are converted exactly to RGB in [0, 1]:
 
 * ``caffe`` (the Oxford weights): RGB in 0..255 minus (123.68, 116.779, 103.939);
 * ``torchvision``: (RGB in [0, 1] minus mean) / standard deviation.
 
-The mean is subtracted from the frame and every scale is folded into the first convolution; zero padding then pads
-with the mean in both, as in training on ImageNet.
+The mean is subtracted from the frame, so that zero padding pads with it, as in training on ImageNet. Scales are folded
+into the first convolution.
 """
 
 import os
@@ -38,21 +36,13 @@ TORCHVISION_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de5
 ENVIRONMENT_VARIABLE = "STEADYSTYLE_LOSS_NETWORK"
 
 CONVOLUTIONS = {"VGG-16": (2, 2, 3, 3, 3), "VGG-19": (2, 2, 4, 4, 4)}
-"""Convolutions of each block, by network; a block's are of 64, 128, 256, 512 and 512 channels."""
+"""Convolutions of each block, by network; the blocks have 64, 128, 256, 512 and 512 channels."""
 
 _CHANNELS = (64, 128, 256, 512, 512)
 
 
 def layers_of(architecture: str) -> list[tuple[str, int, int, int, bool]]:
-    """The convolutions of a network, shallow to deep.
-
-    Args:
-        architecture: a key of `CONVOLUTIONS`.
-
-    Returns:
-        For each the name of its ReLU, its index in torchvision's list, inputs, outputs, and whether it comes after a
-        pooling.
-    """
+    """(name of the ReLU, torchvision's index, inputs, outputs, whether pooled before) by layer, shallow to deep."""
     layers, index, inputs = [], 0, 3
     for block, (width, count) in enumerate(zip(_CHANNELS, CONVOLUTIONS[architecture], strict=True), start=1):
         for position in range(1, count + 1):
@@ -63,26 +53,15 @@ def layers_of(architecture: str) -> list[tuple[str, int, int, int, bool]]:
 
 
 def _architecture_of(weights: Mapping[str, Tensor]) -> str:
-    """VGG-19 has a fourth convolution in its third block, at index 16, where VGG-16 pools.
-
-    A file that ends before it, at relu3_3 or earlier, has the same layers in both.
-    """
+    """VGG-19 has a convolution at index 16, where VGG-16 pools; up to relu3_3 both are alike."""
     return "VGG-16" if "features.17.weight" in weights and "features.16.weight" not in weights else "VGG-19"
 
 
 class LossNetwork(nn.Module):
     """VGG-16's or VGG-19's convolutions up to the deepest one for which weights were given.
 
-    Attributes:
-        architecture: ``VGG-16`` or ``VGG-19``.
-        names: of the layers that can be asked for, shallow to deep.
-
-    Args:
-        weights: ``features.N.weight`` / ``features.N.bias`` as torchvision numbers them; any prefix of the network.
-        convention: how the weights want their input (see the module's text).
-
-    Raises:
-        InputError: a missing, misshapen or non-finite tensor.
+    ``weights`` are any prefix of the network, named as torchvision does: ``features.N.weight``, ``features.N.bias``.
+    ``names`` lists the layers, shallow to deep. InputError for a missing, misshapen or non-finite tensor.
     """
 
     mean: Tensor
@@ -119,11 +98,11 @@ class LossNetwork(nn.Module):
         self.eval()
 
     def available_layers(self) -> tuple[str, ...]:
-        """Names of the layers that can be asked for, shallow to deep."""
+        """Names of the available layers, shallow to deep."""
         return tuple(self.names)
 
     def require(self, layers: Iterable[str]) -> None:
-        """Raise InputError when one of ``layers`` is not there."""
+        """Raise InputError when one of ``layers`` is not available."""
         missing = sorted(layer for layer in layers if layer not in self.names)
         if not missing:
             return
@@ -137,22 +116,14 @@ class LossNetwork(nn.Module):
         )
 
     def compact(self) -> Self:
-        """Hold the weights in bfloat16, channels last, and compute so: a quarter of the time where a CPU has BF16."""
+        """Hold weights and compute in bfloat16, channels last: a quarter of the time on a CPU with BF16."""
         lay_channels_last(self.convolutions, torch.bfloat16)
         return self
 
     def forward(self, x: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
-        """Read features.
+        """Features after the ReLU by layer, (B, C, H / 2^k, W / 2^k), in the type and layout of the weights.
 
-        Args:
-            x: (B, 3, H, W) RGB in [0, 1].
-            layers: names such as ``relu3_2``; computation stops at the deepest.
-
-        Returns:
-            Name -> (B, C, H / 2^k, W / 2^k) activations after the ReLU, in the type and layout of the weights.
-
-        Raises:
-            InputError: a layer for which no weights were given.
+        ``x`` is (B, 3, H, W) RGB in [0, 1]; computation stops at the deepest layer. InputError for a missing one.
         """
         self.require(layers)
         features: dict[str, Tensor] = {}
@@ -187,11 +158,7 @@ def _convention_of(metadata: dict[str, str] | None, path: Path) -> Convention:
 
 
 def named_loss_networks() -> list[Path]:
-    """The files that the environment variable ``STEADYSTYLE_LOSS_NETWORK`` names, between colons (Windows: semicolons).
-
-    Raises:
-        InputError: it names none.
-    """
+    """Files in ``STEADYSTYLE_LOSS_NETWORK``, split at colons (Windows: semicolons); InputError for none."""
     named = [Path(name) for name in os.environ.get(ENVIRONMENT_VARIABLE, "").split(os.pathsep) if name]
     if not named:
         raise InputError(
@@ -202,15 +169,10 @@ def named_loss_networks() -> list[Path]:
 
 
 def load_loss_network(path: Path | None = None, convention: Convention | None = None) -> LossNetwork:
-    """Load the loss network from a file.
+    """Load the loss network from ``.safetensors`` (any prefix) or torchvision's ``.pth``.
 
-    Args:
-        path: ``.safetensors`` (any prefix) or torchvision's ``.pth``; ``None`` takes the first file of the environment
-            variable ``STEADYSTYLE_LOSS_NETWORK``.
-        convention: what input the weights want; ``None`` reads it off the file (a ``.pth`` is torchvision's).
-
-    Raises:
-        InputError: no file, not a weights file, or a file that does not state its convention.
+    Without ``path``, the first file of ``STEADYSTYLE_LOSS_NETWORK`` is loaded. Without ``convention``, the file must
+    state it (a ``.pth`` is torchvision's). InputError for a missing or unreadable file, or an unknown convention.
     """
     if path is None:
         path = named_loss_networks()[0]
@@ -233,17 +195,7 @@ def load_loss_network(path: Path | None = None, convention: Convention | None = 
 
 
 def download_loss_network(folder: Path) -> Path:
-    """Fetch torchvision's published VGG-16 weights (528 MB) once and check the whole SHA-256.
-
-    Args:
-        folder: where the file is kept; an intact one already there is used as it is.
-
-    Returns:
-        The file's path.
-
-    Raises:
-        InputError: the download failed or is not the published file.
-    """
+    """Fetch torchvision's VGG-16 weights (528 MB) unless there; InputError if this or the SHA-256 check fails."""
     target = folder / TORCHVISION_URL.rsplit("/", 1)[-1]
     if target.is_file() and sha256_of(target) == TORCHVISION_SHA256:
         return target

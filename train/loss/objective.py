@@ -1,13 +1,11 @@
-"""What a step of training minimizes: the hybrid loss of Huang et al. 2017 (equation 1), and what was added to it.
+"""The training objective: the hybrid loss of Huang et al. 2017 (equation 1), with additions.
 
-Two kinds of steps take turns. A *motion* step stylizes two frames of a moving scene: spatial losses of the first one
-(of both in the paper), and the temporal loss between the second and the first warped to it. A *shift* step stylizes a
-picture and the same picture moved by whole pixels, moves the second result back and asks the two to agree; its spatial
-losses see the *mean* of both. What a network paints bound to its own sampling grid differs between the two, so that the
-mean has half of it and a quarter of its Gram matrix: texture is worth painting only where it follows the picture.
+A *motion* step stylizes two frames of a moving scene: spatial losses of the first (in the paper of both), temporal loss
+between the second and the warped first. A *shift* step stylizes a picture and its copy moved by whole pixels, moves the
+second result back and penalizes the difference; spatial losses see the *mean* of both. A pattern bound to the network's
+sampling grid differs between the two: the mean holds half of it, and a quarter of its Gram matrix.
 
-The spatial losses see a pyramid: fine strokes at full size by shallow layers, larger ones at half and at a quarter of
-the size by deeper layers.
+Style losses see a pyramid: fine strokes at full size in shallow layers, larger ones at half and quarter size in deeper.
 """
 
 import copy
@@ -33,20 +31,15 @@ from .terms import Palette, content_loss, gram, style_loss, temporal_loss, tone_
 Terms = dict[str, tuple[float, Tensor]]
 """Name -> weight and value."""
 
-VARIATION_WEIGHT = 0.1
-"""Gamma of the paper, on total variation."""
-
-TEACHER_LAYERS = ("relu2_2", "relu3_2")
-"""Loss-network layers of the distance to the teacher's features."""
-
+VARIATION_WEIGHT = 0.1  # gamma of the paper, on total variation
+TEACHER_LAYERS = ("relu2_2", "relu3_2")  # on which the teacher's features are compared
 _PROBE_ROUNDS = 3
-_ONE_COLOUR = 1.5 / 255
-"""Deviation of a style image's colours below which its Gram matrices say nothing."""
+_ONE_COLOUR = 1.5 / 255  # deviation of a style image's colours below which its Gram matrices say nothing
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """What a term reads of the loss network: at 1 / ``factor`` of the size, at these layers."""
+    """What a term reads of the loss network: these layers, at 1 / ``factor`` of the size."""
 
     factor: int
     weight: float
@@ -54,7 +47,7 @@ class _Reading:
 
 
 def _readings(recipe: Recipe) -> dict[str, _Reading]:
-    """By term; one without weight or layers costs nothing."""
+    """Readings by term; terms without weight or layers are left out."""
     loss = recipe.loss
     terms = {
         "style": _Reading(1, loss.style / loss.stroke, loss.style_layers),
@@ -67,38 +60,27 @@ def _readings(recipe: Recipe) -> dict[str, _Reading]:
 
 
 def needed_layers(recipe: Recipe) -> set[str]:
-    """Names of all loss-network layers that a term with weight reads."""
+    """All loss-network layers that a term with weight reads."""
     return {layer for reading in _readings(recipe).values() for layer in reading.layers}
 
 
 def check_style_image(image: Image) -> None:
-    """Refuse a style image of one colour.
-
-    Raises:
-        InputError: it has no texture and no colours to learn.
-    """
+    """Raise InputError for a style image of one colour, which has no style to learn."""
     small = resized(image, (64, 64)).reshape(-1, 3)
     if float(small.std(0).max()) < 255 * _ONE_COLOUR:
         raise InputError("the style image is of one colour, so that there is no style to learn: choose a painting")
 
 
 class Objective:
-    """Weighs what a network paints.
+    """Stylizes a batch and weighs the losses of the result.
 
-    Args:
-        loss_network: frozen, on ``device``.
-        style_image: (H, W, 3) uint8 RGB.
-        recipe: gives layers and weights.
-        device: where batches are put.
-
-    Attributes:
-        teacher: the network to learn from, on ``device``; needed by a recipe with a weight on it.
+    ``style_image`` is (H, W, 3) uint8 RGB; a recipe that learns from a teacher needs ``teacher`` on ``device``.
     """
 
     def __init__(self, loss_network: LossNetwork, style_image: Image, recipe: Recipe, device: torch.device) -> None:
         self.loss_network, self.recipe, self.device = loss_network, recipe, device
-        # The stylizing network follows the loss network: in bfloat16 what it paints is .002 off, a fifth of the errors
-        # that the temporal loss squares, without bias, and a step takes a quarter less.
+        # The stylizing network follows the loss network: bfloat16 makes a step a quarter shorter. Its unbiased error of
+        # .002 is a fifth of the errors that the temporal loss squares.
         self.mixed = next(loss_network.parameters()).dtype == torch.bfloat16
         self.teacher: nn.Module | None = None
         self._readings = _readings(recipe)
@@ -121,19 +103,16 @@ class Objective:
         pixel_warmup: bool = False,
         offset: tuple[int, int] = (0, 0),
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Stylize a batch and weigh the result.
+        """Stylize a batch; return the unweighted terms (detached) and the weighted sum.
 
         Args:
             network: the stylizing network.
-            batch: ``first`` and, for two-frame training, ``second`` (B, H, W, 3) uint8 RGB; then either ``flow``
-                (B, 2, H, W) float32 px from second to first and ``valid`` (B, 1, H, W) float32, or ``shift`` (B, 2)
-                int, columns and rows by which the second shows a place further left and up.
+            batch: ``first`` and, for two-frame training, ``second``, (B, H, W, 3) uint8 RGB; then either ``flow``
+                (B, 2, H, W) float32 px from second to first and ``valid`` (B, 1, H, W) float32, or ``shift``
+                (B, 2) int, columns and rows (see `Pair`).
             temporal_weight: lambda at this step.
             pixel_warmup: leave out the terms that need the loss network.
-            offset: rows and columns, up to ``recipe.slack``, by which the part that losses see is moved.
-
-        Returns:
-            The unweighted terms (detached) and the weighted sum.
+            offset: rows and columns, up to ``recipe.slack``, by which the losses' window is moved.
         """
         recipe = self.recipe
         frames = [batch[key] for key in ("first", "second") if key in batch]
@@ -148,7 +127,7 @@ class Objective:
         else:
             top, left = (recipe.data.border + part for part in offset)
             window = (slice(top, top + side), slice(left, left + side))
-            # The paper's spatial losses are of both frames; of the first alone they cost half.
+            # The paper takes the spatial losses of both frames; the first alone costs half.
             part = slice(None if recipe.loss.both_frames else len(batch["first"]))
             taught = None
             if self.teacher is not None:
@@ -166,14 +145,7 @@ class Objective:
         return {key: value.detach() for key, (_, value) in terms.items()}, total
 
     def _spatial(self, painted: Tensor, source: Tensor, taught: Tensor | None, pixel_warmup: bool) -> Terms:
-        """Terms of single frames: content, style, colour, tone, total variation and what a teacher would paint.
-
-        Args:
-            painted: (B, 3, h, w), what the network made.
-            source: (B, 3, h, w), of what.
-            taught: (B, 3, h, w), what the teacher made of it.
-            pixel_warmup: as in `__call__`.
-        """
+        """Terms of single frames; ``painted``, ``source`` and the teacher's ``taught`` are (B, 3, h, w)."""
         loss, distillation, terms = self.recipe.loss, self.recipe.distillation, Terms()
         if taught is not None:
             terms["teacher"] = distillation.pixels, functional.l1_loss(painted, taught)
@@ -187,7 +159,7 @@ class Objective:
         models = {"content": source} if taught is None else {"content": source, "teacher_features": taught}
         readings = {term: one for term, one in self._readings.items() if term in self.style_grams or term in models}
         for factor in sorted({reading.factor for reading in readings.values()}):
-            # Terms that look at one size share what is seen there.
+            # Terms at one size share the features.
             here = {term: reading for term, reading in readings.items() if reading.factor == factor}
             features = self.loss_network(
                 _smaller(painted, factor), {layer for reading in here.values() for layer in reading.layers}
@@ -210,18 +182,7 @@ def _smaller(frames: Tensor, factor: int) -> Tensor:
 def _moved_back(
     source: Tensor, output: Tensor, shifts: NDArray[Any], border: int, side: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The part that both halves of a shift batch have, moved to one place.
-
-    Args:
-        source: (2 B, 3, H, W).
-        output: (2 B, 3, H, W), of the network.
-        shifts: (B, 2), columns and rows.
-        border: px along each side of a crop that no loss sees.
-        side: of the part, px.
-
-    Returns:
-        The sources (B, 3, side, side), the mean of both outputs there, and the mean squared difference between them.
-    """
+    """Common part of a shift batch: sources, mean of both outputs (B, 3, side, side), mean squared difference."""
     count = len(shifts)
     parts = []
     for index, (dx, dy) in enumerate((int(x), int(y)) for x, y in shifts):
@@ -235,19 +196,16 @@ def _moved_back(
 
 
 def loss_offset(recipe: Recipe, step: int) -> tuple[int, int]:
-    """Rows and columns, 0 to ``recipe.slack`` each, by which the part of a crop that losses see is moved.
-
-    Where that part ends the loss network's padding begins, and a line painted along it would be cheap style.
-    """
+    """Rows and columns, 0 to ``recipe.slack``, by which the losses' window moves at this step."""
+    # At a fixed window edge, where the loss network pads, a painted line would be cheap style.
     down, right = np.random.default_rng((recipe.seed, step)).integers(recipe.slack + 1, size=2)
     return int(down), int(right)
 
 
 def faster_precision(loss_network: LossNetwork, recipe: Recipe, device: torch.device) -> str:
-    """``bfloat16`` where the loss network is faster in it on this machine, by a short measurement, else ``float32``.
+    """``bfloat16`` where a short measurement finds the loss network faster in it, else ``float32``.
 
-    Measured is what a step does with it: features and their Gram matrices, forward and backward. bfloat16 lies channels
-    last (see `LossNetwork.compact`), float32 channels first: on a CPU each is quickest so.
+    Timed are features and Gram matrices, forward and backward: bfloat16 channels last, float32 channels first.
     """
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"

@@ -1,8 +1,4 @@
-"""How much of a painting's style and colours, and of the source's content, is in a stylized frame.
-
-The style, content and stroke score and the colour distance of every table, and of every artifact's proof. Style and
-content are seen by VGG-19, strokes by VGG-16: their weights come from files.
-"""
+"""Style, content and stroke score and colour distance: style and content by VGG-19, strokes by VGG-16."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,24 +19,15 @@ _STYLE_LAYERS = ("relu1_2", "relu2_2", "relu3_2")
 _DEEP_LAYER = "relu4_2"
 _STROKE_LAYERS = ("relu3_3", "relu4_3")
 STYLE_SIDE = 384
-"""Shorter side to which the style image is brought, in pixels; at another size it has finer or coarser ornament."""
+"""Shorter side to which the style image is scaled, px; another size has finer or coarser ornament."""
 STROKE_SIDE = 512
-"""The same for the stroke score: strokes a third larger than the painting's at 384 px count as the painting's."""
-_NOTHING = 1e-9
-"""A distance below this is that of an image to itself, and nothing can be divided by it."""
+"""The same for the stroke score: strokes up to a third larger than the painting's at 384 px count as the painting's."""
+_NOTHING = 1e-9  # a smaller distance is that of an image to itself, and no divisor
 
 
 @dataclass(frozen=True)
 class _Look:
-    """What was seen of one image; nothing from a network that is not there.
-
-    Attributes:
-        frame: the image.
-        grams: VGG-19's Gram matrices by layer, (1, C, C).
-        content: VGG-19's features at the content layer.
-        strokes: VGG-16's Gram matrices of the image at half its size.
-        colours: see `colour_moments`.
-    """
+    """Features of one image, empty without their network; ``strokes`` are VGG-16's Gram matrices at half the size."""
 
     frame: Image
     grams: dict[str, Tensor]
@@ -50,13 +37,10 @@ class _Look:
 
 
 class StyleJudge:
-    """Gives the figures of frames that ask for a style image or a loss network.
+    """Computes the figures that need a style image or a loss network.
 
-    Attributes:
-        loss_networks: by architecture (``VGG-19``, ``VGG-16``), the weights' file and its SHA-256.
-        style_layers: layers of the style score; none without VGG-19.
-        content_layer: layer of the content score.
-        stroke_layers: layers of the stroke score; none without VGG-16.
+    ``loss_networks`` are weights' file and SHA-256 by architecture (``VGG-19``, ``VGG-16``). Without VGG-19
+    ``style_layers`` and ``content_layer`` are empty, without VGG-16 ``stroke_layers``.
     """
 
     def __init__(
@@ -67,19 +51,15 @@ class StyleJudge:
         own_sides: Mapping[str, int] | None = None,
         stroke_side: int = STROKE_SIDE,
     ) -> None:
-        """Load the loss networks.
+        """Load the loss networks; InputError for none, two of one architecture, or a file that ends too early.
 
         Args:
-            loss_networks: weights of VGG-19, of VGG-16, or of both; their tensors tell which. None takes the files of
-                the environment variable STEADYSTYLE_LOSS_NETWORK.
-            styles: style image of each row that has one, (H, W, 3) uint8 RGB. Rows without one get a content score
-                only.
-            style_side: shorter side to which style images are brought; figures of one table share it.
-            own_sides: of rows whose network was trained for another.
-            stroke_side: shorter side to which style images are brought for the stroke score.
-
-        Raises:
-            InputError: no weights, two files of one network, or weights that end before relu3_2 (VGG-16: relu4_3).
+            loss_networks: weights of VGG-19, VGG-16 or both, told apart by their tensors. None takes the files of
+                STEADYSTYLE_LOSS_NETWORK.
+            styles: style image by row, (H, W, 3) uint8 RGB. Rows without one get a content score only.
+            style_side: shorter side of the style images; figures of one table share it.
+            own_sides: shorter side that a row's network was trained for, where it differs.
+            stroke_side: shorter side of the style images for the stroke score.
         """
         files = named_loss_networks() if loss_networks is None else loss_networks
         self._networks: dict[str, LossNetwork] = {}
@@ -101,7 +81,7 @@ class StyleJudge:
         self.style_layers = (*_STYLE_LAYERS, *deep) if seen else ()
         self.content_layer = self.style_layers[-1] if seen else ""
         self.stroke_layers = _STROKE_LAYERS if "VGG-16" in self._networks else ()
-        # Rows that share a style image share what is seen of it.
+        # Rows with one style image share its features.
         looks: dict[tuple[int, int], _Look] = {}
         self._styles: dict[str, _Look] = {}
         self._own_grams: dict[str, dict[str, Tensor]] = {}
@@ -129,12 +109,12 @@ class StyleJudge:
         )
 
     def _see(self, architecture: str, image: Tensor, layers: Collection[str]) -> dict[str, Tensor]:
-        """Features of an image, (1, 3, H, W); none where the network is not there."""
+        """Features of an image, (1, 3, H, W); empty without the network."""
         with torch.inference_mode():
             return self._networks[architecture](image, layers) if architecture in self._networks else {}
 
     def _look_once(self, frame: Image) -> _Look:
-        # The same array comes again and again in the still control; looking is what takes the time here.
+        # The still control repeats one array, and its features take the time here.
         known = [look for look in self._looks if look.frame is frame]
         if not known:
             known = [self._look(frame)]
@@ -142,21 +122,10 @@ class StyleJudge:
         return known[0]
 
     def __call__(self, source: Image, frames: Mapping[str, Image]) -> dict[str, dict[str, float | None]]:
-        """Score each row's frame of one source frame.
+        """Score each row's (H, W, 3) uint8 RGB frame of one source frame, as CONTRIBUTING.md ("Figures") defines it.
 
-        The style score is the Gram distance to the style image over that of the source frame: a layer's distance is
-        the mean squared difference of the Gram matrices (over C·H·W) over the mean square of the style's, and the
-        layers are averaged. The stroke score is the same of the frame and the style image at half their size. The
-        content score is the mean squared feature distance to the source frame over that between the source frame and
-        its mirror image. The colour distance to the style image is `colour_distance`.
-
-        Args:
-            source: (H, W, 3) uint8 RGB.
-            frames: each row's frame by the row's name, same size.
-
-        Returns:
-            By row ``score``, ``own_score`` (to the style image at the row's own side), ``content``, ``stroke`` and
-            ``colour``; None without the style image or the loss network, or where the divisor is nothing.
+        Returns ``score``, ``own_score`` (style image at the row's own side), ``content``, ``stroke`` and ``colour`` by
+        row; None without the style image or the loss network, or where the divisor is 0.
         """
         looks = {row: self._look_once(frame) for row, frame in frames.items()}
         original = self._look_once(source)
@@ -189,7 +158,7 @@ def _at_side(image: Image, shorter_side: int) -> Image:
 
 
 def _distance(grams: Mapping[str, Tensor], style: Mapping[str, Tensor]) -> float:
-    """Mean over the layers, nothing without layers."""
+    """Mean over the layers, 0 without layers."""
     return float(np.mean([float(relative_distance(grams[layer], style[layer])) for layer in style] or [0.0]))
 
 

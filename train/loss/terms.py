@@ -1,9 +1,8 @@
-"""The hybrid loss of Huang et al. 2017 (section 3.2), written scale-free.
+"""The hybrid loss of Huang et al. 2017 (section 3.2), scale-free.
 
-The paper's figures (alpha = 1, beta = 10, gamma = 1e-3, lambda = 1e4) go with its sums over activations of one
-particular loss network. Here each term is relative: content and style distances are divided by the mean square of
-what they are compared with, total variation and temporal loss are means over pixels in [0, 1]. Weights then mean the
-same for any loss network, input convention, layer set and frame size; the recipes hold the re-balanced ones.
+The paper's weights (alpha = 1, beta = 10, gamma = 1e-3, lambda = 1e4) fit its sums over one loss network. Here content
+and style distances are relative to the reference's mean square; total variation and temporal loss are means over pixels
+in [0, 1]. So a weight means the same for any loss network, layer set and frame size.
 """
 
 import math
@@ -16,17 +15,10 @@ from torch.nn import functional
 
 
 def gram(features: Tensor) -> Tensor:
-    """Gram matrix over C·H·W (Johnson et al. 2016, equation 3).
+    """Gram matrix over C·H·W (Johnson et al. 2016, equation 3): (B, C, H, W) float32 or bfloat16 to (B, C, C) float32.
 
-    Features that lie channels last, as the compact loss network gives them, are multiplied where they lie, and so is
-    the gradient: PyTorch's own would copy them to rows of channels and back, and the convolutions before would lose
-    their quick layout.
-
-    Args:
-        features: (B, C, H, W), float32 or bfloat16.
-
-    Returns:
-        (B, C, C) float32.
+    Channels-last features and their gradient are multiplied without a copy. PyTorch's own gradient would copy them, and
+    the convolutions before would lose the faster layout.
     """
     product: Any = _Gram.apply
     result: Tensor = product(features)
@@ -42,7 +34,7 @@ class _Gram(torch.autograd.Function):
         batch, channels, height, width = features.shape
         count = channels * height * width
         last = features.is_contiguous(memory_format=torch.channels_last)
-        # (B, pixels, C); with channels first it is a transposed view, which a matrix product takes as it is.
+        # (B, pixels, C); with channels first it is a transposed view, which a matrix product accepts.
         rows = (
             features.permute(0, 2, 3, 1).reshape(batch, -1, channels) if last else features.flatten(2).transpose(1, 2)
         )
@@ -67,7 +59,7 @@ class _Gram(torch.autograd.Function):
 
 
 def relative_distance(value: Tensor, reference: Tensor) -> Tensor:
-    """Mean squared difference over the mean square of the reference, of each in the batch, averaged: 0 when equal."""
+    """Mean squared difference over the reference's mean square, averaged over the batch: 0 when equal."""
     value, reference = value.float().flatten(1), reference.float().flatten(1)
     each = (value - reference).square().mean(1) / reference.square().mean(1).clamp_min(1e-12)
     return each.mean()
@@ -79,12 +71,7 @@ def content_loss(features: Mapping[str, Tensor], source: Mapping[str, Tensor]) -
 
 
 def style_loss(features: Mapping[str, Tensor], style_grams: Mapping[str, Tensor]) -> Tensor:
-    """Style reconstruction loss (Huang 2017, equation 3), relative, mean over the layers of ``style_grams``.
-
-    Args:
-        features: layer -> (B, C, H, W).
-        style_grams: layer -> (1, C, C), of the style image.
-    """
+    """Style loss (Huang 2017, equation 3), relative, layer mean: (B, C, H, W) features, (1, C, C) Gram matrices."""
     return torch.stack([relative_distance(gram(features[layer]), style_grams[layer]) for layer in style_grams]).mean()
 
 
@@ -95,22 +82,12 @@ def total_variation(frames: Tensor) -> Tensor:
     return horizontal + vertical
 
 
-_OPPONENT = ((0.2126, 0.7152, 0.0722), (-0.5, 0.0, 0.5), (0.5, -0.5, 0.0))
-"""Rows: luma (BT.709), blue - red, red - green."""
-
-_LEAST_DEVIATION = 0.02
-"""Of a channel, in the units of RGB in [0, 1]: a print in black ink has next to none between its hues."""
+_OPPONENT = ((0.2126, 0.7152, 0.0722), (-0.5, 0.0, 0.5), (0.5, -0.5, 0.0))  # luma (BT.709), blue - red, red - green
+_LEAST_DEVIATION = 0.02  # of a channel, RGB in [0, 1]: a print in black ink has nearly none between its hues
 
 
 def colour_moments(frames: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and covariance of the colours of frames at a quarter of their size, in opponent channels.
-
-    Args:
-        frames: (B, 3, H, W) RGB in [0, 1], sides of at least 4.
-
-    Returns:
-        (B, 3) means and (B, 3, 3) covariances of luma, blue - red, red - green.
-    """
+    """(B, 3) means and (B, 3, 3) covariances of opponent colours of (B, 3, H, W) RGB in [0, 1], averaged over 4x4."""
     small = functional.avg_pool2d(frames, 4).flatten(2)
     colours = frames.new_tensor(_OPPONENT) @ small
     mean = colours.mean(2)
@@ -119,14 +96,9 @@ def colour_moments(frames: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def colour_distance(moments: tuple[Tensor, Tensor], style: tuple[Tensor, Tensor]) -> Tensor:
-    """How far colours are from a painting's: 0 when mean and covariance are the same.
+    """Distance of `colour_moments` to a painting's (B = 1): 0 when mean and covariance are the same.
 
-    Each opponent channel is measured in units of the painting's own deviation, so that hue counts as much as lightness:
-    mean squared difference of the means, plus that of the covariances.
-
-    Args:
-        moments: from `colour_moments`, of B frames.
-        style: of the painting, B = 1.
+    Mean squared differences of means and of covariances, in units of the painting's deviation of each channel.
     """
     (mean, covariance), (wanted_mean, wanted_covariance) = moments, style
     deviation = wanted_covariance.diagonal(dim1=1, dim2=2).sqrt().clamp_min(_LEAST_DEVIATION)  # (1, 3)
@@ -136,13 +108,10 @@ def colour_distance(moments: tuple[Tensor, Tensor], style: tuple[Tensor, Tensor]
 
 
 class Palette:
-    """The colours of a painting as a distribution: how far the colours of frames are from it.
+    """A painting's colours as a distribution, for the sliced Wasserstein distance (Bonneel et al. 2015).
 
-    Sliced Wasserstein distance (Bonneel et al. 2015): along each of some directions in opponent space, colours are
-    sorted and compared with the painting's of the same rank.
-
-    Args:
-        painting: (1, 3, H, W) RGB in [0, 1], sides of at least 4.
+    Along each of some directions in opponent space, colours are sorted and compared with the painting's of equal rank.
+    The painting is (1, 3, H, W) RGB in [0, 1] with sides of at least 4.
     """
 
     _DIRECTIONS = 16
@@ -164,22 +133,14 @@ class Palette:
         return functional.adaptive_avg_pool1d(projected.sort(2).values, self._RANKS)
 
     def distance(self, frames: Tensor) -> Tensor:
-        """Mean squared distance of colours of equal rank, in units of the painting's own deviation.
-
-        Args:
-            frames: (B, 3, H, W) RGB in [0, 1].
-        """
+        """Mean squared distance of colours of equal rank, in the painting's deviations; (B, 3, H, W) RGB in [0, 1]."""
         return (self._ranked(frames) - self._wanted).square().mean()
 
 
 def tone_loss(frames: Tensor, sources: Tensor) -> Tensor:
-    """How little the lightness of frames follows that of the sources: 1 - their correlation, at an eighth of the size.
+    """1 - the correlation of the lightness of frames and sources, at an eighth of the size.
 
-    It leaves all colours and all contrast free; what was darker should be painted darker.
-
-    Args:
-        frames: (B, 3, H, W) RGB in [0, 1], sides of at least 8.
-        sources: the same.
+    Colours and contrast stay free. Both are (B, 3, H, W) RGB in [0, 1] with sides of at least 8.
     """
     luma = frames.new_tensor(_OPPONENT[0]).view(1, 3, 1, 1)
     painted, source = ((functional.avg_pool2d(of, 8) * luma).sum(1).flatten(1) for of in (frames, sources))
@@ -189,12 +150,7 @@ def tone_loss(frames: Tensor, sources: Tensor) -> Tensor:
 
 
 def warp(frames: Tensor, flow: Tensor) -> Tensor:
-    """Bilinear backward warp: ``result(x) = frames(x + flow(x))``.
-
-    Args:
-        frames: (B, C, H, W).
-        flow: (B, 2, H, W), (dx, dy) in pixels, from the later frame to the earlier one.
-    """
+    """Bilinear backward warp of (B, C, H, W), ``frames(x + flow(x))``; ``flow`` is (B, 2, H, W), (dx, dy) in px."""
     _, _, height, width = frames.shape
     rows = torch.arange(height, device=flow.device, dtype=flow.dtype).view(1, height, 1)
     columns = torch.arange(width, device=flow.device, dtype=flow.dtype).view(1, 1, width)
@@ -207,11 +163,7 @@ def warp(frames: Tensor, flow: Tensor) -> Tensor:
 def temporal_loss(first: Tensor, second: Tensor, flow: Tensor, valid: Tensor) -> Tensor:
     """Masked mean squared difference of the second output and the warped first (Huang 2017, equation 5).
 
-    Args:
-        first: (B, 3, H, W) earlier output, [0, 1].
-        second: (B, 3, H, W) later output, [0, 1].
-        flow: (B, 2, H, W) px, later to earlier.
-        valid: (B, 1, H, W) 1 where the flow can be trusted, 0 where it is occluded or leaves the frame.
+    Outputs are (B, 3, H, W); ``flow`` is (B, 2, H, W) px, later to earlier; ``valid`` is (B, 1, H, W), 0 or 1.
     """
     squared = (second - warp(first, flow)).square() * valid
     each = squared.sum((1, 2, 3)) / (valid.sum((1, 2, 3)) * first.shape[1]).clamp_min(1.0)

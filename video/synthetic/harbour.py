@@ -1,7 +1,4 @@
-"""The bundled synthetic scenes.
-
-Sizes, places and speeds in this file are in units of which a frame is 360 high, whatever its size in pixels.
-"""
+"""The bundled synthetic scene. Sizes, places and speeds are in units: a frame is 360 units high."""
 
 import math
 from collections.abc import Callable
@@ -23,7 +20,7 @@ Motion = Callable[[float], Matrix]
 
 @dataclass(frozen=True)
 class _Camera:
-    """A camera that sways, bobs and zooms; near layers move more than far ones."""
+    """A camera that sways, bobs and zooms, with parallax."""
 
     width: int
     height: int
@@ -39,14 +36,7 @@ class _Camera:
         return self.width / self.unit
 
     def place(self, depth: float, left: float, top: float, motion: Motion | None = None) -> Motion:
-        """How a texture gets into the frame.
-
-        Args:
-            depth: 0 = infinitely far, 1 = near.
-            left: place of the texture's left edge in the resting frame, in units.
-            top: place of its upper edge, in units.
-            motion: moves the texture in its own coordinates.
-        """
+        """Texture-to-frame motion at a depth (0 = infinitely far, 1 = near); `left` and `top` at rest, in units."""
         unit = self.unit
         centre_x, centre_y = self.width / 2, _HORIZON * unit
 
@@ -72,14 +62,7 @@ def harbour(
     """A harbour at sunset: sky, mountains, a town, five swells, boats that rock, and gulls.
 
     Everything has texture at several scales. The camera sways and zooms with parallax, the swells drift and roll, the
-    boats and a buoy turn, the gulls beat their wings.
-
-    Args:
-        width: in pixels.
-        height: in pixels.
-        frames: number of frames; the motion goes on for ever.
-        frame_rate: frames per second.
-        noise: standard deviation of the sensor's noise, of RGB in [0, 1].
+    boats and a buoy turn, the gulls beat their wings. `noise` is the sensor's standard deviation, RGB in [0, 1].
     """
     camera = _Camera(width, height)
     rng = np.random.default_rng(_SEED)
@@ -144,7 +127,7 @@ def _town(camera: _Camera, rng: np.random.Generator) -> Layer:
     sheet = Sheet(110, span, camera.unit)
     y, x = sheet.grid()
     rough = _profile(sheet, rng, (40, 18, 8, 4))
-    # Two headlands that leave the view open to the mountain.
+    # Two headlands, with the mountain visible between them.
     left = 34 * smooth_step(-x, -(margin + 0.30 * camera.span), -(margin - 40))
     right = 62 * smooth_step(x, margin + 0.60 * camera.span, margin + 1.02 * camera.span)
     ridge = 92 - left - right - 4 * rough * np.minimum(1, (left + right) / 12)
@@ -299,7 +282,7 @@ def _buoy(camera: _Camera, rng: np.random.Generator, *, depth: float, x: float, 
 
 
 def _wash(sheet: Sheet, rng: np.random.Generator, *, middle: float, half: float, line: float) -> None:
-    # Foam around what floats, tapering to both ends; it hides where the hull enters the water.
+    # Foam hides where the hull enters the water.
     rows, columns = sheet.grid()
     lace = sheet.noise(rng, (6, 3, 1.8), stretch=2.2)
     taper = np.maximum(0, 1 - ((columns - middle) / half) ** 2)
@@ -344,6 +327,6 @@ def _gull(camera: _Camera, depth: float, x: float, y: float, size: float, beats:
 
 
 def _profile(sheet: Sheet, rng: np.random.Generator, sizes: tuple[float, ...], *, repeats: bool = False) -> Plane:
-    # Noise along x only: (1, width), to be used as the height of a skyline.
+    # (1, width) noise along x, for the height of a skyline.
     width = sheet.picture.shape[1]
     return clouds(rng, 1, width, [(1, size * sheet.unit) for size in sizes], repeats=repeats)

@@ -1,8 +1,6 @@
-"""Scenes with one kind of motion each, exact flow, and a texture as rich as a photograph's.
+"""Benchmark scenes with one kind of motion each, exact flow and photograph-like texture; no download needed.
 
-For a benchmark that needs nothing to be downloaded, and that tells what a method bears: a camera that pans, zooms or
-turns, parallax, something that passes in front, sensor noise, changing light, motion blur. Sizes and speeds are in
-units of which a frame is 360 high, whatever its size in pixels.
+Sizes and speeds are in units: a frame is 360 units high.
 """
 
 import math
@@ -15,14 +13,13 @@ from .scene import Layer, Matrix, Scene, turned
 from .texture import Sheet, ramp, smooth_step
 
 _UNITS = 360
-_MARGIN = 90
-"""Of the backmost sheet beyond the frame on each side, in units: as far as a camera may move."""
+_MARGIN = 90  # units of the rear sheet beyond each side of the frame: the camera may move this far
 
 Motion = Callable[[float], Matrix]
 
 
 def _tapestry(rng: np.random.Generator, height: float, width: float, unit: float) -> Sheet:
-    """A sheet full of shapes of all sizes and colours, with texture at every scale; sizes in units."""
+    """A sheet of shapes of all sizes and colours, with texture at every scale; sizes in units."""
     sheet = Sheet(height, width, unit)
     tones = [(position, tuple(rng.uniform(0.1, 0.9, 3))) for position in (0.0, 0.35, 0.65, 1.0)]
     ground = ramp(0.5 + 0.25 * sheet.noise(rng, (120, 60, 30, 15, 8, 4, 2)), tones)
@@ -48,13 +45,12 @@ def _backmost(rng: np.random.Generator, width: int, height: int) -> Sheet:
 
 
 def _moved(sheet: Sheet, motion: Motion) -> Layer:
-    """A sheet with its margin outside of the frame; ``motion`` takes a time to what is done to the frame, in pixels."""
+    """A sheet whose margin lies outside the frame; `motion` maps a time to the frame's motion, in pixels."""
     rest = _square(_shift(-_MARGIN * sheet.unit, -_MARGIN * sheet.unit))
     return Layer(sheet.texture(), lambda time_s: np.asarray((_square(motion(time_s)) @ rest)[:2]))
 
 
 def _background(rng: np.random.Generator, width: int, height: int, motion: Motion) -> Layer:
-    """A tapestry that covers the frame."""
     return _moved(_backmost(rng, width, height), motion)
 
 
@@ -67,12 +63,12 @@ def _shift(right: float, down: float) -> Matrix:
 
 
 def _sway(unit: float, reach: float = 70.0) -> Motion:
-    """A camera that goes back and forth, never faster than 2.2 units a frame at 25 frames a second."""
+    """A camera that sways by at most 2.2 units per frame at 25 frames per second."""
     return lambda time_s: _shift(reach * unit * math.sin(time_s / 1.3), 0.3 * reach * unit * math.sin(time_s / 0.9))
 
 
 def _islands(rng: np.random.Generator, width: int, height: int, motion: Motion) -> Layer:
-    """A sheet with holes through which one sees what is behind."""
+    """A sheet with holes that show what is behind."""
     sheet, unit = _backmost(rng, width, height), height / _UNITS
     shown = smooth_step(sheet.noise(rng, (110, 50, 25)) * unit, 0.75 * unit, (0.75 + 0.05 / unit) * unit)
     sheet.picture *= shown[..., None]
@@ -87,7 +83,7 @@ def pan(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float
 
 
 def zoom(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
-    """A camera that zooms in and out by a quarter."""
+    """A camera that zooms between scales 1.0 and 1.3."""
 
     def motion(time_s: float) -> Matrix:
         return turned(0, (width / 2, height / 2), scale=1.15 + 0.15 * math.sin(1.5 * time_s))
@@ -115,7 +111,7 @@ def parallax(width: int = 640, height: int = 360, frames: int = 50, frame_rate: 
 
 
 def occluder(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
-    """Something large that turns and passes back and forth before a picture that stands still."""
+    """A large object that turns and passes back and forth in front of a still picture."""
     rng, unit = np.random.default_rng(5), height / _UNITS
     sheet = _tapestry(rng, 150, 150, unit)
     rows, columns = sheet.grid()
@@ -132,13 +128,13 @@ def occluder(width: int = 640, height: int = 360, frames: int = 50, frame_rate: 
 
 
 def still(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
-    """A camera on a tripod in poor light: nothing moves but the sensor's noise."""
+    """A fixed camera in poor light: nothing moves but the sensor noise."""
     layer = _background(np.random.default_rng(6), width, height, lambda time_s: _shift(0, 0))
     return Scene("still", width, height, frames, frame_rate, [layer], 5 / 255)
 
 
 def light(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
-    """A slow pan while the light comes and goes by a fifth."""
+    """A slow pan while the brightness varies between 0.7 and 1.0."""
     rng, unit = np.random.default_rng(7), height / _UNITS
     layer = _background(rng, width, height, _sway(unit, 25.0))
     return Scene(
@@ -147,7 +143,7 @@ def light(width: int = 640, height: int = 360, frames: int = 50, frame_rate: flo
 
 
 def blur(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
-    """A quick pan with the shutter open for half of the time."""
+    """A quick pan with the shutter open for half of the frame interval."""
     rng, unit = np.random.default_rng(8), height / _UNITS
 
     def motion(time_s: float) -> Matrix:
@@ -156,7 +152,7 @@ def blur(width: int = 640, height: int = 360, frames: int = 50, frame_rate: floa
     return Scene("blur", width, height, frames, frame_rate, [_background(rng, width, height, motion)], 0, shutter=0.5)
 
 
-SCENES: Mapping[str, Callable[..., Scene]] = {
+SCENES: Mapping[str, Callable[..., Scene]] = {  # called with width, height, frames and frame_rate
     "harbour": harbour,
     "pan": pan,
     "zoom": zoom,
@@ -167,4 +163,3 @@ SCENES: Mapping[str, Callable[..., Scene]] = {
     "light": light,
     "blur": blur,
 }
-"""Name of a scene -> what makes it, given width, height, frames and frame rate."""

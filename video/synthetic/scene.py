@@ -1,8 +1,7 @@
 """Synthetic scenes whose optical flow is known exactly.
 
-A scene is a stack of painted layers from back to front. Each moves by an affine map and may be bent vertically, and
-both have exact inverses: so a pixel of a later frame can be followed through its layer's texture to its place in an
-earlier frame, and the order of the layers says whether it can be seen there.
+A scene is a stack of painted layers, back to front. Each has an affine motion and may be bent vertically, with exact
+inverses. Thus a later frame's pixel maps through its layer's texture to an earlier frame; layer order gives visibility.
 """
 
 import math
@@ -23,7 +22,7 @@ _BLUR_STEPS = 9
 
 
 def turned(angle: float, pivot: tuple[float, float], right: float = 0, down: float = 0, *, scale: float = 1) -> Matrix:
-    """(2, 3): scaled and turned about a pivot (x, y) by an angle in radians, then shifted, in pixels."""
+    """(2, 3) matrix: scale and turn about a pivot (x, y) by an angle in radians, then shift, in pixels."""
     cosine, sine = scale * math.cos(angle), scale * math.sin(angle)
     x, y = pivot
     rest_x, rest_y = x - cosine * x + sine * y, y - sine * x - cosine * y
@@ -35,14 +34,11 @@ class Layer:
     """One painted sheet of a scene.
 
     Attributes:
-        texture: (h, w, 4) uint8, RGB multiplied by alpha, and alpha.
-        place: takes a time in seconds to a (2, 3) matrix that takes (u, v) of the texture to (x, y) of the frame, in
-            pixels.
-        lift: takes texture columns u and a time to how far each column is moved down before `place`, in pixels of the
-            texture.
+        texture: (h, w, 4) uint8, RGB premultiplied by alpha, and alpha.
+        place: maps a time in seconds to the (2, 3) matrix from (u, v) of the texture to (x, y) of the frame, in pixels.
+        lift: maps texture columns u and a time to each column's shift down before `place`, in pixels of the texture.
         reach: the largest absolute lift, in pixels.
-        repeats: whether the texture goes on to the left and right for ever; then its last column equals its first,
-            and `place` neither rotates nor shears.
+        repeats: whether the texture repeats horizontally; last column = first, `place` neither rotates nor shears.
     """
 
     texture: NDArray[np.uint8]
@@ -52,7 +48,7 @@ class Layer:
     repeats: bool = False
 
     def window(self, time_s: float, width: int, height: int) -> tuple[slice, slice]:
-        """Rows and columns of a frame outside which the layer cannot be seen."""
+        """Rows and columns of a frame that can contain the layer."""
         rows, columns = self.texture.shape[:2]
         corners = np.array([[u, v, 1] for u in (-1, columns) for v in (-1 - self.reach, rows + self.reach)])
         x, y = self.place(time_s) @ corners.T
@@ -86,15 +82,7 @@ def _clipped(positions: Matrix, size: int) -> slice:
 
 
 class Scene:
-    """A synthetic clip with exact flow; every frame can be made on its own, and is the same every time.
-
-    Attributes:
-        name: for tables.
-        width: in pixels.
-        height: in pixels.
-        frames: number of frames.
-        frame_rate: frames per second.
-    """
+    """A synthetic clip with exact flow; each frame can be made alone and is reproducible."""
 
     def __init__(
         self,
@@ -109,18 +97,13 @@ class Scene:
         light: Callable[[float], float] | None = None,
         shutter: float = 0.0,
     ) -> None:
-        """Put a scene together.
+        """Make a scene.
 
         Args:
-            name: for tables.
-            width: in pixels.
-            height: in pixels.
-            frames: number of frames.
-            frame_rate: frames per second.
             layers: from back to front; the first covers the whole frame at all times.
-            noise: standard deviation of the sensor's noise, of RGB in [0, 1].
-            light: takes a time in seconds to what all colours are multiplied with.
-            shutter: how long it is open for a frame, as a share of the time between two; motion within it is blurred.
+            noise: standard deviation of sensor noise, of RGB in [0, 1].
+            light: maps a time in seconds to a factor of all colours; None is 1.
+            shutter: its open time, as a share of the frame interval; motion within it is blurred.
         """
         self.name = name
         self.width = width
@@ -133,25 +116,14 @@ class Scene:
         self._shutter = shutter
 
     def __iter__(self) -> Iterator[Image]:
-        """Give all frames in order."""
         return (self.frame(t) for t in range(self.frames))
 
     def frame(self, t: int) -> Image:
-        """Paint one frame.
-
-        Args:
-            t: its index, from 0.
-
-        Returns:
-            (H, W, 3) uint8 RGB.
-
-        Raises:
-            IndexError: there is no such frame.
-        """
+        """Paint frame `t`, (H, W, 3) uint8 RGB; raises IndexError if there is no such frame."""
         time_s = self._time(t)
         canvas = self._painted(time_s)
         if self._shutter > 0:
-            # Around the frame's own time, so that its flow is that of the middle of the blur.
+            # Centred on the frame's time, so that its flow is that of the middle of the blur.
             open_s = self._shutter / self.frame_rate * np.linspace(-0.5, 0.5, _BLUR_STEPS)
             total = sum(self._painted(time_s + float(offset)).astype(np.float32) for offset in open_s)
             canvas = np.asarray(np.rint(np.asarray(total) / _BLUR_STEPS), np.uint8)
@@ -176,18 +148,10 @@ class Scene:
         return canvas
 
     def pair(self, t: int, interval: int) -> FlowPair:
-        """The exact motion between frame t and frame t + interval.
+        """The exact motion between frame t and frame t + interval; raises IndexError if there is no such frame.
 
-        Args:
-            t: index of the earlier frame.
-            interval: at least 1.
-
-        Returns:
-            The flow from the later to the earlier frame; valid where the earlier frame shows the same layer at all
-            four pixels that bilinear sampling mixes, and neither place is on the edge of a layer.
-
-        Raises:
-            IndexError: there is no such frame.
+        Valid where the earlier frame shows the same layer at all four bilinear samples, and neither position is on an
+        edge.
         """
         earlier_s, later_s = self._time(t), self._time(t + interval)
         owner_earlier, owner = self._owners(earlier_s), self._owners(later_s)
@@ -212,7 +176,7 @@ class Scene:
         return layer.sample(*layer.texture_position(x, y, time_s))
 
     def _owners(self, time_s: float) -> NDArray[np.int8]:
-        # Index of the layer that alone makes up a pixel; -1 where two layers mix.
+        # Index of the layer that fully covers a pixel; -1 where two layers mix.
         owner = np.full((self.height, self.width), -1, np.int8)
         for index, layer in enumerate(self._layers):
             window = layer.window(time_s, self.width, self.height)

@@ -1,7 +1,4 @@
-"""Brushes for synthetic scenes: fractal texture, gradients, and antialiased shapes.
-
-Masks and noise are (h, w) float32.
-"""
+"""Brushes for synthetic scenes: fractal noise, gradients, antialiased shapes. Masks and noise are (h, w) float32."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,8 +12,7 @@ from ...common.arrays import resized
 Plane = NDArray[np.floating[Any]]
 Colour = tuple[float, float, float]
 
-_FINE = 4
-"""Shapes are drawn this many times larger and averaged down, so that their edges are smooth."""
+_FINE = 4  # shapes are drawn this many times larger and averaged down, for smooth edges
 
 
 def colour(code: str) -> Colour:
@@ -28,17 +24,11 @@ def colour(code: str) -> Colour:
 def clouds(
     rng: np.random.Generator, height: int, width: int, cells: Sequence[tuple[float, float]], *, repeats: bool = False
 ) -> Plane:
-    """Fractal noise with features of several sizes, each size with the same power per octave.
+    """Fractal noise, (height, width) float32 with mean 0 and standard deviation 1, the same power in each octave.
 
     Args:
-        rng: the source of chance.
-        height: in pixels.
-        width: in pixels.
-        cells: sizes of the features as (height, width) in pixels, the strongest first; amplitudes fall as the sizes do.
-        repeats: whether the right edge goes over into the left one.
-
-    Returns:
-        (height, width) float32 with mean 0 and standard deviation 1.
+        cells: sizes of the features as (height, width) in pixels, the strongest first; amplitudes fall with the sizes.
+        repeats: whether the right edge continues at the left one.
     """
     total = np.zeros((height, width), np.float32)
     largest = max(cell[0] * cell[1] for cell in cells)
@@ -61,44 +51,30 @@ def _widened(rng: np.random.Generator, knots: Plane) -> Plane:
 
 
 def ramp(values: Plane, stops: Sequence[tuple[float, Colour]]) -> Plane:
-    """Colours of a gradient.
-
-    Args:
-        values: (...) positions along the gradient.
-        stops: positions in rising order with their colours.
-
-    Returns:
-        (..., 3) float32 RGB.
-    """
+    """Colours of a gradient at `values`, (..., 3) float32 RGB; `stops` are (position, colour) in rising order."""
     positions = [stop[0] for stop in stops]
     channels = [np.interp(values, positions, [stop[1][i] for stop in stops]) for i in range(3)]
     return np.stack(channels, axis=-1).astype(np.float32)
 
 
 class Sheet:
-    """A sheet being painted: colour and cover, in units that are scaled to pixels.
+    """A sheet being painted, in units that are scaled to pixels.
 
     Attributes:
-        picture: (h, w, 3) float32 RGB in [0, 1], multiplied by cover.
+        picture: (h, w, 3) float32 RGB in [0, 1], premultiplied by cover.
         cover: (h, w, 1) float32 in [0, 1], 1 where there is paint.
         unit: pixels per unit.
     """
 
     def __init__(self, height: float, width: float, unit: float) -> None:
-        """Lay out an empty sheet of a size in units."""
+        """Make an empty sheet; height and width are in units."""
         size = (max(1, round(height * unit)), max(1, round(width * unit)))
         self.picture = np.zeros((*size, 3), np.float32)
         self.cover = np.zeros((*size, 1), np.float32)
         self.unit = unit
 
     def put(self, mask: Plane, paint: Plane | Colour, *, inside: bool = False) -> None:
-        """Paint where a mask is 1.
-
-        Args:
-            mask: (h, w) float32 in [0, 1].
-            paint: one colour, or (h, w, 3) float32.
-            inside: only onto what is painted already.
-        """
+        """Paint one colour or (h, w, 3) float32 by a (h, w) mask in [0, 1]; `inside` only onto existing paint."""
         everywhere = slice(None), slice(None)
         self._put(everywhere, mask, np.asarray(paint, np.float32), inside)
 
@@ -142,7 +118,7 @@ class Sheet:
     def noise(
         self, rng: np.random.Generator, sizes: Sequence[float], *, stretch: float = 1, repeats: bool = False
     ) -> Plane:
-        """Fractal noise (see `clouds`), (h, w) float32: features of these heights in units, so many times as wide."""
+        """Fractal noise (see `clouds`), (h, w) float32: feature heights in units, widths `stretch` times these."""
         height, width = self.picture.shape[:2]
         cells = [(size * self.unit, size * stretch * self.unit) for size in sizes]
         return clouds(rng, height, width, cells, repeats=repeats)
@@ -152,13 +128,9 @@ class Sheet:
         self.picture *= shade[..., None]
 
     def texture(self, *, repeats: bool = False) -> NDArray[np.uint8]:
-        """The layer's texture, smoothed a little so that bilinear warps of it are accurate.
+        """The layer's texture, (h, w, 4) uint8: RGB premultiplied by alpha, and alpha.
 
-        Args:
-            repeats: whether it will be repeated to the right: then the first column is added once more as the last.
-
-        Returns:
-            (h, w, 4) uint8, RGB multiplied by alpha, and alpha.
+        It is smoothed slightly, so that bilinear warps are accurate. `repeats` appends the first column as the last.
         """
         sheet = np.dstack([np.clip(self.picture, 0, self.cover), self.cover])
         margin = 6
