@@ -9,7 +9,6 @@ r"""Which figures the README, the model cards and docs/results.md show: those of
 
 import argparse
 import json
-import math
 import re
 import textwrap
 import tomllib
@@ -22,6 +21,7 @@ from steadystyle.benchmarks.costs import Latency
 from steadystyle.benchmarks.record import Method, Report, Summary, load_report
 from steadystyle.benchmarks.report.tables import tables
 from steadystyle.common.files import InputError, atomic_path
+from steadystyle.runtimes.checkpoint import read_checkpoint_facts
 
 from . import run_study
 
@@ -182,13 +182,13 @@ def card_figures(model: str, shown: Result, report: Report) -> dict[str, Any]:
 
 def card(facts: Mapping[str, Any], checkpoint: Path, shown: Result, report: Report) -> str:
     """A model card: facts, figures and training of the model."""
-    header, parameters = read_checkpoint_header(checkpoint)
+    facts = read_checkpoint_facts(checkpoint)
     model, training = facts["name"], facts["training"]
     about = {
         "painting": facts["painting"],
-        "network": f"{_NETWORKS[header['architecture']]}; {parameters:,} parameters",
+        "network": f"{_NETWORKS[facts['architecture']]}; {facts['parameters']:,} parameters",
         "files": f"`{checkpoint.name}` (checkpoint), `{model}-any-fp32.onnx` (any size, uint8 RGB in and out)",
-        "training": f"{header['steps']:,} steps, with those of the networks it started from",
+        "training": f"{facts['steps']:,} steps, with those of the networks it started from",
         "licence": facts["licence"],
     }
     stages = [
@@ -213,14 +213,6 @@ def card(facts: Mapping[str, Any], checkpoint: Path, shown: Result, report: Repo
         "\n".join(_filled(f"- {failure}") for failure in facts["known_failures"]),
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def read_checkpoint_header(path: Path) -> tuple[dict[str, Any], int]:
-    """A checkpoint's header and number of parameters, read without torch."""
-    content = path.read_bytes()
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    said: dict[str, Any] = json.loads(header.pop("__metadata__")["steadystyle"])
-    return said, sum(math.prod(tensor["shape"]) for tensor in header.values())
 
 
 def _card_table(model: str, shown: Result, report: Report) -> str:
