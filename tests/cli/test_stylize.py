@@ -1,0 +1,159 @@
+"""`stylize` as a person meets it: odd inputs that must work."""
+
+import itertools
+import json
+import os
+import signal
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from steadystyle.tests.cli.conftest import Cli, textured
+from steadystyle.video import frames as frames_module
+from steadystyle.video.frames import Frame, FrameSource, SourceInfo, read_frames, write_video
+
+
+class EndlessCamera(FrameSource):
+    """Gives the same picture for ever; Ctrl-C comes after the tenth."""
+
+    info = SourceInfo("camera 0", "camera", 64, 48, Fraction(25), None, None, has_audio=False)
+
+    def _frames(self) -> Iterator[Frame]:
+        for index in itertools.count():
+            if index == 10:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield Frame(textured(64, 48), index / 25)
+
+
+def test_ctrl_c_ends_a_camera_and_keeps_what_was_taken(
+    run: Cli, tmp_path: Path, any_size_artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(frames_module, "open_source", lambda spec: EndlessCamera())
+        outcome = run("stylize", "0", "--model", any_size_artifact, "--json")
+    assert outcome.code == 0, outcome.err
+    written = tmp_path / "stylized" / "0-tiny.mp4"
+    assert json.loads(outcome.out)["output"] == "stylized/0-tiny.mp4"
+    assert 1 <= len(read_frames(written)) < 1000
+
+
+def stylize(run: Cli, source: Path, output: Path, model: Path) -> dict[str, object]:
+    outcome = run("stylize", source, "-o", output, "--model", model, "--json")
+    assert outcome.code == 0, outcome.err
+    report = json.loads(outcome.out)
+    assert isinstance(report, dict)
+    return report
+
+
+def test_a_video_keeps_its_frames(run: Cli, tmp_path: Path, clip: Path, any_size_artifact: Path) -> None:
+    report = stylize(run, clip, tmp_path / "out.mp4", any_size_artifact)
+    assert report["frames"] == 12
+    frames = read_frames(tmp_path / "out.mp4")
+    assert len(frames) == 12
+    assert frames[0].shape == (48, 64, 3)
+    assert list(tmp_path.iterdir()) == [tmp_path / "out.mp4"]
+
+
+@pytest.mark.parametrize(("width", "height", "count"), [(64, 48, 1), (33, 17, 3), (2, 2, 3), (130, 6, 2)])
+def test_one_frame_and_odd_and_tiny_sizes(
+    run: Cli, tmp_path: Path, any_size_artifact: Path, width: int, height: int, count: int
+) -> None:
+    with av.open(str(tmp_path / "odd.mkv"), "w") as container:  # FFV1 holds odd sizes, H.264 in 4:2:0 does not
+        stream = container.add_stream("ffv1", rate=25, width=width, height=height, pix_fmt="bgr0")
+        for _ in range(count):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(textured(width, height), format="rgb24")))
+        container.mux(stream.encode(None))
+    stylize(run, tmp_path / "odd.mkv", tmp_path / "out.mp4", any_size_artifact)
+    frames = read_frames(tmp_path / "out.mp4")
+    assert len(frames) == count
+    assert frames[0].shape == (height + height % 2, width + width % 2, 3)
+
+
+def test_rotation_metadata_is_honoured(run: Cli, tmp_path: Path, any_size_artifact: Path) -> None:
+    with av.open(str(tmp_path / "portrait.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, width=64, height=48, pix_fmt="yuv420p")
+        stream.set_display_rotation(90)
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(textured(64, 48), format="rgb24")))
+        container.mux(stream.encode(None))
+    stylize(run, tmp_path / "portrait.mp4", tmp_path / "out.mp4", any_size_artifact)
+    assert read_frames(tmp_path / "out.mp4")[0].shape == (64, 48, 3)
+
+
+def test_a_variable_frame_rate_is_kept(run: Cli, tmp_path: Path, any_size_artifact: Path) -> None:
+    times_ms = [0, 40, 140, 160, 400]
+    with av.open(str(tmp_path / "vfr.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=1000, width=64, height=48, pix_fmt="yuv420p")
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for time_ms in times_ms:
+            frame = av.VideoFrame.from_ndarray(textured(64, 48), format="rgb24")
+            frame.pts, frame.time_base = time_ms, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    stylize(run, tmp_path / "vfr.mp4", tmp_path / "out.mp4", any_size_artifact)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        written = [frame.time for frame in container.decode(video=0)]
+    assert written == pytest.approx([time_ms / 1000 for time_ms in times_ms], abs=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["gray", "alpha", "16-bit"])
+def test_images_of_other_kinds(run: Cli, tmp_path: Path, any_size_artifact: Path, kind: str) -> None:
+    plain = textured(40, 30)
+    images: dict[str, NDArray[np.uint8] | NDArray[np.uint16]] = {
+        "gray": plain[..., 0],
+        "alpha": np.dstack([plain, plain[..., :1]]),
+        "16-bit": plain.astype(np.uint16) * 257,
+    }
+    assert cv2.imwrite(str(tmp_path / "in.png"), images[kind])
+    stylize(run, tmp_path / "in.png", tmp_path / "out.png", any_size_artifact)
+    assert read_frames(tmp_path / "out.png")[0].shape == (30, 40, 3)
+
+
+def test_half_a_video_is_stylized_as_far_as_it_goes(run: Cli, tmp_path: Path, any_size_artifact: Path) -> None:
+    with av.open(str(tmp_path / "whole.ts"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, width=64, height=48, pix_fmt="yuv420p", options={"g": "5"})
+        for index in range(40):
+            image = np.roll(textured(64, 48), index, axis=1)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode(None))
+    remux_cut_in_half(tmp_path / "whole.ts", tmp_path / "half.mkv")
+    report = stylize(run, tmp_path / "half.mkv", tmp_path / "out.mp4", any_size_artifact)
+    written = len(read_frames(tmp_path / "out.mp4"))
+    assert 5 <= written < 40
+    assert report["frames"] == written
+    notes = report["notes"]
+    assert isinstance(notes, list)
+    assert any(str(written) in note for note in notes), notes
+
+
+def remux_cut_in_half(source: Path, target: Path) -> None:
+    with av.open(str(source)) as inside, av.open(str(target), "w") as outside:
+        stream = outside.add_stream_from_template(inside.streams.video[0])
+        for packet in inside.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                outside.mux(packet)
+    target.write_bytes(target.read_bytes()[: target.stat().st_size // 2])
+
+
+def test_a_fixed_size_artifact_takes_other_sizes_and_says_so(
+    run: Cli, tmp_path: Path, fixed_size_artifact: Path
+) -> None:
+    write_video(tmp_path / "big.mp4", [textured(80, 60)] * 3)
+    report = stylize(run, tmp_path / "big.mp4", tmp_path / "out.mp4", fixed_size_artifact)
+    assert read_frames(tmp_path / "out.mp4")[0].shape == (60, 80, 3)
+    notes = report["notes"]
+    assert isinstance(notes, list)
+    assert any("64x48" in note and "80x60" in note for note in notes), notes
+
+
+def test_without_o_a_named_folder_is_used(run: Cli, tmp_path: Path, clip: Path, any_size_artifact: Path) -> None:
+    outcome = run("stylize", clip, "--model", any_size_artifact)
+    assert outcome.code == 0, outcome.err
+    assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.mp4")] == [Path("stylized/clip-tiny.mp4")]
