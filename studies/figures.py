@@ -182,13 +182,13 @@ def card_figures(model: str, shown: Result, report: Report) -> dict[str, Any]:
 
 def card(facts: Mapping[str, Any], checkpoint: Path, shown: Result, report: Report) -> str:
     """A model card: facts, figures and training of the model."""
-    facts = read_checkpoint_facts(checkpoint)
+    own = read_checkpoint_facts(checkpoint)
     model, training = facts["name"], facts["training"]
     about = {
         "painting": facts["painting"],
-        "network": f"{_NETWORKS[facts['architecture']]}; {facts['parameters']:,} parameters",
+        "network": f"{_NETWORKS[own['architecture']]}; {own['parameters']:,} parameters",
         "files": f"`{checkpoint.name}` (checkpoint), `{model}-any-fp32.onnx` (any size, uint8 RGB in and out)",
-        "training": f"{facts['steps']:,} steps, with those of the networks it started from",
+        "training": f"{own['steps']:,} steps, with those of the networks it started from",
         "licence": facts["licence"],
     }
     stages = [
