@@ -21,12 +21,12 @@ from onnxruntime.quantization import (
 from torch import nn
 
 from ..common.arrays import Image, Size
+from ..common.quiet import quiet
 from ..runtimes.artifact import METADATA_KEY, NO_HASH, ArtifactMetadata, content_sha256
 from ..runtimes.registry import open_stylizer
 from ..runtimes.stylizer import Stylizer
 from .graphs.registry import deployable_graph
 from .quantization import Quantization
-from .target import quiet
 
 OPSET = 18
 

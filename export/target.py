@@ -1,9 +1,5 @@
 """The interface of the writers, and the check of what a target can write."""
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -68,16 +64,3 @@ def check_offer(target: str, writer: Writer, precision: str, size: Size | None) 
             f"size {size[0]}x{size[1]} is too small for {precision}: "
             f"both sides must be at least {LEAST_CALIBRATED_SIDE} pixels"
         )
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Suppress the exporters' messages to developers; errors come as exceptions."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..common.arrays import Size
+from ..common.quiet import quiet
 from ..runtimes.artifact import ArtifactMetadata
 from ..runtimes.stylizer import Stylizer
 from ..runtimes.tflite import TfliteStylizer, flatbuffer_of, quiet_engine, sealed, with_metadata
@@ -35,7 +36,6 @@ from .graphs.base import DeployableGraph
 from .graphs.edge import PatchGraph, SmoothPatchGraph
 from .graphs.registry import deployable_graph
 from .quantization import Quantization
-from .target import quiet
 
 with quiet_engine():
     import tensorflow as tf

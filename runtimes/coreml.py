@@ -6,10 +6,8 @@ The standard library reads the metadata, so that `info` needs no coremltools.
 
 import hashlib
 import json
-import logging
 import platform
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partialmethod
@@ -20,6 +18,7 @@ import numpy as np
 
 from ..common.arrays import Image
 from ..common.files import InputError
+from ..common.quiet import quiet as silent
 from .artifact import METADATA_KEY, NO_HASH, ArtifactMetadata, parse_metadata
 from .stylizer import Stylizer
 
@@ -218,16 +217,13 @@ def quiet() -> Iterator[None]:
     if hidden:
         modules["tensorflow"] = None
     bars: Any = getattr(modules.get("tqdm"), "tqdm", None)
-    start, logs = getattr(bars, "__init__", None), logging.root.manager.disable
+    start = getattr(bars, "__init__", None)
     if bars is not None:
         bars.__init__ = partialmethod(start, disable=True)
-    logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with silent():
             yield
     finally:
-        logging.disable(logs)
         if bars is not None:
             bars.__init__ = start
         if hidden:
