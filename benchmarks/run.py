@@ -19,13 +19,12 @@ from ..video.synthetic.scene import Scene
 from .costs import CostGrowth, Latency, Sustained, ThreadScaling
 from .judging import Judging, open_judging, read_style_images
 from .measure.clips import ClipSource, FileClip, SceneClip
-from .measure.growth import measure_growth
+from .measure.growth import measure_growth, measure_threads
 from .measure.latency import FRAMES_IN_MEMORY, Subject, measure_latency, noise_notes
 from .measure.roofline import measure_peak, roofline
 from .measure.sintel import sintel_clips
 from .measure.steadiness import IDENTITY, Moment, controls_of, measure_clip, measure_drift
 from .measure.sustained import measure_sustained
-from .measure.threads import measure_threads
 from .record import Clip, Drift, Method, Report, Run, summarize
 from .report.write import check_folder, now, write_report
 from .request import BenchmarkRequest

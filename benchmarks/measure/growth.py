@@ -1,24 +1,24 @@
-"""Cost growth: latency and memory of one method at several frame sizes, and their exponents.
+"""Cost of one method at several frame sizes, with its exponents, and with several numbers of threads.
 
-Sizes alternate in rounds, so that a machine that slows down does not bend the line. Each has its own process, because
-peak memory never falls.
+Sizes, or numbers of threads, alternate in rounds, so that a machine that slows down does not bend the line. Each has
+its own process, because peak memory never falls.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ...common.arrays import Image, Size
 from ...common.files import InputError
 from ...common.progress import Progress, no_progress
-from ..costs import CostGrowth, CostPoint
-from .latency import SETTLE_S, WARM_UP_AT_START, WARM_UP_EACH_ROUND, MethodProcess, Subject, spread_of
+from ..costs import CostGrowth, CostPoint, ThreadPoint, ThreadScaling
+from .latency import MethodProcess, Subject, figures_of
 
 ROUNDS = 5
+Key = TypeVar("Key")
 
 
 def measure_growth(
@@ -44,46 +44,88 @@ def measure_growth(
         for size in frames
         if own_size is not None and own_size != size
     }
-    turns: dict[Size, list[dict[str, Any]]] = {}
-    chunk = {"frames": -(-at_least // ROUNDS), "seconds": seconds / ROUNDS}
-    with ExitStack() as stack:
-        processes = {size: stack.enter_context(MethodProcess(subject)) for size in frames if size not in absent}
-        for number in range(ROUNDS):
-            for done, (size, process) in enumerate(processes.items()):
-                if size in absent:
-                    continue
-                progress(f"cost growth of {subject.name}", number * len(processes) + done, ROUNDS * len(processes))
-                try:
-                    if number == 0:
-                        stills = folder / f"growth-{size[0]}x{size[1]}.npy"
-                        np.save(stills, np.stack(frames[size]))
-                        process.ask("open", kind=subject.kind, file=subject.file, threads=threads, frames=str(stills))
-                    time.sleep(SETTLE_S)
-                    warm_up = WARM_UP_EACH_ROUND + (WARM_UP_AT_START if number == 0 else 0)
-                    timed = process.ask("time", warm_up=warm_up, **chunk)
-                    turns.setdefault(size, []).append(timed | process.ask("memory"))
-                except InputError as error:
-                    absent[size] = str(error)
-    points = [_point(size, turns[size]) for size in processes if size not in absent]
+    ways: dict[Size, tuple[Path, int]] = {}
+    for size, given in frames.items():
+        if size not in absent:
+            ways[size] = folder / f"growth-{size[0]}x{size[1]}.npy", threads
+            np.save(ways[size][0], np.stack(given))
+    found = _measure_each(subject, ways, "cost growth", seconds, at_least, progress, absent)
+    points = [
+        CostPoint(
+            width=width,
+            height=height,
+            **figures,
+            memory_before_mib=memory["before_mib"],
+            memory_frames=memory["frames"],
+        )
+        for (width, height), (figures, memory) in found.items()
+    ]
     return cost_growth(
         subject.name, points, {f"{width}x{height}": why for (width, height), why in absent.items()}, device
     )
 
 
-def _point(size: Size, turns: Sequence[Mapping[str, Any]]) -> CostPoint:
-    rounds = [turn["ms"] for turn in turns]
-    last = turns[-1]
-    return CostPoint(
-        width=size[0],
-        height=size[1],
-        frames=sum(map(len, rounds)),
-        median_ms=float(np.median(np.concatenate(rounds))),
-        rounds_ms=rounds,
-        spread=spread_of(rounds),
-        peak_memory_mib=last["peak_mib"],
-        memory_before_mib=last["before_mib"],
-        memory_frames=last["frames"],
-    )
+def measure_threads(
+    subject: Subject,
+    frames: Sequence[Image],
+    folder: Path,
+    *,
+    counts: Sequence[int],
+    device: str = "local",
+    seconds: float = 3,
+    at_least: int = 20,
+    progress: Progress = no_progress,
+) -> ThreadScaling:
+    """Measure one method with each of `counts` threads, on a few frames of one size; InputError if it fails.
+
+    The rest is as in `measure_growth`.
+    """
+    stills = folder / "threads.npy"
+    np.save(stills, np.stack(frames))
+    ways = {count: (stills, count) for count in counts}
+    found = _measure_each(subject, ways, "threads", seconds, at_least, progress)
+    height, width = frames[0].shape[:2]
+    points = [ThreadPoint(threads=count, **figures) for count, (figures, _) in found.items()]
+    return ThreadScaling(subject.name, device, width, height, points)
+
+
+def _measure_each(
+    subject: Subject,
+    ways: Mapping[Key, tuple[Path, int]],
+    what: str,
+    seconds: float,
+    at_least: int,
+    progress: Progress,
+    failed: dict[Key, str] | None = None,
+) -> dict[Key, tuple[dict[str, Any], dict[str, Any]]]:
+    """Measure one method in several ways, each a file of frames and a number of threads, in alternating rounds.
+
+    Returns the figures that both kinds of point have, and the worker's answer about memory. A way that fails is left
+    out and its reason put into `failed`; without that, InputError.
+    """
+    rounds: dict[Key, list[list[float]]] = {way: [] for way in ways}
+    memory: dict[Key, dict[str, Any]] = {}
+    with ExitStack() as stack:
+        processes = {way: stack.enter_context(MethodProcess(subject)) for way in ways}
+        for number in range(ROUNDS):
+            for place, (way, process) in enumerate(processes.items()):
+                if failed and way in failed:
+                    continue
+                progress(f"{what} of {subject.name}", number * len(ways) + place, ROUNDS * len(ways))
+                try:
+                    if number == 0:
+                        process.open(*ways[way])
+                    rounds[way].append(process.time_round(number, ROUNDS, seconds, at_least))
+                    memory[way] = process.ask("memory")
+                except InputError as error:
+                    if failed is None:
+                        raise
+                    failed[way] = str(error)
+    return {
+        way: (figures_of(rounds[way]) | {"peak_memory_mib": memory[way]["peak_mib"]}, memory[way])
+        for way in ways
+        if not failed or way not in failed
+    }
 
 
 def cost_growth(

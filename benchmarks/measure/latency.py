@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -49,7 +49,7 @@ class Subject:
     file: str
 
 
-class MethodProcess:
+class MethodProcess(AbstractContextManager["MethodProcess"]):
     """A fresh process with one method, see `latency_worker`."""
 
     def __init__(self, subject: Subject) -> None:
@@ -62,15 +62,24 @@ class MethodProcess:
             encoding="utf-8",
         )
 
-    def __enter__(self) -> "MethodProcess":
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
             self._process.kill()
         self._process.communicate()  # closes its standard input, which ends it, and waits
+
+    def open(self, stills: Path, threads: int) -> str:
+        """Load the method and the frames, (N, H, W, 3) uint8 RGB in a .npy file; returns the engine."""
+        subject = self._subject
+        answer = self.ask("open", kind=subject.kind, file=subject.file, threads=threads, frames=str(stills))
+        return str(answer["engine"])
+
+    def time_round(self, number: int, of: int, seconds: float, at_least: int) -> list[float]:
+        """One of several rounds, numbered from 0: each frame's ms, in the round's share of seconds and frames."""
+        time.sleep(SETTLE_S)
+        warm_up = WARM_UP_EACH_ROUND + (WARM_UP_AT_START if number == 0 else 0)
+        return list(self.ask("time", warm_up=warm_up, frames=-(-at_least // of), seconds=seconds / of)["ms"])
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
         """Send a request and wait for the answer; InputError if the worker refuses or its process ends."""
@@ -109,19 +118,9 @@ def measure_latency(
     """Measure latency, alone and end to end, and peak memory.
 
     Each method runs at least `at_least` frames and at least `seconds`, split over ten rounds. Memory is read after
-    them, before the end-to-end run. InputError if a method cannot be opened or its process ends.
-
-    Args:
-        subjects: the methods.
-        frames: each (H, W, 3) uint8 RGB, all of one size. Inference takes the first few in turn; end to end all.
-        folder: an existing folder for temporary files.
-        reference: name of the subject that ratios refer to.
-        device: this machine's name in the report.
-        threads: of each engine.
-        seconds: minimum inference time of each method.
-        at_least: minimum number of frames of each method.
-        frame_rate: of the H.264 clip for the end-to-end run.
-        progress: called at each step.
+    them, before the end-to-end run. `frames` are (H, W, 3) uint8 RGB, all of one size: inference takes the first few in
+    turn, and end to end all, as an H.264 clip of `frame_rate`. `reference` is the subject that ratios refer to;
+    `folder` exists and takes temporary files. InputError if a method cannot be opened or its process ends.
     """
     clip, stills = folder / "latency.mp4", folder / "latency.npy"
     coming = iter(frames)
@@ -131,40 +130,29 @@ def measure_latency(
     write_video(clip, chain(first, coming), frame_rate)
     with ExitStack() as stack:
         processes = {subject.name: stack.enter_context(MethodProcess(subject)) for subject in subjects}
-        engines = {}
-        for subject in subjects:
-            answer = processes[subject.name].ask(
-                "open", kind=subject.kind, file=subject.file, threads=threads, frames=str(stills)
-            )
-            engines[subject.name] = answer["engine"]
+        engines = {name: process.open(stills, threads) for name, process in processes.items()}
         rounds: dict[str, list[list[float]]] = {name: [] for name in processes}
-        chunk = {"frames": -(-at_least // ROUNDS), "seconds": seconds / ROUNDS}
         for number in range(ROUNDS):
             for name, process in processes.items():
                 progress(f"latency of {name}", number, ROUNDS)
-                time.sleep(SETTLE_S)
-                warm_up = WARM_UP_EACH_ROUND + (WARM_UP_AT_START if number == 0 else 0)
-                rounds[name].append(process.ask("time", warm_up=warm_up, **chunk)["ms"])
+                rounds[name].append(process.time_round(number, ROUNDS, seconds, at_least))
         memory = {name: process.ask("memory") for name, process in processes.items()}
         end_to_end = {}
         for name, process in processes.items():
             progress(f"end to end with {name}", 0, None)
             time.sleep(SETTLE_S)
             end_to_end[name] = process.ask("end_to_end", clip=str(clip), target=str(folder / "latency-stylized.mp4"))
-    shared: dict[str, Any] = {
-        "device": device,
-        "width": width,
-        "height": height,
-        "threads": threads,
-        "reference": reference,
-        "deadline_ms": DEADLINE_MS,
-        "warm_up_frames": WARM_UP_AT_START + ROUNDS * WARM_UP_EACH_ROUND,
-    }
     return [
         Latency(
             method=name,
+            device=device,
             engine=engines[name],
-            **shared,
+            width=width,
+            height=height,
+            threads=threads,
+            warm_up_frames=WARM_UP_AT_START + ROUNDS * WARM_UP_EACH_ROUND,
+            deadline_ms=DEADLINE_MS,
+            reference=reference,
             **_figures(rounds[name], rounds[reference], end_to_end[name]),
             peak_memory_mib=memory[name]["peak_mib"],
             memory_before_mib=memory[name]["before_mib"],
@@ -172,6 +160,17 @@ def measure_latency(
         )
         for name in processes
     ]
+
+
+def figures_of(rounds: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """The fields of a record that follow from the samples of each round alone, in ms."""
+    samples = np.concatenate(rounds)
+    return {
+        "frames": len(samples),
+        "median_ms": float(np.median(samples)),
+        "rounds_ms": rounds,
+        "spread": spread_of(rounds),
+    }
 
 
 def spread_of(rounds: Sequence[Sequence[float]]) -> float:
@@ -194,25 +193,22 @@ def noise_notes(latency: Sequence[Latency]) -> list[str]:
 def _figures(rounds: list[list[float]], reference: list[list[float]], end_to_end: Mapping[str, Any]) -> dict[str, Any]:
     """Fields of `Latency` that depend on samples."""
     samples = np.concatenate(rounds)
-    p50, p90, p99 = (float(np.percentile(samples, share)) for share in (50, 90, 99))
+    p90, p99 = (float(np.percentile(samples, share)) for share in (90, 99))
+    own = figures_of(rounds)
     ratios = [median(mine) / median(theirs) for mine, theirs in zip(rounds, reference, strict=True)]
     fps = end_to_end["frames"] / end_to_end["seconds"]
-    return {
-        "frames": len(samples),
-        "median_ms": p50,
+    return own | {
         "p90_ms": p90,
         "p99_ms": p99,
         "over_deadline": float((samples > DEADLINE_MS).mean()),
         "ratio": median(ratios),
         "ratio_low": min(ratios),
         "ratio_high": max(ratios),
-        "rounds_ms": rounds,
-        "spread": spread_of(rounds),
         "end_to_end": EndToEnd(
             frames=end_to_end["frames"],
             seconds=end_to_end["seconds"],
             fps=fps,
-            share_of_inference=fps * p50 / 1000,
+            share_of_inference=fps * own["median_ms"] / 1000,
             inference_share=end_to_end["inference_seconds"] / end_to_end["seconds"],
         ),
     }

@@ -38,7 +38,7 @@ def measure_sustained(
     at_s: list[float] = []
     seconds_ms: list[list[float]] = []
     with MethodProcess(subject) as process:
-        process.ask("open", kind=subject.kind, file=subject.file, threads=threads, frames=str(stills))
+        process.open(stills, threads)
         time.sleep(SETTLE_S)
         process.ask("time", warm_up=WARM_UP_AT_START, frames=0, seconds=0)
         began = time.perf_counter()
