@@ -83,13 +83,9 @@ def align(video: Sketched, source: Sketched) -> Alignment:
     A video of the source's length is matched frame by frame. With up to two frames more or fewer, it starts where its
     outlines fit best; so does one at 1/n of the frame rate, which has every nth frame. Anything else raises InputError.
     """
-    if abs(video.frames - source.frames) <= FRAMES_APART:
-        missing = source.frames - video.frames
-        if missing == 0:
-            return Alignment(0, 1)
-        offset = _best_offset(video, source, sorted((0, missing)), 1)
-        return Alignment(offset, 1, _describe(video, missing, offset))
-    step = _whole_step(video, source)
+    if video.frames == source.frames:
+        return Alignment(0, 1)
+    step = 1 if abs(video.frames - source.frames) <= FRAMES_APART else _whole_step(video, source)
     if abs(video.frames * step - source.frames) > FRAMES_APART * step:
         raise InputError(
             f"'{video.name}' has {video.frames} frames and its source '{source.name}' {source.frames}"
@@ -98,6 +94,8 @@ def align(video: Sketched, source: Sketched) -> Alignment:
         )
     spare = source.frames - (video.frames - 1) * step - 1
     offset = _best_offset(video, source, sorted((0, spare)), step)
+    if step == 1:
+        return Alignment(offset, 1, _describe(video, spare, offset))
     first = f", from frame {offset} on" if offset else ""
     return Alignment(offset, step, f"{video.name} has one frame in {step} of the source's{first}")
 
@@ -136,7 +134,6 @@ def _describe(video: Sketched, missing: int, offset: int) -> str:
     parts = []
     for where, count in (("start", offset), ("end", missing - offset)):
         if count:
-            what = "lacks" if count > 0 else "has"
-            more = "" if count > 0 else " more"
+            what, more = ("lacks", "") if count > 0 else ("has", " more")
             parts.append(f"{what} {abs(count)} frame{'s' if abs(count) > 1 else ''}{more} at its {where}")
     return f"{video.name} {' and '.join(parts)}, found by its outlines; measured where both are"
