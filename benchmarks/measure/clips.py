@@ -29,11 +29,9 @@ class ClipSource(Protocol):
 
     def __iter__(self) -> Iterator[Image]:
         """The frames, each (H, W, 3) uint8 RGB, all of one size."""
-        ...
 
     def pair(self, t: int, interval: int, earlier: Image, later: Image) -> FlowPair:
         """Backward flow between the given frames t and t + interval."""
-        ...
 
 
 class FileClip:

@@ -7,6 +7,7 @@ its own process, because peak memory never falls.
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import linear_regression
 from typing import Any, TypeVar
 
 import numpy as np
@@ -156,6 +157,4 @@ def exponent(pixels: Sequence[float], figures: Sequence[float]) -> float | None:
     """
     if len(set(pixels)) < 2 or min(figures) <= 0:
         return None
-    x, y = np.log(pixels), np.log(figures)
-    across = x - x.mean()
-    return float(across @ (y - y.mean()) / (across @ across))
+    return linear_regression(np.log(pixels).tolist(), np.log(figures).tolist()).slope

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from statistics import median
-from types import TracebackType
 from typing import Any, Literal
 
 import numpy as np
@@ -62,9 +61,7 @@ class MethodProcess(AbstractContextManager["MethodProcess"]):
             encoding="utf-8",
         )
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         if error is not None:
             self._process.kill()
         self._process.communicate()  # closes its standard input, which ends it, and waits

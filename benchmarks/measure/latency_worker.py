@@ -38,13 +38,9 @@ class _Worker:
         """Load the frames, (N, H, W, 3) uint8 in a .npy file, and the method."""
         self.frames = np.load(frames)
         self.memory_before = peak_memory_mib()
-        if kind == "peer":
-            peer = open_peer(file, threads=threads)
-            self.stylize, engine = peer, peer.engine
-        else:
-            stylizer = open_stylizer(file, threads=threads)
-            self.stylize, engine = stylizer, stylizer.engine
-        return {"engine": engine}
+        method = open_peer(file, threads=threads) if kind == "peer" else open_stylizer(file, threads=threads)
+        self.stylize = method
+        return {"engine": method.engine}
 
     def time(self, warm_up: int, frames: int, seconds: float) -> dict[str, Any]:
         """Time at least so many frames and so many seconds; the warm-up is not counted."""

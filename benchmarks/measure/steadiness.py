@@ -67,18 +67,10 @@ def measure_clip(
 ) -> tuple[Clip, Moment | None]:
     """Measure temporal error, style and shift error of methods and their controls on a clip.
 
-    Args:
-        clip: the clip.
-        methods: each is called once per frame, in order.
-        judge: computes the figures of `JUDGED`.
-        absent: reasons for missing figures of `JUDGED` and shift error.
-        fixed_sizes: methods to measure the shift error of, with the size to resize the first frame to; None: as is.
-        every: take only every Nth frame as the earlier one of a pair.
-        device: this machine's name in the report.
-        progress: called after each frame.
-
-    Returns:
-        The clip's figures, and its moment for the pictures, None without three frames between cuts.
+    Each method is called once per frame, in order. `judge` computes the figures of `JUDGED`; `absent` has reasons for
+    missing ones, and for shift error. `fixed_sizes` are the methods to measure the shift error of, with the size to
+    resize the first frame to (None: as is). Only every `every`-th frame is the earlier one of a pair. Returns the
+    clip's figures, and its moment for the pictures, None without three frames between cuts.
 
     Raises:
         ValueError: a method changes the frame size.
@@ -95,7 +87,7 @@ def measure_clip(
         progress(f"steadiness and style on {clip.name}", measured.count, clip.expected_frames)
     if measured.count == 0:
         raise InputError(f"'{clip.name}' has no frames: give another clip")
-    moment = measured.moment()
+    moment = measured.moment
     result = Clip(
         name=clip.name,
         width=clip.size[0],
@@ -104,7 +96,7 @@ def measure_clip(
         frame_rate=clip.frame_rate,
         flow_source=clip.flow_source,
         cuts=measured.shots[-1],
-        rows=measured.rows(absent or {}, device),
+        rows=[measured.row(name, absent or {}, device) for name in measured.tracks],
         notes=list(clip.notes),
         moment=moment.start if moment else None,
     )
@@ -122,14 +114,6 @@ class _Track:
     shift: list[float] | None = None
 
 
-@dataclass
-class _Pairs:
-    """The pairs measured at one interval, the same for every row."""
-
-    starts: list[int] = field(default_factory=list)
-    shares: list[float] = field(default_factory=list)
-
-
 class _Pass:
     """One pass over a clip: take frames and measure the pairs that they complete, then read the rows."""
 
@@ -138,10 +122,12 @@ class _Pass:
         self._methods = methods
         self._every = every
         names = [row for name in methods for row in (name, *(control.name for control in controls_of(name)))]
-        self._tracks = {row: _Track() for row in (IDENTITY, *names)}
-        self._pairs = {SHORT: _Pairs(), LONG: _Pairs()}
+        self.tracks = {row: _Track() for row in (IDENTITY, *names)}
+        # Of each interval's pairs, the same for every row, the first frame and the share of valid pixels.
+        self._pairs: dict[int, list[tuple[int, float]]] = {SHORT: [], LONG: []}
         self._first: dict[str, Image] = {}
-        self._best: tuple[float, Moment] | None = None
+        self.moment: Moment | None = None
+        self._excess = -np.inf
         self.count = 0
         # Shot number of each of the last frames; a cut starts a new shot.
         self.shots: deque[int] = deque(maxlen=LONG + 1)
@@ -155,16 +141,16 @@ class _Pass:
                 raise ValueError(f"'{name}' gave back {stylized.shape} for a frame of {source.shape}")
             blur, still = (control.name for control in controls_of(name))
             current |= {name: stylized, blur: box_blur(stylized), still: self._first.setdefault(name, stylized)}
-        before = self._tracks[IDENTITY].last
+        before = self.tracks[IDENTITY].last
         self.shots.append(self.shots[-1] + is_cut(before[-1], source) if before else 0)
         for row, frame in current.items():
-            self._tracks[row].last.append(frame)
+            self.tracks[row].last.append(frame)
         self.count += 1
         return current
 
     def measure_pairs(self) -> None:
         """Measure every row on the pairs that end at the last frame."""
-        sources = self._tracks[IDENTITY].last
+        sources = self.tracks[IDENTITY].last
         for interval, pairs in self._pairs.items():
             start = self.count - 1 - interval
             if start < 0 or start % self._every or self.shots[-1 - interval] != self.shots[-1]:
@@ -172,9 +158,8 @@ class _Pass:
             pair = self._clip.pair(start, interval, sources[-1 - interval], sources[-1])
             if not pair.valid.any():
                 continue
-            pairs.starts.append(start)
-            pairs.shares.append(float(pair.valid.mean()))
-            for track in self._tracks.values():
+            pairs.append((start, float(pair.valid.mean())))
+            for track in self.tracks.values():
                 track.errors[interval].append(pair_error(track.last[-1 - interval], track.last[-1], pair))
             if interval == SHORT:
                 self._consider_moment(pair)
@@ -183,17 +168,14 @@ class _Pass:
         """Keep the last three frames if a method's error exceeds the source's by more than ever before."""
         if self.count < _MOMENT_FRAMES or self.shots[-_MOMENT_FRAMES] != self.shots[-1]:
             return
-        latest = {name: self._tracks[name].errors[SHORT][-1] for name in (IDENTITY, *self._methods)}
+        latest = {name: self.tracks[name].errors[SHORT][-1] for name in (IDENTITY, *self._methods)}
         worst = max(latest, key=lambda name: latest[name] if name != IDENTITY else -1.0)
         excess = latest[worst] - latest[IDENTITY]
-        if self._best is None or excess > self._best[0]:
+        if excess > self._excess:
             start = self.count - _MOMENT_FRAMES
-            frames = {name: list(self._tracks[name].last)[-_MOMENT_FRAMES:] for name in latest}
+            frames = {name: list(self.tracks[name].last)[-_MOMENT_FRAMES:] for name in latest}
             before = self._clip.pair(start, SHORT, *frames[IDENTITY][:2])
-            self._best = excess, Moment(start, worst, frames, [before, pair])
-
-    def moment(self) -> Moment | None:
-        return self._best[1] if self._best else None
+            self._excess, self.moment = excess, Moment(start, worst, frames, [before, pair])
 
     def measure_shifts(self, source: Image, sizes: Mapping[str, Size | None]) -> None:
         """Measure shift errors on one frame, resized to each method's size (None: the clip's)."""
@@ -201,19 +183,18 @@ class _Pass:
             frame = resized(source, size or self._clip.size)
             height, width = frame.shape[:2]
             if min(height, width) >= _LEAST_SIDE:
-                self._tracks[name].shift = shift_errors(self._methods[name], extended(frame), SHIFTS, (width, height))
+                self.tracks[name].shift = shift_errors(self._methods[name], extended(frame), SHIFTS, (width, height))
 
     def note_style(self, scores: Mapping[str, Mapping[str, float | None]]) -> None:
         for row, figures in scores.items():
-            track = self._tracks[row]
+            track = self.tracks[row]
             track.judged += 1
             for name, value in figures.items():
                 track.figures[name] += [] if value is None else [value]
 
-    def rows(self, absent: Mapping[str, str], device: str) -> list[Row]:
-        return [self._row(name, track, absent, device) for name, track in self._tracks.items()]
-
-    def _row(self, name: str, track: _Track, known: Mapping[str, str], device: str) -> Row:
+    def row(self, name: str, known: Mapping[str, str], device: str) -> Row:
+        """A row's figures; `known` has reasons for those that are missing."""
+        track = self.tracks[name]
         short, long = self._temporal(track, SHORT), self._temporal(track, LONG)
         absent = {
             key: f"no two frames {interval} apart without a cut between them ({self.count} frames)"
@@ -230,18 +211,19 @@ class _Pass:
         return Row(name, device, short, long, style, absent, track.shift)
 
     def _temporal(self, track: _Track, interval: int) -> Temporal | None:
-        errors, pairs = track.errors[interval], self._pairs[interval]
+        errors = track.errors[interval]
         if not errors:
             return None
-        value, own = (float(np.sqrt(np.mean(e))) for e in (errors, self._tracks[IDENTITY].errors[interval]))
+        starts, shares = zip(*self._pairs[interval], strict=True)
+        value, own = (float(np.sqrt(np.mean(e))) for e in (errors, self.tracks[IDENTITY].errors[interval]))
         return Temporal(
             interval=interval,
             value=value,
             excess=value - own,
             pairs=len(errors),
-            mask_share=float(np.mean(pairs.shares)),
+            mask_share=float(np.mean(shares)),
             flow_source=self._clip.flow_source,
-            starts=pairs.starts,
+            starts=list(starts),
             per_pair=errors,
         )
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
+from statistics import linear_regression, median
 
 import numpy as np
 
@@ -85,6 +85,4 @@ def sustained(
 
 def slope_per_minute(at_s: Sequence[float], figures: Sequence[float]) -> float:
     """Least-squares slope of figures over at least two different times, in the figures' unit per minute."""
-    minutes = np.asarray(at_s) / 60
-    across = minutes - minutes.mean()
-    return float(across @ np.asarray(figures) / (across @ across))
+    return linear_regression([second / 60 for second in at_s], figures).slope
