@@ -55,8 +55,6 @@ def _changed(kind: Any, value: Any, changes: Mapping[str, Callable[[str], str]])
         return {name: _changed(inner[1], item, changes) for name, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         hints = hints_of(type(value))
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return dataclasses.replace(
-            value, **{name: _changed(hints[name], item, changes) for name, item in fields.items()}
-        )
+        fields = {name: _changed(hint, getattr(value, name), changes) for name, hint in hints.items()}
+        return dataclasses.replace(value, **fields)
     return value

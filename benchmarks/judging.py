@@ -20,18 +20,14 @@ class StyleImage:
     """A style image, (H, W, 3) uint8 RGB, with its file name and the file's SHA-256."""
 
     file: str
-    sha256: str
     image: Image
+    sha256: str
 
 
 def read_style_images(images: StyleImages) -> dict[str, StyleImage]:
     """Read the style images; InputError if one is missing or not an image."""
-    return {name: _read(Path(file)) for name, file in images.items()}
-
-
-def _read(path: Path) -> StyleImage:
-    image = read_image(path)
-    return StyleImage(path.name, sha256_of(path), image)
+    paths = {name: Path(file) for name, file in images.items()}
+    return {name: StyleImage(path.name, read_image(path), sha256_of(path)) for name, path in paths.items()}
 
 
 @dataclass(frozen=True)
@@ -52,29 +48,22 @@ def open_judging(
 ) -> Judging:
     """Open the loss networks and give each row its style image.
 
-    Args:
-        methods: the rows.
-        images: see `StyleImages`.
-        loss_networks: VGG-19 weights (style and content score), VGG-16 weights (stroke score), or both; none means the
-            environment variable STEADYSTYLE_LOSS_NETWORK. Figures without weights are absent.
-        styles: style name by method.
-        style_sizes: shorter side of the style image in training, px, by method, where known.
-
-    Raises:
-        InputError: an image is for an unknown method, or the given weights cannot be used.
+    `images` are as in `StyleImages`. `loss_networks` are VGG-19 weights (style and content score), VGG-16 weights
+    (stroke score), or both; none means the environment variable STEADYSTYLE_LOSS_NETWORK, and figures without weights
+    are absent. `styles` has the style's name, `style_sizes` the shorter side of the style image in training in px, both
+    by method, where known. InputError if an image is for an unknown method, or the given weights cannot be used.
     """
     known = {method.name for method in methods} | set(styles.values()) | {""}
     for name in images:
         if name not in known:
             names = ", ".join(sorted(method.name for method in methods if method.control is None))
             raise InputError(f"there is no method or style '{name}' for a style image: choose one of {names}")
-    chosen: dict[str, StyleImage] = {}
+    chosen: dict[str, Image] = {}
     for method in methods:
         made_by = method.of or method.name
-        keys = [made_by, styles.get(made_by, ""), ""]
         # Identity is compared with itself, so any style image gives the score 1.
-        keys += list(images) if method.name == IDENTITY else []
-        found = [images[key] for key in keys if key in images]
+        keys = [made_by, styles.get(made_by, ""), "", *(images if method.name == IDENTITY else ())]
+        found = [images[key].image for key in keys if key in images]
         if found:
             chosen[method.name] = found[0]
     settings: dict[str, Any] = {
@@ -85,17 +74,17 @@ def open_judging(
     except ModuleNotFoundError as error:
         reason = f"{error.name} is not installed (pip install 'steadystyle[train]')"
         return Judging(None, dict.fromkeys(JUDGED, reason), settings)
-    pictures = {name: style.image for name, style in chosen.items()}
+    known_sides = style_sizes or {}
     makers = {method.name: method.of or method.name for method in methods}
-    sides = {row: style_sizes[maker] for row, maker in makers.items() if style_sizes and maker in style_sizes}
+    sides = {row: known_sides[maker] for row, maker in makers.items() if maker in known_sides}
     lacking = ""
     try:
-        judge = StyleJudge([Path(file) for file in loss_networks] or None, pictures, own_sides=sides)
+        judge = StyleJudge([Path(file) for file in loss_networks] or None, chosen, own_sides=sides)
     except InputError as error:
         if loss_networks:
             raise
         lacking = str(error)
-        judge = StyleJudge([], pictures)
+        judge = StyleJudge([], chosen)
     absent = {} if chosen else dict.fromkeys(JUDGED, "no style image was given (--style)")
     absent.pop("content", None)
     if not judge.style_layers:

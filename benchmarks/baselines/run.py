@@ -4,13 +4,12 @@ import shutil
 import time
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 
 from ...common.files import InputError, check_not_input, check_writable, sha256_of
 from ...common.progress import Progress, no_progress
 from ...train.loss.network import LossNetwork
-from ...video.frames import open_source, resize_to_height, write_video
+from ...video.frames import open_source, read_frames, write_video
 from ...video.images import read_image
 from ...video.sinks import VIDEO_SUFFIXES
 from . import gatys2016, ruder2016
@@ -49,20 +48,9 @@ def run_baseline(
     """Stylize a video by optimizing its frames.
 
     Frames are kept in ``OUT.frames`` until the video is written; after an interruption the same call continues.
-
-    Args:
-        method: a key of `METHODS`.
-        source: anything that `video.frames.open_source` takes.
-        out: the video to write.
-        style: the style image's file.
-        loss_network: VGG, frozen.
-        settings: weights, iterations and passes.
-        height: frames are resized to this height first, px; None keeps the size.
-        max_frames: None takes all.
-        progress: counts the frames of all passes that are painted or found.
-
-    Raises:
-        InputError: unknown method, unusable source, style or output, or frames of another run.
+    `method` is a key of `METHODS`, `source` anything that `open_source` takes, `style` the style image's file. Frames
+    are resized to `height` px first; None keeps the size. InputError for an unknown method, an unusable source, style
+    or output, or frames of another run.
     """
     if method not in METHODS:
         raise InputError(f"unknown baseline '{method}': choose one of {', '.join(METHODS)}")
@@ -72,11 +60,8 @@ def run_baseline(
     painter = Painter(loss_network, read_image(style), settings)
     with open_source(source) as clip:
         rate = clip.info.frame_rate or Fraction(25)
-        # All in memory: every pass reads them again, and runs have few frames.
-        frames = [
-            frame.image if height is None else resize_to_height(frame.image, height)
-            for frame in islice(clip, max_frames)
-        ]
+    # All in memory: every pass reads them again, and runs have few frames.
+    frames = read_frames(source, height=height, max_frames=max_frames)
     if not frames:
         raise InputError(f"'{source}' has no frames: give another video")
     check_writable(out)
