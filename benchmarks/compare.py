@@ -1,21 +1,21 @@
 """`compare`: stylized videos of any origin against their source."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from .. import __version__
-from ..common.arrays import Image, Size
-from ..common.files import InputError, made_folder, sha256_of
+from ..common.arrays import Size
+from ..common.files import InputError, made_folder
 from ..common.machine import this_device
 from ..common.progress import Progress, no_progress
 from .alignment import Alignment, Sketched, align, check_shape, sketch
 from .judging import StyleImages, open_judging, read_style_images
 from .measure.clips import FileClip
-from .measure.steadiness import IDENTITY, controls_of, measure_clip
-from .record import Method, Report, Run, summarize
-from .report.write import check_folder, now, write_report
+from .measure.steadiness import IDENTITY, Stylize, controls_of, measure_clip
+from .record import Method, Report, summarize
+from .report.write import check_folder, write_report
+from .subjects import method_of
 
 
 def compare(
@@ -32,18 +32,9 @@ def compare(
 ) -> Report:
     """Measure temporal error, style and content of stylized videos, and write the report.
 
-    The source is resized to the size of each video; videos of one size share a table.
-
-    Args:
-        source: the video that was stylized.
-        stylized: videos with the source's frames, see `alignment`; one that cannot be aligned is a hole in the report.
-        out_dir: folder for report.json, report.html, tables.md and the PNGs; created if missing.
-        max_frames: None takes all.
-        every: measure every Nth frame.
-        style_images: for the style score, see `StyleImages`; names are file names without ending.
-        loss_networks: VGG-19 weights, VGG-16 weights, or both; none: environment variable STEADYSTYLE_LOSS_NETWORK.
-        command: the command line, for the record.
-        progress: called at each step.
+    The source is resized to the size of each video; videos of one size share a table. A video that cannot be aligned
+    (see `alignment`) is a hole in the report. `style_images` are as in `StyleImages`, by file names without ending, and
+    `loss_networks` as in `open_judging`; every `every`-th frame is measured. `out_dir` is created if missing.
 
     Raises:
         InputError: bad input, such as no video that can be aligned; nothing is written.
@@ -57,7 +48,7 @@ def compare(
     videos, holes = _aligned(files, original, progress)
     methods = [Method(IDENTITY, "control", control="identity")]
     for name, video in videos.items():
-        methods += [_method(name, video.clip), *controls_of(name)]
+        methods += [method_of(name, "video", video.clip.path), *controls_of(name)]
     images = {
         name: image
         for name, image in read_style_images(style_images or {}).items()
@@ -79,7 +70,7 @@ def compare(
         measured.append(
             measure_clip(
                 clip,
-                {name: _Playback(video.clip, skips[name]) for name, video in group.items()},
+                {name: _playback(video.clip, skips[name]) for name, video in group.items()},
                 judge=judging.judge,
                 absent=absent,
                 every=every,
@@ -87,32 +78,21 @@ def compare(
             )
         )
     results = [clip for clip, _ in measured]
-    date = now()
-    report = Report(
-        kind="compare",
-        command=command,
-        date=date,
-        version=__version__,
-        device=device,
-        other_devices=[],
+    report = replace(
+        Report.begun("compare", device, methods, command),
         settings={
             "reference": next(iter(videos)),
             "max frames": max_frames,
             "temporal error on every": every,
             **judging.settings,
         },
-        methods=methods,
         clips=results,
-        drift=[],
-        latency=[],
         summary=summarize(results, []),
         absent={"latency": "finished videos are compared", "drift": "there is no still clip", **absent},
         holes=holes,
         notes=[
             "The videos are measured as they are decoded, so what their compression does to them is in the figures."
         ],
-        pictures=[],
-        runs=[Run(device.name, command, date, __version__, None)],
     )
     with made_folder(folder):
         return write_report(report, [moment for _, moment in measured], folder)
@@ -158,26 +138,22 @@ def _shared(
     source: str | Path, original: Sketched, group: Mapping[str, _Aligned], max_frames: int | None
 ) -> tuple[FileClip, dict[str, int]]:
     """The part of the source that all videos of a group show, and how many frames each must skip."""
-    step = next(iter(group.values())).alignment.step
+    first = next(iter(group.values()))
+    step = first.alignment.step
     offsets = {name: video.alignment.offset for name, video in group.items()}
     # Offsets are equal modulo the step; a negative one starts at the next whole step.
     start = max(offset if offset >= 0 else offset % step for offset in offsets.values())
     ends = (offsets[name] + step * (video.frames - 1) for name, video in group.items())
     count = (min(original.frames - 1, *ends) - start) // step + 1
-    size = next(iter(group.values())).clip.size
-    clip = FileClip(source, size=size, max_frames=min(count, max_frames or count), start=start, step=step)
+    clip = FileClip(source, size=first.clip.size, max_frames=min(count, max_frames or count), start=start, step=step)
     clip.notes += [video.alignment.note for video in group.values() if video.alignment.note]
     return clip, {name: (start - offset) // step for name, offset in offsets.items()}
 
 
-class _Playback:
+def _playback(video: FileClip, skip: int) -> Stylize:
     """A finished video in place of a stylizer: each call returns its next frame."""
-
-    def __init__(self, video: FileClip, skip: int) -> None:
-        self._frames: Iterator[Image] = islice(video, skip, None)
-
-    def __call__(self, frame: Image) -> Image:
-        return next(self._frames)
+    frames = islice(video, skip, None)
+    return lambda frame: next(frames)
 
 
 def _named(files: Sequence[str | Path]) -> dict[str, str | Path]:
@@ -189,10 +165,3 @@ def _named(files: Sequence[str | Path]) -> dict[str, str | Path]:
     if len(set(names)) < len(names):
         raise InputError("a stylized video was given twice: give each once")
     return dict(zip(names, files, strict=True))
-
-
-def _method(name: str, video: FileClip) -> Method:
-    file = video.path
-    if file.is_dir():
-        return Method(name, "video", file=file.name)
-    return Method(name, "video", file=file.name, sha256=sha256_of(file), bytes=file.stat().st_size)

@@ -7,11 +7,14 @@ not be measured is None, and `absent` gives the reason.
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from .. import __version__
 from ..common.files import InputError, atomic_path
 from ..common.machine import Device
 from ..video.temporal import FlowSource
@@ -50,10 +53,8 @@ class Temporal:
     """Temporal error of one method on one clip at one interval, of RGB in [0, 1] (CONTRIBUTING.md, Figures).
 
     Attributes:
-        interval: distance of the two frames of a pair, in frames.
         value: e_temporal.
         excess: e_temporal minus identity's on the same pairs.
-        pairs: number of pairs averaged.
         mask_share: mean share of valid pixels.
         starts: index of each pair's earlier frame.
         per_pair: masked mean squared difference of each pair.
@@ -183,16 +184,11 @@ class Report:
 
     Attributes:
         date: UTC, ISO 8601.
-        other_devices: further devices that rows are from.
         settings: what else affects the figures: reference of ratios, style images, loss networks.
-        drift: on the static clip.
-        summary: means over the clips.
         absent: reason for each figure missing in the whole report ("latency", "drift", "shift", and `JUDGED`).
-        holes: what was requested and could not be measured, and why, one sentence each.
-        notes: remarks for the reader, one sentence each.
+        holes: what was requested and could not be measured, and why, one sentence each, like `notes`.
         pictures: names of the PNG files beside the report.
-        runs: one for each device.
-        roofline: one for each device.
+        runs, roofline: one for each device.
     """
 
     kind: Literal["benchmark", "compare"]
@@ -218,6 +214,43 @@ class Report:
     threads: list[ThreadScaling] = field(default_factory=list)
     roofline: list[Roofline] = field(default_factory=list)
 
+    @classmethod
+    def begun(
+        cls,
+        kind: Literal["benchmark", "compare"],
+        device: Device,
+        methods: list[Method],
+        command: str,
+        request: BenchmarkRequest | None = None,
+    ) -> "Report":
+        """A report of one run on one device, as of now, without any figures."""
+        date = now()
+        lists = ("other_devices", "clips", "drift", "latency", "summary", "holes", "notes", "pictures")
+        empty: dict[str, Any] = {name: [] for name in lists}
+        runs = [Run(device.name, command, date, __version__, request)]
+        return cls(
+            kind=kind,
+            command=command,
+            date=date,
+            version=__version__,
+            device=device,
+            settings={},
+            methods=methods,
+            absent={},
+            runs=runs,
+            **empty,
+        )
+
+    @property
+    def devices(self) -> list[Device]:
+        """All devices, the report's own first."""
+        return [self.device, *self.other_devices]
+
+    @property
+    def controls(self) -> set[str]:
+        """Names of the control rows."""
+        return {method.name for method in self.methods if method.kind == "control"}
+
     def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON values."""
         return dict(msgspec.to_builtins(self))
@@ -232,6 +265,16 @@ class Report:
         """Write `report.json`; InputError if the path is not writable."""
         with atomic_path(path) as temporary:
             temporary.write_text(self.to_json() + "\n", encoding="utf-8")
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """The name, with a number behind it where it is taken."""
+    return next(choice for number in count(1) if (choice := name if number == 1 else f"{name} #{number}") not in taken)
+
+
+def now() -> str:
+    """The time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def summarize(clips: Sequence[Clip], drift: Iterable[Drift], methods: Sequence[str] = ()) -> list[Summary]:
@@ -270,24 +313,14 @@ def _mean(values: Iterable[float]) -> float | None:
     return sum(figures) / len(figures) if figures else None
 
 
-def read_report(path: Path) -> dict[str, Any]:
-    """Read a `report.json` as plain values in the current format; InputError as in `load_report`."""
-    return _read(path)[0]
-
-
 def load_report(path: Path) -> Report:
     """Read a `report.json`, also of format 2; InputError if it is missing, not JSON, or of another format."""
-    return _read(path)[1]
-
-
-def _read(path: Path) -> tuple[dict[str, Any], Report]:
     try:
         record = msgspec.json.decode(path.read_bytes())
         version = record.get("format_version") if isinstance(record, dict) else None
         if version not in (None, OLDEST_FORMAT, FORMAT_VERSION):
             raise ValueError(f"it is of format {version}, and this version reads {OLDEST_FORMAT} and {FORMAT_VERSION}")
-        record = _upgraded(record) if version == OLDEST_FORMAT else record
-        return record, check(record)
+        return check(_upgraded(record) if version == OLDEST_FORMAT else record)
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(f"'{path}' is not a report that can be read ({error}): make it again") from error
 

@@ -17,8 +17,7 @@ import numpy as np
 from ..common.files import InputError, atomic_path, made_folder
 from ..video.flow import FlowPair
 from .measure.steadiness import Moment
-from .record import Clip
-from .report.write import now
+from .record import Clip, now
 
 T = TypeVar("T")
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from itertools import islice
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,11 +22,11 @@ from .measure.clips import ClipSource, FileClip, SceneClip
 from .measure.growth import measure_growth, measure_threads
 from .measure.latency import FRAMES_IN_MEMORY, Subject, measure_latency, noise_notes
 from .measure.roofline import measure_peak, roofline
-from .measure.sintel import sintel_clips
-from .measure.steadiness import IDENTITY, Moment, controls_of, measure_clip, measure_drift
+from .measure.sintel import open_sintel
+from .measure.steadiness import IDENTITY, Moment, Stylize, controls_of, measure_clip, measure_drift
 from .measure.sustained import measure_sustained
-from .record import Clip, Drift, Method, Report, Run, summarize
-from .report.write import check_folder, now, write_report
+from .record import Clip, Drift, Method, Report, summarize
+from .report.write import check_folder, write_report
 from .request import BenchmarkRequest
 from .resume import Kept, fingerprint, keeping
 from .subjects import Opened, open_subject, own_size, subjects_of
@@ -46,16 +46,9 @@ def benchmark(
 ) -> Report:
     """Measure latency, temporal error, style and content, and write the report.
 
-    Finished steps are kept in `out_dir` until the report is written: after an interruption the same call continues.
-
-    Args:
-        request: what to measure, on what, and how long.
-        out_dir: folder for report.json, report.html, tables.md and the PNGs; created if missing.
-        device: this machine's name in the report.
-        pictures: False writes report.json only, which needs no matplotlib.
-        completed: adds other devices' figures before the report is written.
-        command: the command line, for the record.
-        progress: called at each step.
+    Finished steps are kept in `out_dir`, which is created if missing, until the report is written: after an
+    interruption the same call continues. `device` is this machine's name in the report. Without `pictures`, only
+    report.json is written, which needs no matplotlib. `completed` adds other devices' figures before that.
 
     Raises:
         InputError: bad input; no report is written.
@@ -69,7 +62,7 @@ def benchmark(
     with ExitStack() as stack:
         opened = [open_subject(subject, request.threads) for subject in subjects]
         for one in opened:
-            stack.callback(one.close)
+            stack.callback(one.stylizer.close)
         methods = [Method(IDENTITY, "control", control="identity")]
         for one in opened:
             methods += [one.method, *controls_of(one.method.name)]
@@ -77,7 +70,9 @@ def benchmark(
         style_sizes = {one.method.name: int(one.method.metadata["style_size"]) for one in opened if one.method.metadata}
         judging = open_judging(methods, images, request.loss_networks, styles, style_sizes)
         for source in sources:
-            source.notes += [f"{one.method.name}: {note}" for one in opened if (note := one.note(*source.size))]
+            source.notes += [
+                f"{one.method.name}: {note}" for one in opened if (note := one.stylizer.note(*source.size))
+            ]
 
         machine = this_device(device)
         inputs = {
@@ -97,26 +92,18 @@ def benchmark(
         measured = measuring.clips()
         drift = measuring.drift()
         clips = [clip for clip, _ in measured]
-        date = now()
-        notes = [f"Latency of {one.method.name}: {note}." for one in opened if (note := one.note(*request.size))]
-        report = Report(
-            kind="benchmark",
-            command=command,
-            date=date,
-            version=__version__,
-            device=machine,
-            other_devices=[],
+        notes = [
+            f"Latency of {one.method.name}: {note}." for one in opened if (note := one.stylizer.note(*request.size))
+        ]
+        report = dataclasses.replace(
+            Report.begun("benchmark", machine, methods, command, request),
             settings={"reference": measuring.reference, **judging.settings},
-            methods=methods,
             clips=clips,
             drift=drift,
             latency=latency,
             summary=summarize(clips, drift),
             absent=judging.absent,
-            holes=[],
             notes=[*notes, *noise_notes(latency), *kept.note()],
-            pictures=[],
-            runs=[Run(device, command, date, __version__, request)],
             growth=growth,
             sustained=sustained,
             threads=threads,
@@ -151,59 +138,55 @@ class _Measuring:
         """Reference of ratios: the first peer, or the first artifact."""
         return next((subject.name for subject in self.subjects if subject.kind == "peer"), self.subjects[0].name)
 
+    @property
+    def stylizers(self) -> dict[str, Stylize]:
+        return {one.method.name: one.stylizer for one in self.opened}
+
+    @property
+    def own_sizes(self) -> dict[str, Size | None]:
+        return {one.method.name: own_size(one.method) for one in self.opened}
+
     def latency(self) -> list[Latency]:
         asked, source = self.request, self.sources[0]
-
-        def measure() -> list[Latency]:
-            return measure_latency(
-                self.subjects,
-                _repeated(source, asked.size, asked.latency_frames),
-                self.kept.scratch,
-                reference=self.reference,
-                device=self.device,
-                threads=asked.threads,
-                seconds=asked.latency_seconds,
-                at_least=asked.latency_frames,
-                frame_rate=source.frame_rate or 25,
-                progress=self.progress,
-            )
-
+        measure = partial(
+            measure_latency,
+            self.subjects,
+            _repeated(source, asked.size, asked.latency_frames),
+            self.kept.scratch,
+            reference=self.reference,
+            device=self.device,
+            threads=asked.threads,
+            seconds=asked.latency_seconds,
+            at_least=asked.latency_frames,
+            frame_rate=source.frame_rate or 25,
+            progress=self.progress,
+        )
         return self.kept.take("latency", list[Latency], measure)
 
     def growth(self) -> list[CostGrowth]:
-        if not self.request.sizes:
-            return []
         frames = {size: self._first_frames(size) for size in self.request.sizes}
-        own_sizes = {one.method.name: own_size(one.method) for one in self.opened}
-        return self._each(
-            "cost growth",
-            CostGrowth,
-            lambda subject, **more: measure_growth(
-                subject, frames, own_size=own_sizes[subject.name], threads=self.request.threads, **more
-            ),
-        )
+        own_sizes = self.own_sizes
+
+        def measure(subject: Subject, **more: Any) -> CostGrowth:
+            own_size = own_sizes[subject.name]
+            return measure_growth(subject, frames, own_size=own_size, threads=self.request.threads, **more)
+
+        return self._each("cost growth", CostGrowth, measure) if frames else []
 
     def threads(self) -> list[ThreadScaling]:
-        if not self.request.thread_counts:
+        counts = self.request.thread_counts
+        if not counts:
             return []
-        frames = self._first_frames(self.request.size)
-        return self._each(
-            "threads",
-            ThreadScaling,
-            lambda subject, **more: measure_threads(subject, frames, counts=self.request.thread_counts, **more),
-        )
+        measure = partial(measure_threads, frames=self._first_frames(self.request.size), counts=counts)
+        return self._each("threads", ThreadScaling, measure)
 
     def sustained(self) -> list[Sustained]:
-        if not self.request.minutes:
+        asked = self.request
+        if not asked.minutes:
             return []
-        frames, asked = self._first_frames(self.request.size), self.request
-        return self._each(
-            "sustained run",
-            Sustained,
-            lambda subject, **more: measure_sustained(
-                subject, frames, minutes=asked.minutes, threads=asked.threads, **more
-            ),
-        )
+        frames = self._first_frames(asked.size)
+        measure = partial(measure_sustained, frames=frames, minutes=asked.minutes, threads=asked.threads)
+        return self._each("sustained run", Sustained, measure)
 
     def _each(self, what: str, kind: type[T], measure: Callable[..., T]) -> list[T]:
         more: dict[str, Any] = {"folder": self.kept.scratch, "device": self.device, "progress": self.progress}
@@ -216,21 +199,16 @@ class _Measuring:
         return [resized(frame, size) for frame in islice(self.sources[0], FRAMES_IN_MEMORY)]
 
     def clips(self) -> list[tuple[Clip, Moment | None]]:
-        stylizers = {one.method.name: one.stylize for one in self.opened}
-        fixed_sizes = {one.method.name: own_size(one.method) for one in self.opened}
-
-        def measure(source: ClipSource) -> tuple[Clip, Moment | None]:
-            return measure_clip(
-                source,
-                stylizers,
-                judge=self.judging.judge,
-                absent=self.judging.absent,
-                fixed_sizes=fixed_sizes,
-                every=self.request.every,
-                device=self.device,
-                progress=self.progress,
-            )
-
+        measure = partial(
+            measure_clip,
+            methods=self.stylizers,
+            judge=self.judging.judge,
+            absent=self.judging.absent,
+            fixed_sizes=self.own_sizes,
+            every=self.request.every,
+            device=self.device,
+            progress=self.progress,
+        )
         return [
             self.kept.take_clip(f"clip {number}, {source.name}", partial(measure, source))
             for number, source in enumerate(self.sources, start=1)
@@ -238,8 +216,8 @@ class _Measuring:
 
     def drift(self) -> list[Drift]:
         self.progress("drift", 0, None)
-        stylizers = {one.method.name: one.stylize for one in self.opened}
-        found = self.kept.take("drift", dict[str, float], lambda: measure_drift(next(iter(self.sources[0])), stylizers))
+        source, stylizers = self.sources[0], self.stylizers
+        found = self.kept.take("drift", dict[str, float], lambda: measure_drift(next(iter(source)), stylizers))
         return [Drift(method, self.device, value) for method, value in found.items()]
 
 
@@ -248,7 +226,7 @@ def _sources(request: BenchmarkRequest) -> list[ClipSource]:
     sources: list[ClipSource] = [FileClip(clip, height=height, max_frames=most) for clip in request.clips]
     default = () if request.clips or request.sintel else ("harbour",)
     sources += [SceneClip(scene, most) for scene in _scenes(request.scenes or default, height)]
-    return [*sources, *sintel_clips(request.sintel, height, most)]
+    return [*sources, *(clip for root in request.sintel for clip in open_sintel(root, height=height, max_frames=most))]
 
 
 def _scenes(names: Sequence[str], height: int) -> list[Scene]:
@@ -262,10 +240,4 @@ def _scenes(names: Sequence[str], height: int) -> list[Scene]:
 
 def _repeated(source: ClipSource, size: Size, count: int) -> Iterator[Image]:
     """`count` frames of a clip at a size; the clip repeats."""
-    given = 0
-    while given < count:
-        for frame in source:
-            yield resized(frame, size)
-            given += 1
-            if given == count:
-                return
+    return (resized(frame, size) for frame in islice(chain.from_iterable(repeat(source)), count))

@@ -1,17 +1,20 @@
 """Artifacts and peers by name, opened in this process for everything but latency."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from ..common.arrays import Size
 from ..common.files import InputError, sha256_of, size_on_disk
+from ..runtimes.artifact import ArtifactMetadata
 from ..runtimes.registry import bundled_models, open_stylizer, resolve
+from ..runtimes.stylizer import Stylizer
 from .measure.latency import Subject
-from .measure.peer import open_peer
-from .measure.steadiness import IDENTITY, Stylize
-from .record import Method
+from .measure.peer import Peer, open_peer
+from .measure.steadiness import IDENTITY
+from .record import Kind, Method, free_name
 
 
 def subjects_of(artifacts: Sequence[str], peers: Sequence[str]) -> list[Subject]:
@@ -28,9 +31,7 @@ def subjects_of(artifacts: Sequence[str], peers: Sequence[str]) -> list[Subject]
             if path.exists() and not any(model.path == path for model in bundled_models()):
                 stem = path.stem if provider is None else f"{path.stem}@{provider}"
             taken = {IDENTITY, *(subject.name for subject in subjects)}
-            names = (stem, *(f"{stem} #{number}" for number in range(2, len(taken) + 2)))
-            name = next(name for name in names if name not in taken)
-            subjects.append(Subject(name, kind, file))
+            subjects.append(Subject(free_name(stem, taken), kind, file))
     if not subjects:
         raise InputError("there is nothing to benchmark: name a bundled model, an artifact file or a --peer file")
     return subjects
@@ -38,15 +39,10 @@ def subjects_of(artifacts: Sequence[str], peers: Sequence[str]) -> list[Subject]
 
 @dataclass(frozen=True)
 class Opened:
-    """An opened subject: `stylize` maps frame to frame, `close` frees it, `note` takes width and height.
-
-    `note` returns a remark for the report, empty if there is none.
-    """
+    """An opened subject, which stylizes frames and says in `note` what to remark about a size."""
 
     method: Method
-    stylize: Stylize
-    close: Callable[[], None]
-    note: Callable[[int, int], str]
+    stylizer: Stylizer | Peer
 
 
 def open_subject(subject: Subject, threads: int) -> Opened:
@@ -54,21 +50,22 @@ def open_subject(subject: Subject, threads: int) -> Opened:
     file = resolve(subject.file)[0]
     if subject.kind == "peer":
         peer = open_peer(file, threads=threads)
-        method = Method(
-            subject.name, "peer", file=file.name, sha256=sha256_of(file), bytes=file.stat().st_size, engine=peer.engine
-        )
-        return Opened(method, peer, peer.close, lambda width, height: "")
+        return Opened(method_of(subject.name, "peer", file, peer.engine), peer)
     stylizer = open_stylizer(subject.file, threads=threads)
-    method = Method(
-        subject.name,
-        "artifact",
-        file=file.name,
-        sha256=stylizer.metadata.content_sha256 if file.is_dir() else sha256_of(file),  # a Core ML package is a folder
-        bytes=size_on_disk(file),
-        engine=stylizer.engine,
-        metadata=dataclasses.asdict(stylizer.metadata),
-    )
-    return Opened(method, stylizer, stylizer.close, stylizer.note)
+    return Opened(method_of(subject.name, "artifact", file, stylizer.engine, stylizer.metadata), stylizer)
+
+
+def method_of(
+    name: str, kind: Kind, file: Path, engine: str | None = None, metadata: ArtifactMetadata | None = None
+) -> Method:
+    """A file, with its hash and bytes, as a row of the tables; of folders, only a Core ML package has these."""
+    known: dict[str, Any] = {}
+    if file.is_file():
+        known = {"sha256": sha256_of(file), "bytes": size_on_disk(file)}
+    elif metadata is not None:
+        known = {"sha256": metadata.content_sha256, "bytes": size_on_disk(file)}
+    own = dataclasses.asdict(metadata) if metadata else None
+    return Method(name, kind, file=file.name, engine=engine, metadata=own, **known)
 
 
 def own_size(method: Method) -> Size | None:

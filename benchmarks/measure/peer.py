@@ -38,12 +38,8 @@ class Peer:
         for role, tensor in (("input", inputs[0]), ("output", outputs[0])):
             if tensor.type != "tensor(float)":
                 raise InputError(f"the {role} of '{path}' is {tensor.type}: a peer's is a float image, RGB in 0..255")
-            batch, channels, *sides = tensor.shape if len(tensor.shape) == 4 else (None, None)
-            if (
-                len(sides) != 2
-                or (isinstance(batch, int) and batch != 1)
-                or (isinstance(channels, int) and channels != 3)
-            ):
+            known = [side if isinstance(side, int) else None for side in tensor.shape]  # others are names or free
+            if len(known) != 4 or known[0] not in (None, 1) or known[1] not in (None, 3):
                 raise InputError(
                     f"the {role} of '{path}' has the shape {tensor.shape}: a peer's is (1, 3, height, width)"
                 )
@@ -66,6 +62,10 @@ class Peer:
             )
         rounded = np.clip(np.rint(stylized[0, :, :height, :width]), 0, 255)
         return np.ascontiguousarray(rounded.transpose(1, 2, 0), np.uint8)
+
+    def note(self, width: int, height: int) -> str:
+        """Nothing to remark about any frame size."""
+        return ""
 
     def close(self) -> None:
         """Free the network."""

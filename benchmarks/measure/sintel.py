@@ -5,14 +5,14 @@ Layout as published: ``training/final/SCENE/frame_0001.png``, ``training/flow/SC
 are taken in reverse order.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ...common.arrays import Image
+from ...common.arrays import Image, size_at_height
 from ...common.files import InputError
 from ...video.flow import FlowPair, motion_boundary_mask, read_flo, warp
 from ...video.images import read_image
@@ -68,8 +68,7 @@ class SintelClip:
         self._occlusions = occlusions
         self.name = f"{frames.name} (MPI-Sintel)"
         rows, columns = read_image(self._frames[0]).shape[:2]
-        self._scale = 1.0 if height is None else height / rows
-        self.size = (columns, rows) if height is None else (2 * round(columns * self._scale / 2), height)
+        self.size = size_at_height((columns, rows), height or rows)
         self.frame_rate: float | None = _FRAME_RATE
         self.expected_frames: int | None = len(self._frames)
         self.notes = ["Frames from the last to the first, as its flow leads"]
@@ -110,8 +109,3 @@ class SintelClip:
             shrunk = cv2.resize(known.astype(np.float32), self.size, interpolation=cv2.INTER_AREA)
             known = np.asarray(shrunk > 0.999)
         return np.asarray(flow, np.float32), known
-
-
-def sintel_clips(folders: Sequence[str | Path], height: int | None, max_frames: int | None) -> list[ClipSource]:
-    """`open_sintel` for several folders."""
-    return [clip for folder in folders for clip in open_sintel(folder, height=height, max_frames=max_frames)]

@@ -8,20 +8,19 @@ import re
 import shlex
 import shutil
 import subprocess
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ... import __version__
-from ...common.files import InputError, sha256_of
+from ...common.files import InputError
 from ...common.machine import Device
 from ...common.progress import Progress, no_progress
 from ...runtimes.registry import read_metadata, resolve
 from ..costs import Latency
 from ..measure.latency import DEADLINE_MS
-from ..record import JUDGED, Method, Report, Run, summarize
-from ..report.write import now
+from ..record import JUDGED, Method, Report, summarize
 from ..request import BenchmarkRequest
-from .target import Target
+from ..subjects import method_of
+from .target import Target, last_line
 
 _FOLDER = "/data/local/tmp/steadystyle"
 _ABSENT = "benchmark_model gives back no frames: measure it on another device too (--device local)"
@@ -47,7 +46,7 @@ def parse_benchmark_model(text: str) -> Timing:
     counts = re.findall(r"count=(\d+)(.*)", text)
     found = re.search(rf"median={_NUMBER} p95={_NUMBER}", counts[-1][1]) if counts else None
     if found is None:
-        reason = "its version prints no median: get a newer one" if counts else _last_line(text) or "it printed nothing"
+        reason = "its version prints no median: get a newer one" if counts else last_line(text) or "it printed nothing"
         raise InputError(f"benchmark_model gave no figures ({reason})")
     memory = re.search(rf"Memory footprint delta from the start of the tool \(MB\): init=\S+ overall={_NUMBER}", text)
     return Timing(
@@ -82,42 +81,32 @@ def benchmark_over_adb(
         for artifact in request.artifacts:
             progress(f"measuring {artifact} on {device}", 0, None)
             try:
-                method, row, timing = _time(phone, artifact, request)
+                method, row, p95_ms = _time(phone, artifact, request, latency[0] if latency else None)
             except InputError as error:
                 holes.append(str(error) if str(error).startswith(device) else f"{device}: {error}")
                 continue
-            first = latency[0] if latency else row
-            ratio = row.median_ms / first.median_ms
             methods.append(method)
-            latency.append(replace(row, reference=first.method, ratio=ratio, ratio_low=ratio, ratio_high=ratio))
-            notes.append(f"{device}: the 95th percentile of {method.name} is {timing.p95_ms:.2f} ms.")
+            latency.append(row)
+            notes.append(f"{device}: the 95th percentile of {method.name} is {p95_ms:.2f} ms.")
     finally:
         phone.call("shell", f"rm -rf {_FOLDER}")
     if not latency:
         raise InputError(holes[0] if holes else f"{device} runs .tflite artifacts: give one")
-    date = now()
-    return Report(
-        kind="benchmark",
-        command=command,
-        date=date,
-        version=__version__,
-        device=described,
-        other_devices=[],
+    return replace(
+        Report.begun("benchmark", described, methods, command, request),
         settings={"reference": latency[0].method},
-        methods=methods,
-        clips=[],
-        drift=[],
         latency=latency,
         summary=summarize([], [], [method.name for method in methods]),
         absent=dict.fromkeys(("short", "long", *JUDGED, "shift", "drift"), _ABSENT),
         holes=holes,
         notes=notes,
-        pictures=[],
-        runs=[Run(device, command, date, __version__, request)],
     )
 
 
-def _time(phone: "_Phone", artifact: str, request: BenchmarkRequest) -> tuple[Method, Latency, Timing]:
+def _time(
+    phone: "_Phone", artifact: str, request: BenchmarkRequest, first: Latency | None
+) -> tuple[Method, Latency, float]:
+    """Time one artifact; returns it, its latency, with ratios to `first` or itself, and the 95th percentile in ms."""
     path, _ = resolve(artifact)
     if path.suffix.lower() != ".tflite":
         raise InputError(f"'{path.name}' is no .tflite file, which is all that benchmark_model runs: export one")
@@ -132,17 +121,10 @@ def _time(phone: "_Phone", artifact: str, request: BenchmarkRequest) -> tuple[Me
         f"--num_runs={request.latency_frames} --min_secs={seconds:g} --max_secs={max(150.0, 4 * seconds):g} 2>&1",
     )
     timing = parse_benchmark_model(output)
-    method = Method(
-        path.stem,
-        "artifact",
-        file=path.name,
-        sha256=sha256_of(path),
-        bytes=path.stat().st_size,
-        engine="LiteRT benchmark_model",
-        metadata=asdict(metadata),
-    )
+    ratio = timing.median_ms / first.median_ms if first else 1.0
+    method = method_of(path.stem, "artifact", path, "LiteRT benchmark_model", metadata)
     row = Latency(
-        method=path.stem,
+        method=method.name,
         device=phone.name,
         engine="LiteRT benchmark_model",
         width=metadata.width,
@@ -155,10 +137,10 @@ def _time(phone: "_Phone", artifact: str, request: BenchmarkRequest) -> tuple[Me
         p99_ms=None,
         deadline_ms=DEADLINE_MS,
         over_deadline=None,
-        reference=path.stem,
-        ratio=1.0,
-        ratio_low=1.0,
-        ratio_high=1.0,
+        reference=first.method if first else path.stem,
+        ratio=ratio,
+        ratio_low=ratio,
+        ratio_high=ratio,
         rounds_ms=[],
         spread=None,
         end_to_end=None,
@@ -166,7 +148,7 @@ def _time(phone: "_Phone", artifact: str, request: BenchmarkRequest) -> tuple[Me
         memory_before_mib=None,
         memory_frames=timing.frames + timing.warm_up,
     )
-    return method, row, timing
+    return method, row, timing.p95_ms
 
 
 class _Phone:
@@ -188,7 +170,7 @@ class _Phone:
         """Run adb and return its output; InputError if it fails."""
         done = self.call(*arguments)
         if done.returncode != 0:
-            reason = _last_line(done.stderr) or _last_line(done.stdout) or f"exit code {done.returncode}"
+            reason = last_line(done.stderr) or last_line(done.stdout) or f"exit code {done.returncode}"
             raise InputError(f"{self.name}: adb {arguments[0]} failed ({reason}): check `adb devices`")
         return done.stdout
 
@@ -208,7 +190,3 @@ class _Phone:
             commit=None,
             load_average=None,
         )
-
-
-def _last_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
@@ -39,14 +39,8 @@ _FORMS = "local, cuda, ssh://user@host[:port], adb, adb:SERIAL"
 _ADDRESS = re.compile(r"local|cuda|adb(:[\w.:-]+)?|ssh://([\w.+-]+@)?[\w.\[][\w.:\[\]-]*", re.ASCII)
 _KEYS = {"ssh": ("python", "install", "options"), "adb": ("benchmark_model",)}
 """Options of an address, by its scheme."""
-
-
-class Here(Protocol):
-    """Runs the benchmark on this machine's processor or GPU; `completed` as in `run.benchmark`."""
-
-    def __call__(self, completed: Callable[[Report], Report] | None) -> Report:
-        """Run it and write the report."""
-        ...
+Here = Callable[[Callable[[Report], Report] | None], Report]
+"""Runs the benchmark on this machine's processor or GPU; takes `completed` of `run.benchmark`."""
 
 
 def parse_devices(texts: Sequence[str], file: Path | None = None) -> list[Target]:
@@ -113,13 +107,8 @@ def _target(name: str, entry: Mapping[str, Any], where: str) -> Target:
 def on_cuda(artifacts: Sequence[str]) -> list[str]:
     """Artifacts for a CUDA GPU: with provider ``cuda`` unless they name one; of a bundled model its checkpoint."""
     checkpoints = {model.name: model.checkpoint for model in bundled_models()}
-    chosen: list[str] = []
-    for artifact in artifacts or list(checkpoints):
-        if artifact in checkpoints:
-            chosen.append(f"{checkpoints[artifact]}@cuda")
-        else:
-            chosen.append(artifact if "@" in artifact and not Path(artifact).exists() else f"{artifact}@cuda")
-    return chosen
+    given = [str(checkpoints.get(artifact, artifact)) for artifact in artifacts or checkpoints]
+    return [one if "@" in one and not Path(one).exists() else f"{one}@cuda" for one in given]
 
 
 def benchmark_everywhere(
@@ -160,16 +149,13 @@ def benchmark_everywhere(
 
     elsewhere: dict[str, Callable[[], Report]] = {}
     for address, target in addresses.items():
-        if address.startswith("ssh:"):
-            elsewhere[target.name] = partial(benchmark_over_ssh, target, request, command=command, progress=progress)
-        elif address.startswith("adb"):
-            elsewhere[target.name] = partial(benchmark_over_adb, target, request, command=command, progress=progress)
+        if address.startswith(("ssh:", "adb")):
+            over = benchmark_over_ssh if address.startswith("ssh:") else benchmark_over_adb
+            elsewhere[target.name] = partial(over, target, request, command=command, progress=progress)
         elif address == CUDA and LOCAL in addresses:
             elsewhere[target.name] = run_cuda_too
-    own = LOCAL if LOCAL in addresses else CUDA
-    names = [target.name for target in targets]
-    here = partial(run, own, out_dir, pictures)
-    return benchmark_on(names, here, elsewhere, out_dir=out_dir, command=command)
+    here = partial(run, LOCAL if LOCAL in addresses else CUDA, out_dir, pictures)
+    return benchmark_on([target.name for target in targets], here, elsewhere, out_dir=out_dir, command=command)
 
 
 def benchmark_on(
@@ -182,16 +168,8 @@ def benchmark_on(
 ) -> Report:
     """Measure on each named device and write one report; a device that fails is a hole in it.
 
-    Args:
-        devices: their names.
-        here: measures on the device that `elsewhere` lacks, and writes the report; its InputError ends the benchmark.
-        elsewhere: measures on each other device.
-        out_dir: folder for the report.
-        command: the command line, for the record.
-
-    Raises:
-        InputError: bad input, or no device gave a report; nothing is written.
-        OSError: writing fails.
+    `here` measures on the device that `elsewhere` lacks and writes the report; its InputError ends the benchmark. Each
+    function of `elsewhere` measures on another device, by its name. Raises as in `benchmark_everywhere`.
     """
     far = [device for device in devices if device in elsewhere]
 

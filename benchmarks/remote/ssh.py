@@ -19,7 +19,7 @@ from ..fields import FILE, with_marked
 from ..record import Report, load_report
 from ..report.merge import rename
 from ..request import BenchmarkRequest
-from .target import Target
+from .target import Target, last_line
 from .wheel import write_wheel
 
 _CACHE = ".cache/steadystyle"
@@ -46,11 +46,10 @@ def benchmark_over_ssh(
             report = machine.measure(folder, python, asked.name, Path(here) / "report.json")
     finally:
         machine.run(f"rm -rf {shlex.quote(folder)}", check=False)
-
-    def name_here(file: str) -> str:
-        return names.get(file, file)
-
-    runs = [dataclasses.replace(with_marked(run, {FILE: name_here}), command=command) for run in report.runs]
+    runs = [
+        dataclasses.replace(with_marked(run, {FILE: lambda file: names.get(file, file)}), command=command)
+        for run in report.runs
+    ]
     return rename(dataclasses.replace(report, runs=runs), devices={"local": target.name})
 
 
@@ -99,18 +98,15 @@ class _Machine:
         """Run a shell command there and return its output."""
         done = self._call(["ssh", *self._options, self._host, script])
         if check and done.returncode != 0:
-            raise InputError(f"{self._device}: {_last_line(done.stderr) or 'it refused the work'}: check the machine")
+            raise InputError(f"{self._device}: {last_line(done.stderr) or 'it refused the work'}: check the machine")
         return done.stdout
 
-    def _tell(self, what: str) -> None:
-        self._progress(what, 0, None)
-
     def copy(self, file: Path, target: str) -> None:
-        self._tell(f"copying {file.name} to {self._device}")
+        self._progress(f"copying {file.name} to {self._device}", 0, None)
         done = self._call(["scp", "-q", "-r", *self._options, str(file.absolute()), f"{self._host}:{target}"])
         if done.returncode != 0:
             raise InputError(
-                f"{self._device}: '{file.name}' could not be copied there ({_last_line(done.stderr)}): check its disk"
+                f"{self._device}: '{file.name}' could not be copied there ({last_line(done.stderr)}): check its disk"
             )
 
     def prepare(self, folder: str, wheel: str) -> str:
@@ -119,7 +115,7 @@ class _Machine:
         if self._target.install is None:
             self._python(f"cd {folder} && {shlex.quote(python)} -m zipfile -e {wheel} package", python)
             return f'PYTHONPATH="$HOME"/{folder}/package {shlex.quote(python)}'
-        self._tell(f"installing the package on {self._device}")
+        self._progress(f"installing the package on {self._device}", 0, None)
         environment = f"{_CACHE}/venv"
         self._python(f"{shlex.quote(python)} -m venv --system-site-packages {environment}", python)
         # Forced: the same version may have other code.
@@ -139,11 +135,11 @@ class _Machine:
                 "(--device 'ADDRESS?python=PATH')"
             )
         if done.returncode != 0:
-            raise InputError(f"{self._device}: {python} failed ({_last_line(done.stderr)}): check it there")
+            raise InputError(f"{self._device}: {python} failed ({last_line(done.stderr)}): check it there")
 
     def measure(self, folder: str, python: str, request: str, target: Path) -> Report:
         """Run the benchmark there and fetch its report."""
-        self._tell(f"measuring on {self._device}")
+        self._progress(f"measuring on {self._device}", 0, None)
         words = f"--request {request} --no-pictures -o report --json"
         script = f"cd {folder} && {python} -m steadystyle.cli benchmark {words}"
         done = self._call(["ssh", *self._options, self._host, script])
@@ -153,7 +149,7 @@ class _Machine:
         return load_report(target)
 
     def _reason(self, errors: str, code: int) -> str:
-        last = _last_line(errors)
+        last = last_line(errors)
         missing = re.search(r"No module named '([\w.]+)'", last)
         if missing:
             return (
@@ -171,11 +167,7 @@ class _Machine:
         )
         if done.returncode == _SSH_FAILED and command[0] == "ssh":
             raise InputError(
-                f"{self._device} cannot be reached ({_last_line(done.stderr)}): check the address, and that "
+                f"{self._device} cannot be reached ({last_line(done.stderr)}): check the address, and that "
                 f"`ssh {self._host}` logs in with a key and without a question"
             )
         return done
-
-
-def _last_line(text: str) -> str:
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

@@ -1,4 +1,4 @@
-"""One device to measure on."""
+"""One device to measure on, and what it says."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,6 @@ class Target:
     """A device, and how to use it.
 
     Attributes:
-        name: its name in the report.
         address: ``local``, ``cuda``, ``ssh://[user@]host[:port]``, ``adb`` or ``adb:SERIAL``.
         python: ssh: the Python there, which has the package's dependencies.
         install: ssh: extras to install there with the package, in a virtual environment, for example ``onnx``; None
@@ -23,3 +22,8 @@ class Target:
     install: str | None = None
     options: tuple[str, ...] = ()
     benchmark_model: str | None = None
+
+
+def last_line(text: str) -> str:
+    """The last line of a command's output that is not blank, empty if there is none."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")

@@ -9,6 +9,7 @@ from pathlib import Path
 from ... import __version__
 
 _PACKAGE = Path(__file__).resolve().parents[2]
+_PAGE = {("demo", "web", "page"), ("demo", "web", "dist")}
 _ENDINGS = {".py", ".toml", ".yaml", ".md", ".onnx", ".safetensors"}
 
 
@@ -40,9 +41,5 @@ def write_wheel(folder: Path) -> Path:
 def _files() -> list[Path]:
     # The root of a checkout also holds tests, runs, environments and studies; the web page is not needed.
     rooms = [init.parent for init in _PACKAGE.glob("*/__init__.py") if init.parent.name not in ("tests", "studies")]
-    inside = [path for room in rooms for path in room.rglob("*") if not _is_of_page(path)]
+    inside = [path for room in rooms for path in room.rglob("*") if path.relative_to(_PACKAGE).parts[:3] not in _PAGE]
     return sorted(path for path in (*_PACKAGE.glob("*.py"), *inside) if path.is_file() and path.suffix in _ENDINGS)
-
-
-def _is_of_page(path: Path) -> bool:
-    return path.relative_to(_PACKAGE).parts[:3] in {("demo", "web", "page"), ("demo", "web", "dist")}

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from ..costs import CostGrowth, Latency, Roofline, RooflineRow, Sustained, ThreadPoint, ThreadScaling
+from ..costs import CostGrowth, Latency, Roofline, RooflineRow, Sustained, ThreadScaling
 from .table import ABSENT, Columns, Table, figure, listed, share
 
 
@@ -91,9 +91,6 @@ def thread_table(title: str, scalings: Sequence[ThreadScaling]) -> Table:
     """Latency with each number of threads, and the speed-up."""
     first = scalings[0]
 
-    def cell(row: ThreadScaling, point: ThreadPoint) -> str:
-        return f"{point.median_ms:.2f} ms ({row.points[0].median_ms / point.median_ms:.2f}x)"
-
     most = max(point.spread for row in scalings for point in row.points)
     caption = (
         f"Median latency at {first.width}x{first.height}, each number of threads in a process of its own, in "
@@ -101,7 +98,11 @@ def thread_table(title: str, scalings: Sequence[ThreadScaling]) -> Table:
         "with the first."
     )
     counts = [f"{point.threads} thread{'s' * (point.threads > 1)}" for point in first.points]
-    rows = [(False, [row.method, *(cell(row, point) for point in row.points)]) for row in scalings]
+    rows = []
+    for row in scalings:
+        first_ms = row.points[0].median_ms
+        cells = [f"{point.median_ms:.2f} ms ({first_ms / point.median_ms:.2f}x)" for point in row.points]
+        rows.append((False, [row.method, *cells]))
     return Table(title, caption, ["method", *counts], rows)
 
 

@@ -2,17 +2,15 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from ... import __version__
 from ...common.files import InputError, made_folder
-from ...common.machine import Device
 from ..fields import DEVICE, METHOD, with_marked
 from ..measure.steadiness import IDENTITY
-from ..record import Clip, Report, load_report, summarize
-from .write import check_folder, now, write_report
+from ..record import Clip, Report, free_name, load_report, now, summarize
+from .write import check_folder, write_report
 
 _SAME_CLIP = 0.05
 """Clips of one name are the same if the source's own errors differ by at most this share."""
@@ -59,40 +57,30 @@ def rename(
     report: Report, *, devices: Mapping[str, str] | None = None, methods: Mapping[str, str] | None = None
 ) -> Report:
     """Rename devices and methods of a report, wherever they occur."""
+    of_device, of_method = devices or {}, methods or {}
 
     def device(name: str) -> str:
-        return (devices or {}).get(name, name)
-
-    def method(name: str) -> str:
-        return (methods or {}).get(name, name)
+        return of_device.get(name, name)
 
     return dataclasses.replace(
-        with_marked(report, {DEVICE: device, METHOD: method}),
+        with_marked(report, {DEVICE: device, METHOD: lambda name: of_method.get(name, name)}),
         device=dataclasses.replace(report.device, name=device(report.device.name)),
         other_devices=[dataclasses.replace(other, name=device(other.name)) for other in report.other_devices],
     )
 
 
 def _with_own_devices(reports: Sequence[Report]) -> list[Report]:
-    names = [device.name for report in reports for device in _devices(report)]
+    names = [device.name for report in reports for device in report.devices]
     taken: set[str] = set()
     renamed = []
     for report in reports:
         own = {}
-        for device in _devices(report):
+        for device in report.devices:
             alone = names.count(device.name) == 1
-            own[device.name] = _free(device.name if alone else f"{device.name} ({device.processor})", taken)
+            own[device.name] = free_name(device.name if alone else f"{device.name} ({device.processor})", taken)
             taken.add(own[device.name])
         renamed.append(rename(report, devices=own))
     return renamed
-
-
-def _devices(report: Report) -> list[Device]:
-    return [report.device, *report.other_devices]
-
-
-def _free(name: str, taken: set[str]) -> str:
-    return next(choice for number in count(1) if (choice := name if number == 1 else f"{name} #{number}") not in taken)
 
 
 def _with_own_methods(report: Report, merged: Report) -> Report:
@@ -101,7 +89,7 @@ def _with_own_methods(report: Report, merged: Report) -> Report:
     taken, names = set(files), {}
     for method in report.methods:
         if method.control is None and files.get(method.name, method.sha256) != method.sha256:
-            names[method.name] = _free(f"{method.name}, {report.device.name}", taken)
+            names[method.name] = free_name(f"{method.name}, {report.device.name}", taken)
         elif method.of in names:
             names[method.name] = method.name.replace(method.of, names[method.of], 1)
     return rename(report, methods=names)
@@ -122,7 +110,7 @@ def _merge_two(merged: Report, report: Report) -> Report:
     }
     own: dict[str, Any] = {
         "kind": "benchmark" if "benchmark" in (merged.kind, report.kind) else "compare",
-        "other_devices": [*merged.other_devices, *_devices(report)],
+        "other_devices": [*merged.other_devices, *report.devices],
         "settings": merged.settings | other_settings,
         "methods": [*merged.methods, *(method for method in report.methods if method.name not in known)],
         "clips": _merge_clips(merged.clips, report.clips, first),
@@ -139,7 +127,7 @@ def _merge_clips(merged: Sequence[Clip], more: Sequence[Clip], device: str) -> l
         place = next((index for index, other in enumerate(clips) if _same(clip, other)), None)
         if place is None:
             taken = {other.name for other in clips}
-            name = clip.name if clip.name not in taken else _free(f"{clip.name}, {device}", taken)
+            name = free_name(f"{clip.name}, {device}", taken) if clip.name in taken else clip.name
             # Its pictures stay with its own report.
             clips.append(dataclasses.replace(clip, name=name, moment=None))
         else:

@@ -1,9 +1,10 @@
-"""The report's plots; each `plot_` function writes a PNG to `target` (needs matplotlib)."""
+"""The report's plots (needs matplotlib)."""
 
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,6 +13,7 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullF
 
 from ...common.files import atomic_path
 from ..costs import CostGrowth, Latency, Sustained
+from ..measure.latency import DEADLINE_MS
 from ..record import Clip, Method, Report
 from .cost_tables import growth_sizes
 
@@ -22,7 +24,6 @@ _COLOURS = (
 _SOFT = "#808080"
 _LINES = ("-", "--", ":", "-.")
 """One for each device."""
-_DEADLINE_MS = 1000 / 30
 _WIDTH = 12.4
 """Figure width in inches."""
 _PANEL_HEIGHT, _LABEL_HEIGHT = 260, 11
@@ -50,12 +51,13 @@ def _panels(height: float, x: str, *y: str, width: float = _WIDTH) -> tuple[Figu
     return figure, panels
 
 
-def _save(figure: Figure, target: Path) -> None:
+def save(figure: Figure, target: Path) -> None:
+    """Write a plot as PNG; InputError or OSError if that fails."""
     with atomic_path(target) as temporary:
         figure.savefig(temporary, dpi=150, facecolor="white")
 
 
-def plot_trade_offs(report: Report, target: Path) -> None:
+def plot_trade_offs(report: Report) -> Figure:
     """Temporal error over latency and over style score, means over the clips, where available."""
     draws = [_plot_latency_panel, _plot_style_panel] if report.latency else [_plot_style_panel]
     labels = ["temporal error e(1), mean of the clips"] * len(draws)
@@ -64,7 +66,7 @@ def plot_trade_offs(report: Report, target: Path) -> None:
     for draw, axes in zip(draws, panels, strict=True):
         axes.set_ylim(0, 1.18 * max(errors.values(), default=0.01))
         draw(axes, report, errors, _colours(report.methods))
-    _save(figure, target)
+    return figure
 
 
 def _plot_latency_panel(axes: Axes, report: Report, errors: Mapping[str, float], colours: Mapping[str, str]) -> None:
@@ -72,16 +74,9 @@ def _plot_latency_panel(axes: Axes, report: Report, errors: Mapping[str, float],
     _scale_time(axes)
     if "identity" in errors:
         axes.axhline(errors["identity"], color=_SOFT, linestyle="--", linewidth=1)
-        axes.text(
-            0.99,
-            errors["identity"],
-            "the source itself",
-            transform=axes.get_yaxis_transform(),
-            ha="right",
-            va="top",  # labels stand above their points
-            color=_SOFT,
-            size=8,
-        )
+        # Below the line, as labels stand above their points.
+        place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "top"}
+        axes.text(0.99, errors["identity"], "the source itself", color=_SOFT, size=8, **place)
     timed = [row for row in report.latency if row.method in errors]
     names = []
     for row in timed:
@@ -89,7 +84,7 @@ def _plot_latency_panel(axes: Axes, report: Report, errors: Mapping[str, float],
         axes.plot([row.median_ms, row.p99_ms or row.median_ms], [error, error], color=colour, linewidth=1.5, alpha=0.5)
         axes.plot(row.median_ms, error, "o", color=colour, markersize=9)
         names.append((_name(row, report), row.median_ms, error, colour))
-    times = [_DEADLINE_MS, *(row.median_ms for row in timed), *(row.p99_ms for row in timed if row.p99_ms)]
+    times = [DEADLINE_MS, *(row.median_ms for row in timed), *(row.p99_ms for row in timed if row.p99_ms)]
     axes.set_xlim(min(times) / 1.6, max(times) * 2.2)
     _label_all(axes, names, near=lambda x, other: max(x, other) < 1.6 * min(x, other))
 
@@ -127,7 +122,7 @@ def _name(row: Latency | CostGrowth | Sustained, report: Report) -> str:
 
 
 def _line(row: CostGrowth | Sustained, report: Report) -> str:
-    devices = [device.name for device in (report.device, *report.other_devices)]
+    devices = [device.name for device in report.devices]
     return _LINES[devices.index(row.device) % len(_LINES)]
 
 
@@ -136,8 +131,8 @@ def _scale_time(axes: Axes) -> None:
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.axvline(_DEADLINE_MS, color=_SOFT, linestyle=":", linewidth=1)
-    axes.text(_DEADLINE_MS, 0.98, " 30 fps", transform=axes.get_xaxis_transform(), va="top", color=_SOFT, size=8)
+    axes.axvline(DEADLINE_MS, color=_SOFT, linestyle=":", linewidth=1)
+    axes.text(DEADLINE_MS, 0.98, " 30 fps", transform=axes.get_xaxis_transform(), va="top", color=_SOFT, size=8)
 
 
 def _label_all(
@@ -158,7 +153,7 @@ def _label_all(
         axes.annotate(text, (x, y), xytext=where, textcoords="offset points", ha=side, size=9, color=colour)
 
 
-def plot_timeline(clip: Clip, methods: Sequence[Method], target: Path) -> None:
+def plot_timeline(clip: Clip, methods: Sequence[Method]) -> Figure:
     """Temporal error of consecutive frames of a clip over time, without controls made from a method."""
     figure, (axes,) = _panels(2.6, "frame", "error of the pair")
     colours = _colours(methods)
@@ -176,10 +171,10 @@ def plot_timeline(clip: Clip, methods: Sequence[Method], target: Path) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if axes.get_legend_handles_labels()[0]:  # empty if no pair could be measured
         axes.legend(loc="upper right", frameon=False, fontsize=8, ncols=4)
-    _save(figure, target)
+    return figure
 
 
-def plot_latency(report: Report, target: Path) -> None:
+def plot_latency(report: Report) -> Figure:
     """Distribution of latencies: one line of samples per method, in order of rounds."""
     rows = report.latency[::-1]
     figure, (axes,) = _panels(0.9 + 0.75 * len(rows), "latency, ms a frame (each dot a frame; line = median)", "")
@@ -192,10 +187,10 @@ def plot_latency(report: Report, target: Path) -> None:
         axes.plot([row.median_ms] * 2, [level - 0.38, level + 0.38], color=colours[row.method], linewidth=2)
     axes.set_yticks(range(len(rows)), [_name(row, report) for row in rows])
     _scale_time(axes)
-    _save(figure, target)
+    return figure
 
 
-def plot_growth(report: Report, target: Path) -> None:
+def plot_growth(report: Report) -> Figure:
     """Latency and memory over the number of pixels, log-log, with exponents."""
     figure, panels = _panels(4.2, "frame", "latency, ms a frame", "peak memory less that before loading, MiB")
     sizes = growth_sizes(report.growth)
@@ -219,10 +214,10 @@ def plot_growth(report: Report, target: Path) -> None:
             axis.set_minor_formatter(NullFormatter())
         axes.margins(y=0.25)
         axes.legend(loc="upper left", frameon=False, fontsize=8)
-    _save(figure, target)
+    return figure
 
 
-def plot_sustained(report: Report, target: Path) -> None:
+def plot_sustained(report: Report) -> Figure:
     """Median latency of each second of the sustained runs."""
     figure, (axes,) = _panels(3.2, "minutes", "ms a frame, median of a second")
     colours = _colours(report.methods)
@@ -230,14 +225,14 @@ def plot_sustained(report: Report, target: Path) -> None:
         minutes = [second / 60 for second in row.at_s]
         label = f"{_name(row, report)}: {row.slope_ms_per_minute:+.3f} ms a minute"
         axes.plot(minutes, row.medians_ms, _line(row, report), color=colours[row.method], linewidth=1.3, label=label)
-    axes.axhline(_DEADLINE_MS, color=_SOFT, linestyle=":", linewidth=1)
+    axes.axhline(DEADLINE_MS, color=_SOFT, linestyle=":", linewidth=1)
     # The deadline may lie outside: it would flatten the lines of much faster methods.
     axes.set_ylim(0, 1.3 * max(max(row.medians_ms) for row in report.sustained))
     axes.legend(loc="upper right", frameon=False, fontsize=8, ncols=3)
-    _save(figure, target)
+    return figure
 
 
-OF_SECTION: Mapping[str, tuple[str, Callable[[Report, Path], None]]] = {
+OF_SECTION: Mapping[str, tuple[str, Callable[[Report], Figure]]] = {
     "summary": ("trade-offs", plot_trade_offs),
     "latency": ("latency", plot_latency),
     "growth": ("growth", plot_growth),

@@ -1,11 +1,12 @@
 """The report's tables for page and Markdown: summary and clips; costs are in `cost_tables.py`."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 from ...runtimes.artifact import STYLE_SIZE
 from ...video.temporal import SHIFTS
-from ..costs import Latency, Roofline
+from ..costs import Latency
 from ..record import Clip, Method, Report, Row, Style, Summary, Temporal
 from .cost_tables import growth_table, latency_table, roofline_table, sustained_table, thread_table
 from .table import ABSENT, Columns, Table, figure, for_each_device, listed, share
@@ -37,13 +38,11 @@ def sections(report: Report) -> dict[str, list[Table]]:
     """All non-empty tables by section in reading order; ``clip-0`` is the first clip."""
     found = {"summary": [summary_table(report)]}
     found |= {f"clip-{index}": [clip_table(clip, report)] for index, clip in enumerate(report.clips)}
-
-    def roofline(title: str, rows: list[Roofline]) -> Table:
-        return roofline_table(title, rows[0], report.latency)
-
     found |= {
         "latency": for_each_device("Latency and memory", report, report.latency, latency_table),
-        "roofline": for_each_device("Roofline", report, report.roofline, roofline),
+        "roofline": for_each_device(
+            "Roofline", report, report.roofline, lambda title, rows: roofline_table(title, rows[0], report.latency)
+        ),
         "threads": for_each_device("Threads", report, report.threads, thread_table),
         "growth": for_each_device("Cost growth", report, report.growth, growth_table),
         "sustained": for_each_device("Sustained run", report, report.sustained, sustained_table),
@@ -83,8 +82,7 @@ def summary_table(report: Report) -> Table:
         *others, last = (_NAMES.get(name, name) for name, why in report.absent.items() if why == reason)
         names = f"{', '.join(others)} and {last}" if others else last
         captions.append(f"{names[:1].upper()}{names[1:]} absent: {reason}.")
-    controls = {method.name for method in report.methods if method.kind == "control"}
-    return listed("All clips", " ".join(captions), columns, rows, lambda row: row.method in controls)
+    return listed("All clips", " ".join(captions), columns, rows, lambda row: row.method in report.controls)
 
 
 def _time_columns(timed: Mapping[str, Latency], of: str) -> Columns[Summary]:
@@ -108,15 +106,12 @@ def _judged_columns(
         made_by = by_name.get(by_name[row.method].of or row.method, by_name[row.method])
         return int((made_by.metadata or {}).get("style_size", STYLE_SIZE))
 
-    def column(key: str, digits: int) -> Callable[[AnyRow], str]:
-        def text(row: AnyRow) -> str:
-            value = getattr(judged(row), key, None)
-            return figure(value, digits) + (f" ({size(row)} px)" if key == "own_score" and value is not None else "")
-
-        return text
+    def text(row: AnyRow, key: str, digits: int) -> str:
+        value = getattr(judged(row), key, None)
+        return figure(value, digits) + (f" ({size(row)} px)" if key == "own_score" and value is not None else "")
 
     return [
-        (heading, column(key, digits))
+        (heading, partial(text, key=key, digits=digits))
         for heading, key, digits in _JUDGED
         if key in _ALWAYS or any(getattr(judged(row), key, None) is not None for row in rows)
     ]
@@ -153,9 +148,8 @@ def clip_table(clip: Clip, report: Report) -> Table:
         *_judged_columns(clip.rows, lambda row: row.style, report.methods),
         *_shift_columns(clip.rows),
     ]
-    controls = {method.name for method in report.methods if method.kind == "control"}
     caption = _clip_caption(clip, report.absent)
-    return listed(clip.name, caption, columns, clip.rows, lambda row: row.method in controls)
+    return listed(clip.name, caption, columns, clip.rows, lambda row: row.method in report.controls)
 
 
 def _clip_caption(clip: Clip, absent_throughout: Mapping[str, str]) -> str:

@@ -4,7 +4,6 @@ import importlib.util
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from ...common.files import InputError, atomic_path, check_writable
@@ -28,11 +27,6 @@ def check_folder(folder: str | Path, *, pictures: bool = True) -> Path:
     return Path(folder)
 
 
-def now() -> str:
-    """The time in UTC, ISO 8601, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def write_report(report: Report, moments: Sequence[Moment | None], folder: Path) -> Report:
     """Write a report with its clips' moments, and return it with `pictures` filled.
 
@@ -41,19 +35,19 @@ def write_report(report: Report, moments: Sequence[Moment | None], folder: Path)
     """
     # Optional dependencies, which take a second to load.
     from .page import Pictures, write_page
-    from .plots import OF_SECTION, plot_timeline
+    from .plots import OF_SECTION, plot_timeline, save
 
     there = sections(report)
     shown = {}
     for section, (name, draw) in OF_SECTION.items():
         if section in there:
             shown[section] = Pictures(folder / f"{name}.png", there[section][0].title)
-            draw(report, shown[section].plot)
+            save(draw(report), shown[section].plot)
     written = [pictures.plot for pictures in shown.values()]
     for index, (clip, moment) in enumerate(zip(report.clips, moments, strict=True)):
         stem = f"{index + 1}-{re.sub(r'[^a-z0-9]+', '-', Path(clip.name).stem.lower()).strip('-') or 'clip'}"
         timeline = folder / f"{stem}-timeline.png"
-        plot_timeline(clip, report.methods, timeline)
+        save(plot_timeline(clip, report.methods), timeline)
         grids = moment_grids(stem, moment) if moment else []
         for grid in grids:
             write_image(folder / f"{grid.name}.png", sheet(grid))

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from steadystyle.benchmarks.compare import compare
-from steadystyle.benchmarks.record import read_report
+from steadystyle.benchmarks.record import load_report
 from steadystyle.common.files import InputError
 from steadystyle.video.frames import write_video
 
@@ -39,7 +39,7 @@ def test_videos_are_measured_against_their_source(source: Path, tmp_path: Path) 
     steady = write(tmp_path / "steady.mp4", [frame // 2 for frame in moving(9)])
     flickers = write(tmp_path / "flickers.mp4", flickering(moving(9)))
     report = compare(source, [steady, flickers], out_dir=tmp_path / "report", command="steadystyle compare")
-    assert read_report(tmp_path / "report" / "report.json")["kind"] == "compare"
+    assert load_report(tmp_path / "report" / "report.json").kind == "compare"
     (clip,) = report.clips
     rows = {row.method: row for row in clip.rows}
     assert set(rows) == {"identity", "steady", "flickers"} | {

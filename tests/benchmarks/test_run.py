@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from steadystyle.benchmarks.record import Report, read_report
+from steadystyle.benchmarks.record import Report, load_report
 from steadystyle.benchmarks.request import BenchmarkRequest
 from steadystyle.benchmarks.run import benchmark
 from steadystyle.benchmarks.subjects import subjects_of
@@ -76,7 +76,7 @@ class Page(HTMLParser):
 
 def test_the_report_is_there_whole_and_valid(made: tuple[Report, Path]) -> None:
     report, out = made
-    record = read_report(out / "report.json")
+    record = load_report(out / "report.json").to_dict()
     assert record == json.loads(report.to_json())
     assert record["command"] == "steadystyle benchmark <&>"
     assert [row["method"] for row in record["latency"]] == ["tiny-any-fp32", "tiny-64x48-fp32"]
@@ -326,7 +326,7 @@ def test_growth_and_sustained_run_are_on_the_page(
     assert report.growth[0].latency_exponent is not None and report.growth[1].latency_exponent is None
     (peak,) = report.roofline
     assert [row.method for row in peak.rows] == names
-    assert read_report(tmp_path / "report.json") == json.loads(report.to_json())
+    assert load_report(tmp_path / "report.json").to_dict() == json.loads(report.to_json())
     assert {"growth.png", "sustained.png"} <= set(report.pictures)
     for text in (tmp_path / "tables.md", tmp_path / "report.html"):
         content = text.read_text(encoding="utf-8")

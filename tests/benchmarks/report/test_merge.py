@@ -11,8 +11,7 @@ from steadystyle.benchmarks.costs import CostPoint, ThreadPoint, ThreadScaling
 from steadystyle.benchmarks.measure.growth import cost_growth
 from steadystyle.benchmarks.measure.roofline import roofline
 from steadystyle.benchmarks.measure.sustained import sustained
-from steadystyle.benchmarks.record import Drift, Report, Run, load_report, read_report
-from steadystyle.benchmarks.report import plots
+from steadystyle.benchmarks.record import Drift, Report, Run, load_report
 from steadystyle.benchmarks.report.merge import merge, merge_reports, rename
 from steadystyle.benchmarks.report.plots import plot_growth, plot_sustained
 from steadystyle.benchmarks.report.tables import tables
@@ -132,15 +131,9 @@ def test_rows_of_every_kind_from_two_devices_come_out_whole(whole: Report, tmp_p
 
 
 @pytest.mark.parametrize(("draw", "lines"), [(plot_growth, 8), (plot_sustained, 4)])
-def test_a_plot_shows_every_row_with_its_device(
-    whole: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, draw: Callable[[Report, Path], None], lines: int
-) -> None:
-    drawn: list[Figure] = []
-    monkeypatch.setattr(plots, "_save", lambda figure, target: drawn.append(figure))
-    draw(
-        merge_reports([with_all_rows(whole, "local", 1), with_all_rows(whole, "ssh://board", 3)], command=""), tmp_path
-    )
-    names = [line.get_label() for axes in drawn[0].axes for line in axes.get_legend_handles_labels()[0]]
+def test_a_plot_shows_every_row_with_its_device(whole: Report, draw: Callable[[Report], Figure], lines: int) -> None:
+    drawn = draw(merge_reports([with_all_rows(whole, "local", 1), with_all_rows(whole, "ssh://board", 3)], command=""))
+    names = [line.get_label() for axes in drawn.axes for line in axes.get_legend_handles_labels()[0]]
     assert len(names) == lines
     for device in ("local", "ssh://board"):
         for method in ("ours", "peer"):
@@ -156,7 +149,7 @@ def test_a_file_that_is_no_report_is_a_hole_and_the_others_are_merged(whole: Rep
     report = merge(files, out_dir=tmp_path / "both", command="steadystyle merge")
     assert len(report.latency) == 4
     assert len(report.holes) == 1 and "broken.json' is not a report" in report.holes[0]
-    assert read_report(tmp_path / "both" / "report.json")["holes"] == report.holes
+    assert load_report(tmp_path / "both" / "report.json").holes == report.holes
     page = (tmp_path / "both" / "report.html").read_text()
     assert "broken.json" in page and "Cortex-A76" in page
     with pytest.raises(InputError, match=r"broken.json' is not a report"):
