@@ -1,7 +1,8 @@
 """`benchmark`, `compare`, `merge` and `baseline`."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -25,7 +26,6 @@ from .terminal import complain, note, print_json, print_table, progress
 
 if TYPE_CHECKING:
     from ..benchmarks.record import Report
-    from ..benchmarks.report.limits import Limit
 
 app = typer.Typer()
 
@@ -57,21 +57,12 @@ def benchmark(
     the name of an entry of devices.toml with these keys and address.
     """
     from ..benchmarks.remote.devices import benchmark_everywhere, parse_devices
-    from ..benchmarks.report.limits import parse_limit
     from ..benchmarks.request import read_request
 
-    limits = [parse_limit(text) for text in fail_if or []]
+    asked = read_request(request_file) if request_file else request
     targets = parse_devices(device or [], devices)
-    with progress() as update:
-        report = benchmark_everywhere(
-            read_request(request_file) if request_file else request,
-            targets,
-            out_dir=output,
-            pictures=pictures,
-            command=shlex.join(["steadystyle", *context.obj]),
-            progress=update,
-        )
-    _print_report(report, output, limits, as_json)
+    measure = partial(benchmark_everywhere, asked, targets, pictures=pictures)
+    _report(measure, context, output, fail_if, as_json)
 
 
 @app.command(epilog="Example: steadystyle compare in.mp4 wave.mp4 other-app.mp4 --style wave.jpg -o reports/apps")
@@ -94,22 +85,17 @@ def compare(
     or with one frame in two or three of the source's, is aligned; one that cannot be is left out, with exit code 1.
     """
     from ..benchmarks.compare import compare as run_compare
-    from ..benchmarks.report.limits import parse_limit
 
-    limits = [parse_limit(text) for text in fail_if or []]
-    with progress() as update:
-        report = run_compare(
-            source,
-            stylized,
-            out_dir=output,
-            max_frames=max_frames,
-            every=every,
-            style_images=parse_styles(styles or []),
-            loss_networks=loss_networks or [],
-            command=shlex.join(["steadystyle", *context.obj]),
-            progress=update,
-        )
-    _print_report(report, output, limits, as_json)
+    measure = partial(
+        run_compare,
+        source,
+        stylized,
+        max_frames=max_frames,
+        every=every,
+        style_images=parse_styles(styles or []),
+        loss_networks=loss_networks or [],
+    )
+    _report(measure, context, output, fail_if, as_json)
 
 
 @app.command(epilog="Example: steadystyle merge laptop/report.json jetson/report.json -o reports/both")
@@ -125,19 +111,21 @@ def merge(
 
     Latency keeps every row, with its device. A file that is no report is left out and named, with exit code 1.
     """
-    from ..benchmarks.report.limits import parse_limit
     from ..benchmarks.report.merge import merge as merge_files
 
-    limits = [parse_limit(text) for text in fail_if or []]
-    report = merge_files(reports, out_dir=output, command=shlex.join(["steadystyle", *context.obj]))
-    _print_report(report, output, limits, as_json)
+    _report(lambda progress, **more: merge_files(reports, **more), context, output, fail_if, as_json)
 
 
-def _print_report(report: "Report", folder: Path, limits: "Sequence[Limit]", as_json: bool) -> None:
-    """Print a report; exit with 1 where a measurement is missing or a limit is broken."""
-    from ..benchmarks.report.limits import broken_limits
+def _report(
+    make: "Callable[..., Report]", context: typer.Context, folder: Path, fail_if: list[str] | None, as_json: bool
+) -> None:
+    """Make a report in a folder and print it; exit with 1 where a measurement is missing or a limit is broken."""
+    from ..benchmarks.report.limits import broken_limits, parse_limit
     from ..benchmarks.report.tables import tables
 
+    limits = [parse_limit(text) for text in fail_if or []]
+    with progress() as update:
+        report = make(out_dir=folder, command=shlex.join(["steadystyle", *context.obj]), progress=update)
     if as_json:
         print_json(report)
     else:
