@@ -35,10 +35,7 @@ def compare(
     The source is resized to the size of each video; videos of one size share a table. A video that cannot be aligned
     (see `alignment`) is a hole in the report. `style_images` are as in `StyleImages`, by file names without ending, and
     `loss_networks` as in `open_judging`; every `every`-th frame is measured. `out_dir` is created if missing.
-
-    Raises:
-        InputError: bad input, such as no video that can be aligned; nothing is written.
-        OSError: writing fails.
+    InputError for bad input, such as no video that can be aligned, and nothing is written; OSError if writing fails.
     """
     if not stylized:
         raise InputError("there is nothing to compare: give at least one stylized video after the source")

@@ -48,11 +48,8 @@ def benchmark(
 
     Finished steps are kept in `out_dir`, which is created if missing, until the report is written: after an
     interruption the same call continues. `device` is this machine's name in the report. Without `pictures`, only
-    report.json is written, which needs no matplotlib. `completed` adds other devices' figures before that.
-
-    Raises:
-        InputError: bad input; no report is written.
-        OSError: writing fails.
+    report.json is written, which needs no matplotlib. `completed` adds other devices' figures before that. InputError
+    for bad input, and no report is written; OSError if writing fails.
     """
     request.check()
     folder = check_folder(out_dir, pictures=pictures)

@@ -37,8 +37,7 @@ def benchmark(
     request: BenchmarkRequest,
     output: Output = Path("reports/benchmark"),
     device: Annotated[
-        list[str] | None,
-        typer.Option(metavar="DEVICE", help="ssh://user@host, adb, cuda, local or a name."),
+        list[str] | None, typer.Option(metavar="DEVICE", help="ssh://user@host, adb, cuda, local or a name.")
     ] = None,
     devices: Annotated[Path | None, typer.Option(metavar="FILE", help="Names of devices (devices.toml).")] = None,
     fail_if: FailIf = None,

@@ -70,11 +70,8 @@ def measure_clip(
     Each method is called once per frame, in order. `judge` computes the figures of `JUDGED`; `absent` has reasons for
     missing ones, and for shift error. `fixed_sizes` are the methods to measure the shift error of, with the size to
     resize the first frame to (None: as is). Only every `every`-th frame is the earlier one of a pair. Returns the
-    clip's figures, and its moment for the pictures, None without three frames between cuts.
-
-    Raises:
-        ValueError: a method changes the frame size.
-        InputError: the clip has no frames, or a method refuses one.
+    clip's figures, and its moment for the pictures, None without three frames between cuts. ValueError if a method
+    changes the frame size; InputError if the clip has no frames, or a method refuses one.
     """
     measured = _Pass(clip, methods, every)
     for source in clip:
@@ -87,7 +84,6 @@ def measure_clip(
         progress(f"steadiness and style on {clip.name}", measured.count, clip.expected_frames)
     if measured.count == 0:
         raise InputError(f"'{clip.name}' has no frames: give another clip")
-    moment = measured.moment
     result = Clip(
         name=clip.name,
         width=clip.size[0],
@@ -98,9 +94,9 @@ def measure_clip(
         cuts=measured.shots[-1],
         rows=[measured.row(name, absent or {}, device) for name in measured.tracks],
         notes=list(clip.notes),
-        moment=moment.start if moment else None,
+        moment=measured.moment.start if measured.moment else None,
     )
-    return result, moment
+    return result, measured.moment
 
 
 @dataclass

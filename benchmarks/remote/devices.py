@@ -122,11 +122,8 @@ def benchmark_everywhere(
 ) -> Report:
     """Run a benchmark on each device of `parse_devices` and write one report; a device that fails is a hole in it.
 
-    For `pictures` see `run.benchmark`.
-
-    Raises:
-        InputError: bad input, or no device gave a report; nothing is written.
-        OSError: writing fails.
+    For `pictures` see `run.benchmark`. InputError for bad input, or if no device gave a report, and nothing is written;
+    OSError if writing fails.
     """
     request.check()
     addresses = {target.address: target for target in targets}

@@ -85,14 +85,8 @@ class _Machine:
         found = re.fullmatch(r"ssh://(.*?)(?::(\d+))?", target.address)
         assert found is not None
         self._host, port = found[1], found[2]
-        options = [
-            "BatchMode=yes",
-            "ConnectTimeout=15",
-            "ServerAliveInterval=30",
-            *([f"Port={port}"] if port else []),
-            *target.options,
-        ]
-        self._options = [part for option in options for part in ("-o", option)]
+        options = ["BatchMode=yes", "ConnectTimeout=15", "ServerAliveInterval=30", *([f"Port={port}"] if port else [])]
+        self._options = [part for option in (*options, *target.options) for part in ("-o", option)]
 
     def run(self, script: str, *, check: bool = True) -> str:
         """Run a shell command there and return its output."""
