@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from ..common.arrays import Size
-from ..common.files import InputError, made_folder
+from ..common.files import InputError
 from ..common.machine import this_device
 from ..common.progress import Progress, no_progress
 from .alignment import Alignment, Sketched, align, check_shape, sketch
@@ -91,8 +91,7 @@ def compare(
             "The videos are measured as they are decoded, so what their compression does to them is in the figures."
         ],
     )
-    with made_folder(folder):
-        return write_report(report, [moment for _, moment in measured], folder)
+    return write_report(report, [moment for _, moment in measured], folder)
 
 
 @dataclass(frozen=True)

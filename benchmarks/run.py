@@ -108,13 +108,11 @@ def benchmark(
         )
         if completed is not None:
             report = completed(report)
-        moments = [moment for _, moment in measured]
-        # Other devices' clips come last and have no pictures.
-        moments += [None] * (len(report.clips) - len(moments))
         if not pictures:
             report.write(folder / "report.json")
             return report
-        return write_report(report, moments, folder)
+        # Other devices' clips come last and have no pictures.
+        return write_report(report, [moment for _, moment in measured], folder)
 
 
 @dataclasses.dataclass(frozen=True)

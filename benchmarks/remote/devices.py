@@ -20,7 +20,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from ...common.files import InputError, made_folder
+from ...common.files import InputError
 from ...common.progress import Progress, no_progress
 from ...runtimes.registry import bundled_models
 from ..record import Report
@@ -184,6 +184,4 @@ def benchmark_on(
     if len(far) < len(devices):
         return here((lambda report: merged([report])) if far else None)
     folder = check_folder(out_dir)
-    report = merged([])
-    with made_folder(folder):
-        return write_report(report, [None] * len(report.clips), folder)
+    return write_report(merged([]), [], folder)

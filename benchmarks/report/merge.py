@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import __version__
-from ...common.files import InputError, made_folder
+from ...common.files import InputError
 from ..fields import DEVICE, METHOD, with_marked
 from ..measure.steadiness import IDENTITY
 from ..record import Clip, Report, free_name, load_report, now, summarize
@@ -31,8 +31,7 @@ def merge(files: Sequence[str | Path], *, out_dir: str | Path, command: str = ""
     if not reports:
         raise refusals[0] if refusals else InputError("there is nothing to merge: give at least one report.json")
     report = merge_reports(reports, holes=[str(error) for error in refusals], command=command)
-    with made_folder(folder):
-        return write_report(report, [None] * len(report.clips), folder)
+    return write_report(report, [], folder)
 
 
 def merge_reports(reports: Sequence[Report], *, holes: Sequence[str] = (), command: str) -> Report:

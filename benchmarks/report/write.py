@@ -4,6 +4,7 @@ import importlib.util
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 
 from ...common.files import InputError, atomic_path, check_writable
@@ -28,7 +29,7 @@ def check_folder(folder: str | Path, *, pictures: bool = True) -> Path:
 
 
 def write_report(report: Report, moments: Sequence[Moment | None], folder: Path) -> Report:
-    """Write a report with its clips' moments, and return it with `pictures` filled.
+    """Write a report with the moments of its first clips, and return it with `pictures` filled.
 
     report.json comes last, so it exists only if everything does. InputError if the folder is not writable, OSError if
     writing fails.
@@ -44,7 +45,7 @@ def write_report(report: Report, moments: Sequence[Moment | None], folder: Path)
             shown[section] = Pictures(folder / f"{name}.png", there[section][0].title)
             save(draw(report), shown[section].plot)
     written = [pictures.plot for pictures in shown.values()]
-    for index, (clip, moment) in enumerate(zip(report.clips, moments, strict=True)):
+    for index, (clip, moment) in enumerate(zip_longest(report.clips, moments)):
         stem = f"{index + 1}-{re.sub(r'[^a-z0-9]+', '-', Path(clip.name).stem.lower()).strip('-') or 'clip'}"
         timeline = folder / f"{stem}-timeline.png"
         save(plot_timeline(clip, report.methods), timeline)
