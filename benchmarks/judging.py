@@ -44,7 +44,7 @@ def open_judging(
     images: Mapping[str, StyleImage],
     loss_networks: Sequence[str | Path],
     styles: Mapping[str, str],
-    style_sizes: Mapping[str, int] | None = None,
+    style_sizes: Mapping[str, int] = {},
 ) -> Judging:
     """Open the loss networks and give each row its style image.
 
@@ -74,9 +74,8 @@ def open_judging(
     except ModuleNotFoundError as error:
         reason = f"{error.name} is not installed (pip install 'steadystyle[train]')"
         return Judging(None, dict.fromkeys(JUDGED, reason), settings)
-    known_sides = style_sizes or {}
     makers = {method.name: method.of or method.name for method in methods}
-    sides = {row: known_sides[maker] for row, maker in makers.items() if maker in known_sides}
+    sides = {row: style_sizes[maker] for row, maker in makers.items() if maker in style_sizes}
     lacking = ""
     try:
         judge = StyleJudge([Path(file) for file in loss_networks] or None, chosen, own_sides=sides)

@@ -59,8 +59,8 @@ def measure_clip(
     methods: Mapping[str, Stylize],
     *,
     judge: Judge | None = None,
-    absent: Mapping[str, str] | None = None,
-    fixed_sizes: Mapping[str, Size | None] | None = None,
+    absent: Mapping[str, str] = {},
+    fixed_sizes: Mapping[str, Size | None] = {},
     every: int = 1,
     device: str = "local",
     progress: Progress = no_progress,
@@ -78,7 +78,7 @@ def measure_clip(
         current = measured.take(source)
         measured.measure_pairs()
         if measured.count == 1:
-            measured.measure_shifts(source, fixed_sizes or {})
+            measured.measure_shifts(source, fixed_sizes)
         if judge is not None and (measured.count - 1) % _STYLE_EVERY == 0:
             measured.note_style(judge(source, current))
         progress(f"steadiness and style on {clip.name}", measured.count, clip.expected_frames)
@@ -92,7 +92,7 @@ def measure_clip(
         frame_rate=clip.frame_rate,
         flow_source=clip.flow_source,
         cuts=measured.shots[-1],
-        rows=[measured.row(name, absent or {}, device) for name in measured.tracks],
+        rows=[measured.row(name, absent, device) for name in measured.tracks],
         notes=list(clip.notes),
         moment=measured.moment.start if measured.moment else None,
     )

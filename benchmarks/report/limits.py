@@ -12,7 +12,7 @@ report.json: each method is compared with its own figure there, on the same devi
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,12 +43,7 @@ _LATENCY = {
 FIGURES = (*_SUMMARY, *_SHIFT, *_LATENCY)
 """Figures to ask for: means over the clips, and latency and memory of each device."""
 
-_SIGNS: Mapping[str, Callable[[float, float], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
+_SIGNS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _EXPRESSION = re.compile(r"(?:(?P<method>.+):)?\s*(?P<figure>\w+)\s*(?P<sign><=|>=|<|>)\s*(?P<limit>[^<>=].*)")
 
 

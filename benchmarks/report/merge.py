@@ -52,17 +52,14 @@ def merge_reports(reports: Sequence[Report], *, holes: Sequence[str] = (), comma
     )
 
 
-def rename(
-    report: Report, *, devices: Mapping[str, str] | None = None, methods: Mapping[str, str] | None = None
-) -> Report:
+def rename(report: Report, *, devices: Mapping[str, str] = {}, methods: Mapping[str, str] = {}) -> Report:
     """Rename devices and methods of a report, wherever they occur."""
-    of_device, of_method = devices or {}, methods or {}
 
     def device(name: str) -> str:
-        return of_device.get(name, name)
+        return devices.get(name, name)
 
     return dataclasses.replace(
-        with_marked(report, {DEVICE: device, METHOD: lambda name: of_method.get(name, name)}),
+        with_marked(report, {DEVICE: device, METHOD: lambda name: methods.get(name, name)}),
         device=dataclasses.replace(report.device, name=device(report.device.name)),
         other_devices=[dataclasses.replace(other, name=device(other.name)) for other in report.other_devices],
     )
