@@ -1,6 +1,6 @@
 """Shared by all tables of a report: rows of text under headings, and formatted figures."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -36,16 +36,10 @@ class Table:
         return f"## {self.title}\n\n{text}\n\n{self.caption}\n"
 
 
-def listed(
-    title: str,
-    caption: str,
-    columns: Columns[T],
-    rows: Sequence[T],
-    is_control: Callable[[T], bool] = lambda row: False,
-) -> Table:
-    """A table with one row per item."""
-    cells = [(is_control(row), [text(row) for _, text in columns]) for row in rows]
-    return Table(title, caption, [heading for heading, _ in columns], cells)
+def listed(title: str, caption: str, columns: Columns[T], rows: Sequence[T], controls: Container[str] = ()) -> Table:
+    """A table with one row per item; the first column has its name, which may be one of `controls`."""
+    cells = [[text(row) for _, text in columns] for row in rows]
+    return Table(title, caption, [heading for heading, _ in columns], [(own[0] in controls, own) for own in cells])
 
 
 def for_each_device(

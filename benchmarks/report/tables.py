@@ -82,7 +82,7 @@ def summary_table(report: Report) -> Table:
         *others, last = (_NAMES.get(name, name) for name, why in report.absent.items() if why == reason)
         names = f"{', '.join(others)} and {last}" if others else last
         captions.append(f"{names[:1].upper()}{names[1:]} absent: {reason}.")
-    return listed("All clips", " ".join(captions), columns, rows, lambda row: row.method in report.controls)
+    return listed("All clips", " ".join(captions), columns, rows, report.controls)
 
 
 def _time_columns(timed: Mapping[str, Latency], of: str) -> Columns[Summary]:
@@ -149,7 +149,7 @@ def clip_table(clip: Clip, report: Report) -> Table:
         *_shift_columns(clip.rows),
     ]
     caption = _clip_caption(clip, report.absent)
-    return listed(clip.name, caption, columns, clip.rows, lambda row: row.method in report.controls)
+    return listed(clip.name, caption, columns, clip.rows, report.controls)
 
 
 def _clip_caption(clip: Clip, absent_throughout: Mapping[str, str]) -> str:
