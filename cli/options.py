@@ -43,10 +43,6 @@ LossNetworkFiles = Annotated[
         "stroke score; once for each.",
     ),
 ]
-Model = Annotated[
-    str,
-    typer.Option("--model", "-m", help="A name from `steadystyle models`, or a file (.onnx, .tflite, .safetensors)."),
-]
 
 
 def parse_size(text: str) -> tuple[int, int] | None:

@@ -26,6 +26,7 @@ from ..video.flow import FlowPair, flow_pair
 from ..video.frames import Frame, open_sink, open_source, write_image, write_video
 from ..video.synthetic.harbour import Scene, harbour
 from ..video.temporal import box_blur, error_map, flow_pairs, temporal_error
+from .requests import FileRequest
 
 INTERVALS = (1, 5)
 EVERY = 2  # every second frame starts a pair: half the time, and temporal error changes in the third digit only
@@ -76,33 +77,21 @@ class DemoResult:
 
 
 def run_demo(
-    source: str | None,
-    model: str,
-    out_dir: Path,
+    request: FileRequest,
     *,
-    frames: int = 96,
-    height: int = 360,
     threads: int | None = None,
     provider: str | None = None,
     progress: Progress = no_progress,
 ) -> DemoResult:
     """Stylize a scene, a file or a camera; write videos and pictures; measure speed and steadiness.
 
-    Args:
-        source: as for `open_source`; None is the bundled scene.
-        model: bundled name, or artifact file.
-        out_dir: folder for source.mp4, stylized.mp4, side-by-side.mp4 and contact-sheet.png.
-        frames: largest number of frames to take.
-        height: of the bundled scene, in pixels; taller sources are scaled down to it.
-        threads, provider: of the engine; None takes its default.
-        progress: called with the name of the step, the amount done, and the total.
-
-    Raises:
-        InputError: the source or model cannot be read, `out_dir` is not writable, or an output file is an input.
+    `progress` is called with the name of the step, the amount done, and the total. Raises InputError if the source or
+    model cannot be read, the output folder is not writable, or an output file is an input.
     """
+    source, out_dir, height, frames = request.source, request.output, request.height, request.frames
     names = ("source.mp4", "stylized.mp4", "side-by-side.mp4", "contact-sheet.png")
     for name in names:
-        check_not_input(out_dir / name, source, model)
+        check_not_input(out_dir / name, source, request.model)
         check_writable(out_dir / name)
     before: list[Image] = []
     after: list[Image] = []
@@ -112,7 +101,7 @@ def run_demo(
         after.append(stylized)
 
     with ExitStack() as stack:
-        stylizer = stack.enter_context(open_stylizer(model, threads=threads, provider=provider))
+        stylizer = stack.enter_context(open_stylizer(request.model, threads=threads, provider=provider))
         stack.enter_context(made_folder(out_dir))
         # Files move to the folder together at the end: an interrupted demo leaves none.
         scratch = Path(stack.enter_context(TemporaryDirectory(dir=out_dir, prefix=".working-")))

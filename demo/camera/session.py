@@ -5,7 +5,7 @@ Only reading has its own thread (`source.py`): nothing else competes with the ti
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from ...common.arrays import Image
 from ...common.files import InputError, check_folder_writable
 from ...runtimes.registry import open_stylizer
+from ..requests import CameraRequest
 from .recorder import Recorder
 from .report import LIVE_S, CameraResult, Meter
 from .source import Capture
@@ -26,44 +27,24 @@ TICK_S = 0.05  # longest wait for a frame, so that keys are answered
 MESSAGE_S = 3.0
 
 
-def run_camera(
-    source: str,
-    output: Path,
-    *,
-    models: Sequence[str] = (),
-    height: int = 360,
-    loop: bool = False,
-    threads: int | None = None,
-    provider: str | None = None,
-    seconds: float | None = None,
-    frames: int | None = None,
-) -> CameraResult:
+def run_camera(request: CameraRequest, *, threads: int | None = None, provider: str | None = None) -> CameraResult:
     """Show a camera through a model until the user quits or presses Ctrl-C.
 
-    Args:
-        source: a camera ("0", "/dev/video0"), or a video file, which is played at its own pace.
-        output: folder for recordings and pictures, created when first needed.
-        models: bundled names or artifact files; the first is shown first, the other bundled models follow.
-        height: taller sources are scaled down to this, in pixels.
-        loop: repeat a file.
-        threads, provider: of the engine; None takes its default.
-        seconds, frames: quit after so many seconds or shown frames; None sets no limit.
-
     Raises:
-        InputError: no display, the source or the first model cannot be opened, or `output` is not writable.
+        InputError: no display, the source or the first model cannot be opened, or the output folder is not writable.
         ModuleNotFoundError: pygame is not installed.
     """
-    check_folder_writable(output)
+    check_folder_writable(request.output)
     with ExitStack() as stack:
         styles = stack.enter_context(
-            Styles(model_names(models), lambda name: open_stylizer(name, threads=threads, provider=provider))
+            Styles(model_names(request.models), lambda name: open_stylizer(name, threads=threads, provider=provider))
         )
-        capture = stack.enter_context(Capture(source, height=height, loop=loop))
+        capture = stack.enter_context(Capture(request.source, height=request.height, loop=request.loop))
         window = stack.enter_context(closing(Window("steadystyle", (capture.info.width, capture.info.height))))
-        session = _Session(window, styles, capture, Recorder(output, capture.info.frame_rate))
+        session = _Session(window, styles, capture, Recorder(request.output, capture.info.frame_rate))
         try:
             with suppress(KeyboardInterrupt):  # a normal way to quit
-                session.run(seconds, frames)
+                session.run(request.seconds, request.frames)
         finally:
             session.stop_recording()
         return session.result()

@@ -21,6 +21,7 @@ from ...runtimes.pipeline import run
 from ...runtimes.registry import open_stylizer, resolve
 from ...runtimes.stylizer import Stylizer
 from ...video.frames import Frame, open_source
+from ..requests import JetsonRequest
 from .launch import Ends, board_of, check_elements, load_profiles, source_end
 from .sink import GstSink
 from .source import GstSource
@@ -78,68 +79,47 @@ class LiveReport:
 
 
 def run_live(
-    source: str | None,
-    sink: str,
-    model: str,
+    request: JetsonRequest,
     *,
-    board: str | None = None,
-    config: Path | None = None,
-    source_elements: str | None = None,
-    sink_elements: str | None = None,
-    live: bool = False,
-    size: Size | None = None,
-    fps: Fraction | None = None,
-    frames: int | None = None,
-    patience: int = 20,
-    provider: str | None = None,
     threads: int | None = None,
-    engine_cache: Path | None = None,
+    provider: str | None = None,
     notify: Notify = no_notify,
     progress: Progress = no_progress,
 ) -> LiveReport:
-    """Stylize a source into a sink until the source ends, `frames` are done, or Ctrl-C or SIGTERM comes.
+    """Stylize a source into a sink until the source ends, enough frames are done, or Ctrl-C or SIGTERM comes.
 
     Args:
-        source: as for `source_end`; None is the board's default.
-        sink: as for `Ends.sink`.
-        model: bundled name, or artifact file.
-        board: name of a profile; None detects the board.
-        config: TOML file of profiles that override the package's.
-        source_elements, sink_elements: the user's own elements in place of the board's.
-        live: whether `source_elements` is live.
-        size: width and height in pixels; None is the file's own, else 640 x 360.
-        fps: None is the file's own, else 30.
-        frames: number of source frames to take; None takes all.
-        patience: consecutive restarts of the source without a frame before giving up.
-        provider: of ONNX Runtime; None is the best available.
-        engine_cache: folder for TensorRT engines.
+        threads, provider: as for `open_best`.
         notify: called with one sentence for each event.
         progress: called with "live", the number of frames done, and of all.
 
     Raises:
         InputError: invalid argument, missing GStreamer or element, source without picture, or failing sink.
     """
-    profiles = load_profiles(config)
-    profile = board_of(profiles, board)
-    kind, address = ("elements", "") if source_elements is not None else source_end(profile, source)
-    is_file = kind == "file" and source_elements is None
-    if sink.startswith("file:") and sink_elements is None:
-        check_not_input(Path(sink.removeprefix("file:")), address if is_file else None, model)
-    size, own_rate, note = frame_size(size, Path(address) if is_file else None)
-    rate = (fps or own_rate or Fraction(30)).limit_denominator(1001)
-    ends = Ends(profiles, profile, size, rate)
-    start, end = ends.source(kind, address, source_elements, live=live), ends.sink(sink, sink_elements)
+    profiles = load_profiles(request.config)
+    board = board_of(profiles, request.board)
+    own_source, own_sink = request.source_elements, request.sink_elements
+    kind, address = ("elements", "") if own_source is not None else source_end(board, request.source)
+    sink = request.sink or ("elements" if own_sink is not None else "null" if request.headless else "display")
+    if request.headless and sink.startswith("display"):
+        raise InputError("--headless and --sink display exclude each other: leave one out")
+    if sink.startswith("file:") and own_sink is None:
+        check_not_input(Path(sink.removeprefix("file:")), address if kind == "file" else None, request.model)
+    size, own_rate, note = frame_size(request.size, Path(address) if kind == "file" else None)
+    rate = (request.fps or own_rate or Fraction(30)).limit_denominator(1001)
+    ends = Ends(profiles, board, size, rate)
+    start, end = ends.source(kind, address, own_source, live=request.live), ends.sink(sink, own_sink)
     check_elements([*start.words, "!", *end.words], profiles["packages"])
     began = time.monotonic()
-    with open_best(model, provider=provider, threads=threads, engine_cache=engine_cache) as stylizer:
+    with open_best(request.model, threads=threads, provider=provider, engine_cache=request.engine_cache) as stylizer:
         stylizer(np.zeros((size[1], size[0], 3), np.uint8))
         report = LiveReport(
-            profile["name"], start.name, end.name, stylizer.metadata.name, stylizer.engine, *size, notes=[note]
+            board["name"], start.name, end.name, stylizer.metadata.name, stylizer.engine, *size, notes=[note]
         )
         report.warm_up_s = time.monotonic() - began
-        taps = GstSource(start, size, rate, frames, patience, notify)
+        taps = GstSource(start, size, rate, request.frames, request.restarts, notify)
         drain = GstSink(
-            end, lambda path: ends.sink(f"file:{path}", sink_elements).words, taps.now, rate if start.live else None
+            end, lambda path: ends.sink(f"file:{path}", own_sink).words, taps.now, rate if start.live else None
         )
         with taps, drain, stop_on_signal(taps.stop) as interrupted:
 
