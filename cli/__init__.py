@@ -7,7 +7,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -45,18 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(result if isinstance(result, int) else 0)
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: object = None,
-    line: str | None = None,
-) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any) -> None:
     """Print warnings for users as one sentence, others as Python does."""
     if category.__name__ == "RenamedModelWarning":  # by name, because commands import runtimes/ themselves
         return note(str(message))
-    print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=sys.stderr)
+    print(warnings.formatwarning(message, category, filename, lineno), end="", file=sys.stderr)
 
 
 def _print_version(wanted: bool) -> None:

@@ -11,7 +11,7 @@ import typer.core
 from ..demo.requests import CameraRequest, FileRequest, JetsonRequest
 from .asked import asks_for
 from .options import Debug, Json, Provider, Threads
-from .terminal import note, print_json, print_table, progress
+from .terminal import note, print_json, print_result, print_table, progress
 
 
 class DemoGroup(typer.core.TyperGroup):
@@ -49,10 +49,8 @@ def demo_file(
 
     with progress() as update:
         result = run_demo(request, threads=threads, provider=provider, progress=update)
-    for sentence in result.notes:
-        note(sentence)
-    if as_json:
-        return print_json(result)
+    if print_result(result, as_json):
+        return
     print("\n".join(str(path) for path in result.files))
     print(
         f"\n{result.model} on {result.source}: {result.frames} frames of {result.width}x{result.height}, "
@@ -95,11 +93,7 @@ def demo_jetson(
 
     with progress() as update:
         report = run_live(request, threads=threads, provider=provider, notify=note, progress=update)
-    for sentence in report.notes:
-        note(sentence)
-    if as_json:
-        print_json(report)
-    else:
+    if not print_result(report, as_json):
         print(
             f"{report.source} -> {report.model} -> {report.sink}: {report.width}x{report.height}, {report.engine}\n"
             f"{report.frames_in} frames in, {report.frames_out} out, {report.dropped} dropped, {report.repeated} "
@@ -136,10 +130,8 @@ def demo_camera(
     from ..demo.camera.session import run_camera
 
     result = run_camera(request, threads=threads, provider=provider)
-    for sentence in result.notes:
-        note(sentence)
-    if as_json:
-        return print_json(result)
+    if print_result(result, as_json):
+        return
     print(
         f"{result.source}: {result.received} frames in, {result.shown} shown ({result.fps:.1f} frames/s), "
         f"{result.dropped} dropped, {result.paused} while paused, {result.reopened} reconnects\n"

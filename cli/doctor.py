@@ -14,7 +14,7 @@ import typer
 
 from ..common.files import InputError
 from .options import Debug, Json
-from .terminal import EXTRA_OF, print_json, print_table
+from .terminal import MODULES_OF, print_json, print_table
 
 app = typer.Typer()
 
@@ -103,7 +103,7 @@ def _check_extras() -> list[Check]:
     }
     checks = []
     for extra, purpose in purposes.items():
-        modules = [module for module, owner in EXTRA_OF.items() if owner == extra]
+        modules = MODULES_OF[extra]
         missing = [module for module in modules if importlib.util.find_spec(module) is None]
         lacks = f"{', '.join(missing)} missing: pip install 'steadystyle[{extra}]'"
         checks.append(Check(f"{purpose} [{extra}]", not missing, lacks if missing else ", ".join(modules)))

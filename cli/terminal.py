@@ -18,29 +18,18 @@ from typer.exceptions import TyperException
 
 from ..common.files import InputError
 
-EXTRA_OF = {
-    "onnxruntime": "onnx",
-    "openvino": "openvino",
-    "ai_edge_litert": "tflite",
-    "PIL": "coreml",
-    "torch": "train",
-    "safetensors": "train",
-    "yaml": "train",
-    "tensorboard": "train",
-    "onnx": "export",
-    "onnxscript": "export",
-    "ai_edge_quantizer": "export",
-    "coremltools": "export",
-    "tensorflow": "export",
-    "jinja2": "report",
-    "matplotlib": "report",
-    "pygame": "camera",
-    "starlette": "web",
-    "uvicorn": "web",
-    "segno": "web",
-    "cryptography": "web",
+MODULES_OF = {
+    "onnx": ["onnxruntime"],
+    "openvino": ["openvino"],
+    "tflite": ["ai_edge_litert"],
+    "coreml": ["PIL"],
+    "train": ["torch", "safetensors", "yaml", "tensorboard"],
+    "export": ["onnx", "onnxscript", "ai_edge_quantizer", "coremltools", "tensorflow"],
+    "report": ["jinja2", "matplotlib"],
+    "camera": ["pygame"],
+    "web": ["starlette", "uvicorn", "segno", "cryptography"],
 }
-"""The extra that installs each module that the base does not have."""
+"""Modules that the base does not have, by the extra that installs them."""
 
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -65,8 +54,9 @@ def explain(error: Exception, arguments: Sequence[str]) -> tuple[int, str]:
         return 2, f"{message} (see `{help_of} --help`)" if message else ""
     if isinstance(error, ModuleNotFoundError):
         module = (error.name or "").split(".")[0]
-        if module in EXTRA_OF:
-            extra = "export" if command == "export" else EXTRA_OF[module]
+        extras = [extra for extra, modules in MODULES_OF.items() if module in modules]
+        if extras:
+            extra = "export" if command == "export" else extras[0]
             return 2, f"this needs {module}, which is not installed: pip install 'steadystyle[{extra}]'"
     if isinstance(error, OSError):
         return 2, _explain_os_error(error)
@@ -100,6 +90,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
+
+
+def print_result(result: Any, as_json: bool) -> bool:
+    """Print the notes of a result, and as JSON all of it; returns whether that is all that was wanted."""
+    for sentence in result.notes:
+        note(sentence)
+    if as_json:
+        print_json(result)
+    return as_json
 
 
 def print_json(value: Any) -> None:
