@@ -104,7 +104,7 @@ class _Session:
         self.shown += 1
         self._times.append(now)
         if self.recorder.running:
-            self._guarded(lambda: self.recorder.add(self._composed(self._recorded_view), now))
+            self._save(lambda: self.recorder.add(self._composed(self._recorded_view), now))
 
     def _stylize(self, image: Image) -> None:
         meter = self._meter()
@@ -119,8 +119,7 @@ class _Session:
         try:
             switched = self.styles.update()
         except InputError as error:
-            self._say(str(error))
-            self.notes.append(str(error))
+            self._complain(str(error))
             return False
         if switched:
             self._meter().warm_up()
@@ -149,9 +148,7 @@ class _Session:
                     self.paused = not self.paused
                     self._meter().warm_up()
                 case "picture" if self._source is not None:
-                    self._guarded(
-                        lambda: self._say(f"saved {self.recorder.picture(self._composed(self.view)).as_posix()}")
-                    )
+                    self._save(lambda: self.recorder.picture(self._composed(self.view)))
                 case "mirror":
                     self.mirrored = not self.mirrored
                 case "help":
@@ -163,24 +160,24 @@ class _Session:
             self.stop_recording()
         else:
             self._recorded_view = self.view
-            self._guarded(lambda: self.recorder.start(time.monotonic()))
+            self._save(lambda: self.recorder.start(time.monotonic()))
 
     def stop_recording(self) -> None:
-        def stop() -> None:
-            path = self.recorder.stop(time.monotonic())
+        self._save(lambda: self.recorder.stop(time.monotonic()))
+
+    def _save(self, write: Callable[[], Path | None]) -> None:
+        """Run a file operation and show the file it gives; a failure is shown and noted, and the session goes on."""
+        try:
+            path = write()
+        except (InputError, OSError) as error:
+            self._complain(f"nothing was saved: {error}")
+        else:
             if path is not None:
                 self._say(f"saved {path.as_posix()}")
 
-        self._guarded(stop)
-
-    def _guarded(self, write: Callable[[], None]) -> None:
-        """Run a file operation; a failure is shown and noted, and the session goes on."""
-        try:
-            write()
-        except (InputError, OSError) as error:
-            sentence = f"nothing was saved: {error}"
-            self._say(sentence)
-            self.notes.append(sentence)
+    def _complain(self, sentence: str) -> None:
+        self._say(sentence)
+        self.notes.append(sentence)
 
     def _say(self, sentence: str) -> None:
         self._message, self._message_ends = sentence, time.monotonic() + MESSAGE_S
@@ -193,11 +190,12 @@ class _Session:
         now = time.monotonic()
         name = Path(self.styles.names[self.styles.current]).name
         trouble = self.capture.trouble
-        message = f"{trouble}; Q leaves" if trouble else self._message if now < self._message_ends else ""
-        if not message and self.styles.awaited:
-            message = f"opening {self.styles.awaited}"
-        if not message and self.paused:
-            message = "paused: SPACE goes on"
+        messages = (
+            trouble and f"{trouble}; Q leaves",
+            self._message if now < self._message_ends else "",
+            self.styles.awaited and f"opening {self.styles.awaited}",
+            "paused: SPACE goes on" if self.paused else "",
+        )
         picture = None if self._source is None else self._composed(self.view)
         latency, fps = self._meter().recent(), self._fps(now)
         size = f"{self._source.shape[1]}×{self._source.shape[0]}" if self._source is not None else ""
@@ -211,7 +209,7 @@ class _Session:
             right=name,
             divider=self.divider if self.view == "split" else 0.5,
             recording_s=self.recorder.seconds(now),
-            message=message,
+            message=next(filter(None, messages), ""),
             styles=[Path(style).name for style in self.styles.names],
             style=self.styles.current,
             help=self.help,
