@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,7 @@ from ..runtimes.registry import open_stylizer
 from ..video.flow import FlowPair, flow_pair
 from ..video.frames import Frame, open_sink, open_source, write_image, write_video
 from ..video.synthetic.harbour import Scene, harbour
-from ..video.temporal import box_blur, error_map, flow_pairs, temporal_error
+from ..video.temporal import FlowSource, box_blur, error_map, flow_pairs, temporal_error
 from .requests import FileRequest
 
 INTERVALS = (1, 5)
@@ -48,32 +48,21 @@ class SteadinessRow:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo did and measured.
-
-    Attributes:
-        engine: with its version, provider and threads.
-        width, height: of the frames, in pixels.
-        fps_alone: frames per second of the model alone (from the median time per frame).
-        fps_end_to_end: frames per second from file through model to file.
-        flow_source: "ground truth" or "DIS medium".
-        mask_share: mean share of valid pixels in the temporal error, by interval.
-        rows: the stylized video and the three controls.
-        notes: sentences for the user, for instance that frames were resized.
-    """
+    """What the demo did and measured."""
 
     source: str
     model: str
-    engine: str
-    width: int
+    engine: str  # with its version, provider and threads
+    width: int  # of the frames, in pixels
     height: int
     frames: int
-    fps_alone: float
-    fps_end_to_end: float
-    flow_source: str
-    mask_share: dict[int, float]
-    rows: list[SteadinessRow]
+    fps_alone: float  # frames per second of the model alone, from the median time per frame
+    fps_end_to_end: float  # from file through model to file
+    flow_source: FlowSource
+    mask_share: dict[int, float]  # mean share of valid pixels in the temporal error, by interval
+    rows: list[SteadinessRow]  # the stylized video and the three controls
     files: list[Path]
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
 
 
 def run_demo(

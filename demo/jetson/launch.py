@@ -25,21 +25,13 @@ LAUNCH, INSPECT = "gst-launch-1.0", "gst-inspect-1.0"
 
 @dataclass(frozen=True)
 class End:
-    """A source or a sink.
+    """A source or a sink."""
 
-    Attributes:
-        name: as the user gave it, for messages and the report.
-        kind: for example ``usb``; ``elements`` for the user's own elements.
-        address: the part after the colon, or empty.
-        words: arguments of ``gst-launch-1.0``, with ``{fd}`` for the pipe's number.
-        live: whether a source drops frames rather than falling behind.
-    """
-
-    name: str
-    kind: str
-    address: str
-    words: list[str]
-    live: bool = False
+    name: str  # as the user gave it, for messages and the report
+    kind: str  # for example ``usb``; ``elements`` for the user's own elements
+    address: str  # the part after the colon, or empty
+    words: list[str]  # arguments of ``gst-launch-1.0``, with ``{fd}`` for the pipe's number
+    live: bool = False  # whether a source drops frames rather than falling behind
 
 
 def load_profiles(config: Path | None = None) -> dict[str, Any]:

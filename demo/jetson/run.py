@@ -6,6 +6,7 @@ process dies, the sink sees the end of its pipe and finishes the file.
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -27,54 +28,33 @@ from .sink import GstSink
 from .source import GstSource
 
 MEMORY_MARKS = (500, 2000)
-PROVIDERS = ("tensorrt", "cuda", "cpu")  # of ONNX Runtime, in the order tried by default
 
 
 @dataclass
 class LiveReport:
-    """What a run did.
-
-    Attributes:
-        engine: with its version, provider and threads.
-        width, height: of the frames, in pixels.
-        warm_up_s: time to open the model and stylize one empty frame, including TensorRT's engine build.
-        frames_in: complete frames from the source.
-        dropped: of these, those that a newer one replaced (live sources only).
-        frames_out: stylized frames sent to the sink.
-        repeated: frames sent again to keep the pace of a live recording (live sources only).
-        restarts: of the source.
-        seconds: from the start of the source to the end of the sink.
-        fps: stylized frames per second over that time.
-        latency_ms: median and p99 of the time from receiving a frame to writing its stylized frame to the sink.
-        stylize_ms: median and p99 of the stylizer alone.
-        peak_memory_mib: peak resident memory of this process, without GStreamer's two.
-        memory_mib: resident memory by number of frames done.
-        complete: False if the source did not come back, or a source that is not live was interrupted.
-        interrupted: by Ctrl-C or SIGTERM.
-        notes: sentences for the user.
-    """
+    """What a run did; of live sources only are `dropped` and `repeated` above 0."""
 
     board: str
     source: str
     sink: str
     model: str
-    engine: str
-    width: int
+    engine: str  # with its version, provider and threads
+    width: int  # of the frames, in pixels
     height: int
-    warm_up_s: float = 0.0
-    frames_in: int = 0
-    dropped: int = 0
-    frames_out: int = 0
-    repeated: int = 0
-    restarts: int = 0
-    seconds: float = 0.0
-    fps: float = 0.0
-    latency_ms: dict[str, float] = field(default_factory=dict)
-    stylize_ms: dict[str, float] = field(default_factory=dict)
-    peak_memory_mib: float = 0.0
-    memory_mib: dict[int, float] = field(default_factory=dict)
-    complete: bool = True
-    interrupted: bool = False
+    warm_up_s: float = 0.0  # to open the model and stylize one empty frame, including TensorRT's engine build
+    frames_in: int = 0  # complete frames from the source
+    dropped: int = 0  # of these, those that a newer one replaced
+    frames_out: int = 0  # stylized frames sent to the sink
+    repeated: int = 0  # frames sent again to keep the pace of a recording
+    restarts: int = 0  # of the source
+    seconds: float = 0.0  # from the start of the source to the end of the sink
+    fps: float = 0.0  # stylized frames per second over that time
+    latency_ms: dict[str, float] = field(default_factory=dict)  # from receiving a frame to writing it; median and p99
+    stylize_ms: dict[str, float] = field(default_factory=dict)  # of the stylizer alone; median and p99
+    peak_memory_mib: float = 0.0  # resident memory of this process, without GStreamer's two
+    memory_mib: dict[int, float] = field(default_factory=dict)  # resident memory by number of frames done
+    complete: bool = True  # False if the source did not come back, or one that is not live was interrupted
+    interrupted: bool = False  # by Ctrl-C or SIGTERM
     notes: list[str] = field(default_factory=list)
 
 
@@ -184,13 +164,10 @@ def open_best(
     `provider` takes this one only; `engine_cache` is a folder for TensorRT engines.
     """
     path, own_provider = resolve(model)
-    if path.suffix.lower() != ".onnx" or (provider or own_provider) not in (None, *PROVIDERS):
-        return open_stylizer(model, threads=threads, provider=provider)
     wanted = provider or own_provider
-    for name in (wanted,) if wanted else PROVIDERS:
-        try:
-            return open_stylizer(path, threads=threads, provider=name, engine_cache=engine_cache)
-        except InputError:
-            if name in (wanted, PROVIDERS[-1]):
-                raise
-    raise AssertionError("the last provider opens or raises")
+    if wanted is None and path.suffix.lower() == ".onnx":
+        for name in ("tensorrt", "cuda"):
+            with suppress(InputError):
+                return open_stylizer(path, threads=threads, provider=name, engine_cache=engine_cache)
+        wanted = "cpu"
+    return open_stylizer(path, threads=threads, provider=wanted, engine_cache=engine_cache)
