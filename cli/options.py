@@ -26,10 +26,7 @@ Styles = Annotated[
 ]
 FailIf = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="EXPRESSION",
-        help="Exit 1 if it holds, e.g. e_temporal>1.1*old/report.json.",
-    ),
+    typer.Option(metavar="EXPRESSION", help="Exit 1 if it holds, e.g. e_temporal>1.1*old/report.json."),
 ]
 LossNetworkFile = Annotated[
     Path | None, typer.Option("--loss-network", help="VGG-19 weights (.safetensors, or torchvision's .pth).")

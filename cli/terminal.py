@@ -18,18 +18,18 @@ from typer.exceptions import TyperException
 
 from ..common.files import InputError
 
-MODULES_OF = {
-    "onnx": ["onnxruntime"],
-    "openvino": ["openvino"],
-    "tflite": ["ai_edge_litert"],
-    "coreml": ["PIL"],
-    "train": ["torch", "safetensors", "yaml", "tensorboard"],
-    "export": ["onnx", "onnxscript", "ai_edge_quantizer", "coremltools", "tensorflow"],
-    "report": ["jinja2", "matplotlib"],
-    "camera": ["pygame"],
-    "web": ["starlette", "uvicorn", "segno", "cryptography"],
+EXTRAS = {
+    "onnx": ("run .onnx artifacts", ["onnxruntime"]),
+    "openvino": ("run them with OpenVINO", ["openvino"]),
+    "tflite": ("run .tflite artifacts", ["ai_edge_litert"]),
+    "coreml": (None, ["PIL"]),
+    "train": ("train", ["torch", "safetensors", "yaml", "tensorboard"]),
+    "export": ("export", ["onnx", "onnxscript", "ai_edge_quantizer", "coremltools", "tensorflow"]),
+    "report": ("plot reports", ["jinja2", "matplotlib"]),
+    "camera": ("show a camera live", ["pygame"]),
+    "web": ("show it in a browser", ["starlette", "uvicorn", "segno", "cryptography"]),
 }
-"""Modules that the base does not have, by the extra that installs them."""
+"""Extra -> its purpose, for `doctor` (None: not checked), and the modules that it installs beside the base."""
 
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -54,7 +54,7 @@ def explain(error: Exception, arguments: Sequence[str]) -> tuple[int, str]:
         return 2, f"{message} (see `{help_of} --help`)" if message else ""
     if isinstance(error, ModuleNotFoundError):
         module = (error.name or "").split(".")[0]
-        extras = [extra for extra, modules in MODULES_OF.items() if module in modules]
+        extras = [extra for extra, (_, modules) in EXTRAS.items() if module in modules]
         if extras:
             extra = "export" if command == "export" else extras[0]
             return 2, f"this needs {module}, which is not installed: pip install 'steadystyle[{extra}]'"
