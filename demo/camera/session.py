@@ -127,13 +127,13 @@ class _Session:
 
     def _obey(self) -> bool:
         commands = list(self.window.commands())
-        for command in commands:
-            match command.name:
+        for command, value in commands:
+            match command:
                 case "quit":
                     self.leaving = True
                 case "style":
-                    if command.value < len(self.styles.names):
-                        self.styles.choose(int(command.value))
+                    if value < len(self.styles.names):
+                        self.styles.choose(int(value))
                 case "next style":
                     self.styles.step(1)
                 case "previous style":
@@ -141,7 +141,7 @@ class _Session:
                 case "view":
                     self.view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
                 case "divider":
-                    self.divider = command.value
+                    self.divider = value
                 case "record":
                     self._record()
                 case "pause":
@@ -242,7 +242,7 @@ class _Session:
             reopened=self.capture.reopened,
             fps=self.shown / seconds if seconds else 0.0,
             models=[
-                meter.result(self.styles.names[index], self.styles.engines[index])
+                meter.result(self.styles.names[index], self.styles.opened[index].engine)
                 for index, meter in self._meters.items()
             ],
             files=self.recorder.files,

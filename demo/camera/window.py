@@ -30,17 +30,6 @@ WHITE, GREY, RED, SHADE = (255, 255, 255), (190, 190, 190), (235, 64, 52), (16, 
 LARGEST = (1280, 800)  # initial window in pixels; the user may enlarge it
 
 
-@dataclass(frozen=True)
-class Command:
-    """A user command: `name` is a value of `KEYS`, "style" or "divider".
-
-    `value` is the style's index from 0, or the divider's position, 0 to 1.
-    """
-
-    name: str
-    value: float = 0
-
-
 @dataclass
 class Panel:
     """Text drawn over the picture."""
@@ -79,21 +68,24 @@ class Window:
         self._area = pygame.Rect(0, 0, *size)
         self._small: tuple[int, int] | None = None  # size to restore after full screen
 
-    def commands(self) -> Iterator[Command]:
-        """User commands since the last call."""
+    def commands(self) -> Iterator[tuple[str, float]]:
+        """User commands since the last call, each with a value.
+
+        "style" has its index from 0, "divider" its position, 0 to 1; the commands of `KEYS` have 0.
+        """
         for event in pygame.event.get():
             if event.type == pygame.QUIT:
-                yield Command("quit")
+                yield "quit", 0
             elif event.type == pygame.KEYDOWN and event.key in KEYS:
-                yield Command(KEYS[event.key])
+                yield KEYS[event.key], 0
             elif event.type == pygame.KEYDOWN and pygame.K_1 <= event.key <= pygame.K_9:
-                yield Command("style", event.key - pygame.K_1)
+                yield "style", event.key - pygame.K_1
             elif event.type == pygame.KEYDOWN and event.key == pygame.K_f:
                 self._toggle_full_screen()
             elif (event.type == pygame.MOUSEBUTTONDOWN and event.button == 1) or (
                 event.type == pygame.MOUSEMOTION and event.buttons[0]
             ):
-                yield Command("divider", min(1.0, max(0.0, (event.pos[0] - self._area.left) / self._area.width)))
+                yield "divider", min(1.0, max(0.0, (event.pos[0] - self._area.left) / self._area.width))
 
     def draw(self, picture: Image | None, panel: Panel, state: str) -> None:
         """Draw a picture ((H, W, 3) uint8 RGB, or None) and the panel; `state` is shown in the title bar."""
