@@ -66,11 +66,7 @@ class DemoResult:
 
 
 def run_demo(
-    request: FileRequest,
-    *,
-    threads: int | None = None,
-    provider: str | None = None,
-    progress: Progress = no_progress,
+    request: FileRequest, *, threads: int | None = None, provider: str | None = None, progress: Progress = no_progress
 ) -> DemoResult:
     """Stylize a scene, a file or a camera; write videos and pictures; measure speed and steadiness.
 
@@ -96,13 +92,13 @@ def run_demo(
         scratch = Path(stack.enter_context(TemporaryDirectory(dir=out_dir, prefix=".working-")))
         source_video, stylized_video, side_by_side, contact_sheet = (scratch / name for name in names)
 
-        scene = harbour(width=2 * round(height * 8 / 9), height=height, frames=frames) if source is None else None
-        if scene is not None:
+        scene, notes = None, []
+        if source is None:
+            scene = harbour(width=2 * round(height * 8 / 9), height=height, frames=frames)
             painted = _counted(map(scene.frame, range(frames)), "paint the scene", frames, progress)
             write_video(source_video, painted, scene.frame_rate)
-            notes = []
         else:
-            notes = _keep_clip(source or "", source_video, frames, height, progress)
+            notes = _keep_clip(source, source_video, frames, height, progress)
         with open_source(source_video) as clip, open_sink(stylized_video, clip) as sink:
             rate = clip.info.frame_rate or Fraction(25)
             stages = run(
@@ -110,8 +106,7 @@ def run_demo(
             )
         fps_alone = _fps_alone(stylizer, before)
 
-        pairs = {interval: _pairs(scene, before, interval) for interval in INTERVALS}
-        pairs = {interval: found for interval, found in pairs.items() if found}
+        pairs = _pairs(scene, before)
         both = (np.hstack([b, a]) for b, a in zip(before, after, strict=True))
         write_video(side_by_side, _counted(both, "side by side", len(before), progress), rate)
         write_image(contact_sheet, _contact_sheet(scene, before, after, stylizer.metadata.name))
@@ -168,12 +163,13 @@ def _fps_alone(stylizer: Callable[[Image], Image], frames: Sequence[Image]) -> f
     return 1 / statistics.median(seconds)
 
 
-def _pairs(scene: Scene | None, frames: Sequence[Image], interval: int) -> dict[int, FlowPair]:
-    """Motion between frames `interval` apart: exact for a scene, else estimated and without cuts."""
-    if scene is not None:
-        return {t: scene.pair(t, interval) for t in range(0, len(frames) - interval, EVERY)}
-    found = flow_pairs(frames, interval, every=EVERY)
-    return found if any(pair.valid.any() for pair in found.values()) else {}
+def _pairs(scene: Scene | None, frames: Sequence[Image]) -> dict[int, dict[int, FlowPair]]:
+    """Motion by interval and earlier frame: exact for a scene, else estimated and without cuts; none that is masked."""
+    if scene is None:
+        found = {i: flow_pairs(frames, i, every=EVERY) for i in INTERVALS}
+    else:
+        found = {i: {t: scene.pair(t, i) for t in range(0, len(frames) - i, EVERY)} for i in INTERVALS}
+    return {i: pairs for i, pairs in found.items() if any(pair.valid.any() for pair in pairs.values())}
 
 
 def _steadiness(
@@ -209,17 +205,13 @@ def _contact_sheet(scene: Scene | None, before: Sequence[Image], after: Sequence
         style: [after[t] for t in shown],
         "temporal error against the previous frame (white: 0.25 or more; black: 0 or masked)": errors,
     }
-    return np.vstack(
-        [_labelled(label, np.hstack([_cell(image) for image in images])) for label, images in rows.items()]
-    )
+    return np.vstack([_row(label, images) for label, images in rows.items()])
 
 
-def _cell(image: Image) -> Image:
-    height = max(1, round(image.shape[0] * CELL_WIDTH / image.shape[1]))
-    return resized(image, (CELL_WIDTH, height), enlarge=cv2.INTER_AREA)
-
-
-def _labelled(label: str, row: Image) -> Image:
-    strip = np.full((24, row.shape[1], 3), 255, np.uint8)
+def _row(label: str, images: Sequence[Image]) -> Image:
+    """Images of one size side by side, each `CELL_WIDTH` pixels wide, under their label."""
+    height = max(1, round(images[0].shape[0] * CELL_WIDTH / images[0].shape[1]))
+    cells = [resized(image, (CELL_WIDTH, height), enlarge=cv2.INTER_AREA) for image in images]
+    strip = np.full((24, CELL_WIDTH * len(cells), 3), 255, np.uint8)
     cv2.putText(strip, label, (8, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
-    return np.vstack([strip, row])
+    return np.vstack([strip, np.hstack(cells)])
