@@ -147,7 +147,7 @@ def build_app(models: Sequence[ServedModel], address: Address, token: str | None
     scheme_port = 443 if address.secure else 80
     hosts = {f"[{name}]" if ":" in name else name for name in address.names}
     hosts = {f"{host}:{address.port}" for host in hosts} | (hosts if address.port == scheme_port else set())
-    return Guard(app, hosts, token, secure=address.secure)
+    return Guard(app, hosts, token, address.secure)
 
 
 class _Page(StaticFiles):
