@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...common.arrays import Image, Size
+from ...common.arrays import Size
 from ...common.files import InputError, check_not_input
 from ...common.machine import memory_mib, peak_memory_mib
 from ...common.progress import Notify, Progress, no_notify, no_progress
@@ -21,7 +21,7 @@ from ...common.signals import stop_on_signal
 from ...runtimes.pipeline import run
 from ...runtimes.registry import open_stylizer, resolve
 from ...runtimes.stylizer import Stylizer
-from ...video.frames import Frame, open_source
+from ...video.frames import open_source
 from ..requests import JetsonRequest
 from .launch import Ends, board_of, check_elements, load_profiles, source_end
 from .sink import GstSink
@@ -103,24 +103,16 @@ def run_live(
         )
         with taps, drain, stop_on_signal(taps.stop) as interrupted:
 
-            def on_frame(frame: Frame, image: Image) -> None:
-                report.frames_out += 1
-                if report.frames_out in MEMORY_MARKS:
-                    report.memory_mib[report.frames_out] = memory_mib()
+            def on_progress(count: int, total: int | None) -> None:
+                if count in MEMORY_MARKS:
+                    report.memory_mib[count] = memory_mib()
+                progress("live", count, total)
 
             before = taps.now()
-            done = run(
-                taps,
-                stylizer,
-                drain,
-                on_frame=on_frame,
-                progress=lambda count, total: progress("live", count, total),
-                queue_size=1 if start.live else 4,
-            )
+            done = run(taps, stylizer, drain, progress=on_progress, queue_size=1 if start.live else 4)
         report.seconds = taps.now() - before
     report.frames_in, report.dropped, report.restarts = taps.received, taps.dropped + drain.skipped, taps.starts - 1
-    report.frames_out -= drain.skipped
-    report.repeated = drain.repeated
+    report.frames_out, report.repeated = done.frames - drain.skipped, drain.repeated
     report.fps = report.frames_out / report.seconds
     report.latency_ms, report.stylize_ms = _percentiles(drain.latencies_ms), _percentiles(done.stylize_ms)
     report.peak_memory_mib = peak_memory_mib()
