@@ -8,13 +8,14 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from ..common.arrays import Size
 from ..common.asked import Asked
 from ..common.files import InputError
 from .options import parse_counts, parse_size, parse_sizes, parse_styles
 
+_Size = tuple[int, int]
 
-def _one_size(text: str) -> Size:
+
+def _one_size(text: str) -> _Size:
     size = parse_size(text)
     if size is None:
         raise InputError("latency needs a size: give --size WIDTHxHEIGHT, for example 640x360")
@@ -22,10 +23,10 @@ def _one_size(text: str) -> Size:
 
 
 _WORDS: dict[Any, tuple[Any, Callable[[Any], Any]]] = {
-    Size: (str, _one_size),
-    Size | None: (str | None, parse_size),
+    _Size: (str, _one_size),
+    _Size | None: (str | None, parse_size),
     Fraction | None: (float | None, Fraction),
-    tuple[Size, ...]: (str | None, parse_sizes),
+    tuple[_Size, ...]: (str | None, parse_sizes),
     tuple[int, ...]: (str | None, parse_counts),
     tuple[str, ...]: (list[str] | None, tuple),
     dict[str, str]: (list[str] | None, parse_styles),
@@ -74,7 +75,7 @@ def _asked(kind: type[Any]) -> Iterator[tuple[str, Asked]]:
 def _parameter(name: str, plain: Any, default: Any, asked: Asked, brief: bool) -> inspect.Parameter:
     kind, text = plain, asked.help
     if plain in _WORDS:
-        kind, default = _WORDS[plain][0], "x".join(map(str, default)) if plain == Size else None
+        kind, default = _WORDS[plain][0], "x".join(map(str, default)) if plain == _Size else None
     if default and brief:
         shown = f"{default:g}" if isinstance(default, float) else default
         text = f"{text.rstrip('.')} ({shown})."

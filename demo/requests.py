@@ -1,11 +1,10 @@
-"""What the demos are asked for: one frozen record each, from the command line to the demo."""
+"""What the demos are asked for: one frozen record each. The command line imports this file: no numpy, no OpenCV."""
 
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
-from ..common.arrays import Size
 from ..common.asked import Asked
 from ..runtimes.registry import DEFAULT_MODEL
 
@@ -65,7 +64,7 @@ class JetsonRequest:
         None
     )
     headless: Annotated[bool, Asked("Use no display: --sink defaults to null.")] = False
-    size: Annotated[Size | None, Asked("Frame size, WIDTHxHEIGHT. Default: the file's, or 640x360.")] = None
+    size: Annotated[tuple[int, int] | None, Asked("Frame size, WIDTHxHEIGHT. Default: the file's, or 640x360.")] = None
     fps: Annotated[Fraction | None, Asked("Frames per second. Default: the file's, or 30.", least=1, most=1000)] = None
     frames: Annotated[int | None, Asked("Stop after N source frames.", metavar="N", least=1)] = None
     source_elements: Annotated[
