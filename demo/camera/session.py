@@ -30,9 +30,8 @@ MESSAGE_S = 3.0
 def run_camera(request: CameraRequest, *, threads: int | None = None, provider: str | None = None) -> CameraResult:
     """Show a camera through a model until the user quits or presses Ctrl-C.
 
-    Raises:
-        InputError: no display, the source or the first model cannot be opened, or the output folder is not writable.
-        ModuleNotFoundError: pygame is not installed.
+    Raises InputError without a display, or if the source or the first model cannot be opened or the output folder is
+    not writable; ModuleNotFoundError without pygame.
     """
     check_folder_writable(request.output)
     with ExitStack() as stack:
@@ -65,15 +64,14 @@ class _Session:
     shown: int = 0
     skipped: int = 0
     notes: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._source: Image | None = None
-        self._stylized: Image | None = None
-        self._meters: dict[int, Meter] = {}
-        self._times: deque[float] = deque()
-        self._first = 0.0
-        self._message, self._message_ends = "", 0.0
-        self._recorded_view: View = self.view
+    _recorded_view: View = "split"
+    _source: Image | None = None
+    _stylized: Image | None = None
+    _meters: dict[int, Meter] = field(default_factory=dict)
+    _times: deque[float] = field(default_factory=deque)
+    _first: float = 0.0
+    _message: str = ""
+    _message_ends: float = 0.0
 
     def run(self, seconds: float | None, frames: int | None) -> None:
         began = time.monotonic()

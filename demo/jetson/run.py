@@ -68,13 +68,8 @@ def run_live(
 ) -> LiveReport:
     """Stylize a source into a sink until the source ends, enough frames are done, or Ctrl-C or SIGTERM comes.
 
-    Args:
-        threads, provider: as for `open_best`.
-        notify: called with one sentence for each event.
-        progress: called with "live", the number of frames done, and of all.
-
-    Raises:
-        InputError: invalid argument, missing GStreamer or element, source without picture, or failing sink.
+    `threads` and `provider` are those of `open_best`; `progress` is called with "live" and numbers of frames. Raises
+    InputError for an invalid argument, a missing GStreamer or element, a source without picture, or a failing sink.
     """
     profiles = load_profiles(request.config)
     board = board_of(profiles, request.board)
@@ -93,9 +88,7 @@ def run_live(
     began = time.monotonic()
     with open_best(request.model, threads=threads, provider=provider, engine_cache=request.engine_cache) as stylizer:
         stylizer(np.zeros((size[1], size[0], 3), np.uint8))
-        report = LiveReport(
-            board["name"], start.name, end.name, stylizer.metadata.name, stylizer.engine, *size, notes=[note]
-        )
+        report = LiveReport(board["name"], start.name, end.name, stylizer.metadata.name, stylizer.engine, *size)
         report.warm_up_s = time.monotonic() - began
         taps = GstSource(start, size, rate, request.frames, request.restarts, notify)
         drain = GstSink(
@@ -118,7 +111,7 @@ def run_live(
     report.peak_memory_mib = peak_memory_mib()
     report.interrupted = interrupted.is_set()
     report.complete = not taps.lost and not (report.interrupted and not start.live)
-    report.notes = [text for text in (*report.notes, *done.notes) if text]
+    report.notes = [text for text in (note, *done.notes) if text]
     return report
 
 
