@@ -12,20 +12,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from ..common.asked import Asked
 from ..common.files import InputError
 from .fields import FILE, InputFile, Positive, hints_of, with_marked
-
-
-@dataclass(frozen=True)
-class Asked:
-    """A field's command-line option: help, name without dashes, and metavar.
-
-    An empty `flag` stands for the field's name, None for positional arguments.
-    """
-
-    help: str
-    flag: str | None = ""
-    metavar: str = "N"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +37,13 @@ class BenchmarkRequest:
     ] = ()
     size: Annotated[tuple[int, int], Asked("Frame size for latency.", metavar="WxH")] = (640, 360)
     height: Annotated[int, Meta(ge=16), Asked("Frame height for all else, px.", metavar="N")] = 360
-    threads: Annotated[Positive, Asked("Threads of each engine.")] = 2
-    max_frames: Annotated[Positive | None, Asked("Read at most N frames of each clip.")] = None
-    every: Annotated[Positive, Asked("Measure every Nth frame.")] = 1
-    latency_seconds: Annotated[float, Meta(ge=0), Asked("Time each artifact for at least N s.", "seconds")] = 10.0
+    threads: Annotated[Positive, Asked("Threads of each engine.", metavar="N")] = 2
+    max_frames: Annotated[Positive | None, Asked("Read at most N frames of each clip.", metavar="N")] = None
+    every: Annotated[Positive, Asked("Measure every Nth frame.", metavar="N")] = 1
+    latency_seconds: Annotated[float, Meta(ge=0), Asked("Time each artifact for at least N s.", "seconds", "N")] = 10.0
     latency_frames: Positive = 100
     sizes: Annotated[tuple[tuple[int, int], ...], Asked("Latency and memory at each size.", metavar="WxH,WxH,...")] = ()
-    minutes: Annotated[float, Meta(ge=0), Asked("Run each method alone for N minutes.")] = 0.0
+    minutes: Annotated[float, Meta(ge=0), Asked("Run each method alone for N minutes.", metavar="N")] = 0.0
     thread_counts: Annotated[tuple[int, ...], Asked("Latency with each number of threads.", metavar="N,N,...")] = ()
 
     def check(self) -> None:

@@ -6,8 +6,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -27,7 +26,8 @@ app = typer.Typer(
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line (None: `sys.argv`) and exit: 0 success, 1 failure, 2 bad usage or input, 130 Ctrl-C."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    signal.signal(signal.SIGTERM, _leave)  # so that temporary files are removed as on Ctrl-C
+    # So that temporary files are removed as on Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     warnings.showwarning = _show_warning
     try:
         result = app(arguments, prog_name="steadystyle", standalone_mode=False, obj=arguments)
@@ -45,28 +45,17 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(result if isinstance(result, int) else 0)
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: object = None,
-    line: str | None = None,
-) -> None:
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **named: Any) -> None:
     """Print warnings for users as one sentence, others as Python does."""
     if category.__name__ == "RenamedModelWarning":  # by name, because commands import runtimes/ themselves
         return note(str(message))
-    print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=sys.stderr)
+    print(warnings.formatwarning(message, category, *place[:2]), end="", file=sys.stderr)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
         print(__version__)
         raise typer.Exit
-
-
-def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    sys.exit(128 + number)
 
 
 @app.callback()

@@ -2,12 +2,13 @@
 
 import inspect
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from functools import wraps
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from ..benchmarks.request import Asked, BenchmarkRequest
+from ..common.asked import Asked
 from ..common.files import InputError
 from .options import parse_counts, parse_size, parse_sizes, parse_styles
 
@@ -23,6 +24,8 @@ def _one_size(text: str) -> _Size:
 
 _WORDS: dict[Any, tuple[Any, Callable[[Any], Any]]] = {
     _Size: (str, _one_size),
+    _Size | None: (str | None, parse_size),
+    Fraction | None: (float | None, Fraction),
     tuple[_Size, ...]: (str | None, parse_sizes),
     tuple[int, ...]: (str | None, parse_counts),
     tuple[str, ...]: (list[str] | None, tuple),
@@ -31,8 +34,11 @@ _WORDS: dict[Any, tuple[Any, Callable[[Any], Any]]] = {
 """Field type -> its type on the command line, and the conversion; other types are used unchanged."""
 
 
-def asks_for(kind: type[BenchmarkRequest]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Replace a command's parameter `request` by an option for each field of the request class."""
+def asks_for(kind: type[Any], *, brief: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replace a command's parameter `request` by an option for each field of the request class.
+
+    Where the help is to be `brief`, it ends in the default in brackets.
+    """
     plain = get_type_hints(kind)
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -49,7 +55,7 @@ def asks_for(kind: type[BenchmarkRequest]) -> Callable[[Callable[..., None]], Ca
             command(request=kind(**fields), **words)
 
         default = kind()
-        options = [_parameter(name, plain[name], getattr(default, name), asked) for name, asked in _asked(kind)]
+        options = [_parameter(name, plain[name], getattr(default, name), asked, brief) for name, asked in _asked(kind)]
         parameters = []
         for name, parameter in signature.parameters.items():
             parameters += options if name == "request" else [parameter]
@@ -61,20 +67,23 @@ def asks_for(kind: type[BenchmarkRequest]) -> Callable[[Callable[..., None]], Ca
     return decorate
 
 
-def _asked(kind: type[BenchmarkRequest]) -> Iterator[tuple[str, Asked]]:
+def _asked(kind: type[Any]) -> Iterator[tuple[str, Asked]]:
     for name, hint in get_type_hints(kind, include_extras=True).items():
         yield from ((name, asked) for asked in getattr(hint, "__metadata__", ()) if isinstance(asked, Asked))
 
 
-def _parameter(name: str, plain: Any, default: Any, asked: Asked) -> inspect.Parameter:
+def _parameter(name: str, plain: Any, default: Any, asked: Asked, brief: bool) -> inspect.Parameter:
     kind, text = plain, asked.help
     if plain in _WORDS:
         kind, default = _WORDS[plain][0], "x".join(map(str, default)) if plain == _Size else None
-    if default:
+    if default and brief:
         shown = f"{default:g}" if isinstance(default, float) else default
         text = f"{text.rstrip('.')} ({shown})."
-    flag = f"--{asked.flag or name.replace('_', '-')}"
-    info: Any = typer.Option(flag, metavar=asked.metavar, help=text, show_default=False)
+    flags = [f"--{asked.flag or name.replace('_', '-')}", *([f"-{asked.short}"] if asked.short else [])]
+    metavar = asked.metavar or None
+    info: Any = typer.Option(
+        *flags, metavar=metavar, help=text, min=asked.least, max=asked.most, show_default=not brief
+    )
     if asked.flag is None:
-        info = typer.Argument(metavar=asked.metavar, help=text)
+        info = typer.Argument(metavar=metavar, help=text)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info])

@@ -3,16 +3,15 @@
 import contextlib
 import os
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import typer.core
 
-from ..common.files import InputError
-from ..runtimes.registry import DEFAULT_MODEL
-from .options import Debug, Json, Model, Provider, Threads, parse_size
-from .terminal import note, print_json, print_table, progress
+from ..demo.requests import CameraRequest, FileRequest, JetsonRequest
+from .asked import asks_for
+from .options import Debug, Json, Provider, Threads
+from .terminal import note, print_json, print_result, print_table, progress
 
 
 class DemoGroup(typer.core.TyperGroup):
@@ -31,21 +30,11 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-Height = Annotated[int, typer.Option(min=16, help="Scale taller sources down to this height, in pixels.")]
-
 
 @app.command("file", epilog="Example: steadystyle demo file holiday.mp4    (then look into steadystyle-demo/)")
+@asks_for(FileRequest)
 def demo_file(
-    source: Annotated[
-        str | None,
-        typer.Argument(metavar="SOURCE", help="Video, image folder or camera. Default: the bundled scene."),
-    ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the videos and pictures.")] = Path(
-        "steadystyle-demo"
-    ),
-    model: Model = DEFAULT_MODEL,
-    frames: Annotated[int, typer.Option(min=1, help="Maximum number of frames.")] = 96,
-    height: Height = 360,
+    request: FileRequest,
     threads: Threads = None,
     provider: Provider = None,
     as_json: Json = False,
@@ -59,13 +48,9 @@ def demo_file(
     from ..demo.local import run_demo
 
     with progress() as update:
-        result = run_demo(
-            source, model, output, frames=frames, height=height, threads=threads, provider=provider, progress=update
-        )
-    for sentence in result.notes:
-        note(sentence)
-    if as_json:
-        return print_json(result)
+        result = run_demo(request, threads=threads, provider=provider, progress=update)
+    if print_result(result, as_json):
+        return
     print("\n".join(str(path) for path in result.files))
     print(
         f"\n{result.model} on {result.source}: {result.frames} frames of {result.width}x{result.height}, "
@@ -89,49 +74,9 @@ def demo_file(
 
 
 @app.command("jetson", epilog="Example: steadystyle demo jetson --source usb:/dev/video0 --sink rtp:192.168.1.5:5000")
+@asks_for(JetsonRequest)
 def demo_jetson(
-    source: Annotated[
-        str | None,
-        typer.Option(
-            "--source",
-            "-s",
-            help="csi:0, usb:/dev/video0, file:PATH, rtsp://..., test or live-test. Default: the board's camera, or "
-            "test.",
-        ),
-    ] = None,
-    sink: Annotated[
-        str | None,
-        typer.Option("--sink", help="display, file:PATH.mp4, rtp:HOST:PORT or null. Default: display."),
-    ] = None,
-    model: Model = DEFAULT_MODEL,
-    board: Annotated[
-        str | None,
-        typer.Option(help="jetson, orin-nano, software, or one of --config. Default: this machine's."),
-    ] = None,
-    headless: Annotated[bool, typer.Option("--headless", help="Use no display: --sink defaults to null.")] = False,
-    size: Annotated[str | None, typer.Option(help="Frame size, WIDTHxHEIGHT. Default: the file's, or 640x360.")] = None,
-    fps: Annotated[
-        float | None, typer.Option(min=1, max=1000, help="Frames per second. Default: the file's, or 30.")
-    ] = None,
-    frames: Annotated[int | None, typer.Option(min=1, help="Stop after N source frames.", metavar="N")] = None,
-    source_elements: Annotated[
-        str | None, typer.Option(help="Your own source in gst-launch-1.0 syntax, in place of the board's.")
-    ] = None,
-    live: Annotated[
-        bool, typer.Option("--live", help="--source-elements is a camera: drop frames rather than fall behind.")
-    ] = False,
-    sink_elements: Annotated[
-        str | None, typer.Option(help="Your own sink for raw RGB frames, in place of the board's.")
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="TOML file of profiles, merged over the bundled ones.")
-    ] = None,
-    restarts: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Give up after N consecutive failed restarts.")
-    ] = 20,
-    engine_cache: Annotated[Path, typer.Option(help="Folder for the engines that TensorRT builds.")] = Path(
-        "steadystyle-engines"
-    ),
+    request: JetsonRequest,
     threads: Threads = None,
     provider: Annotated[
         str | None, typer.Option(help="tensorrt, cuda, cpu, ... Default: the first of these that starts.")
@@ -144,37 +89,11 @@ def demo_jetson(
     Runs until the source ends or Ctrl-C, which completes the file. A source that fails is restarted. Made for Jetson
     boards; with `--board software` it runs on any Linux machine.
     """
-    from fractions import Fraction
-
     from ..demo.jetson.run import run_live
 
-    if headless and sink is not None and sink.startswith("display"):
-        raise InputError("--headless and --sink display exclude each other: leave one out")
     with progress() as update:
-        report = run_live(
-            source,
-            sink or ("elements" if sink_elements is not None else "null" if headless else "display"),
-            model,
-            board=board,
-            config=config,
-            source_elements=source_elements,
-            sink_elements=sink_elements,
-            live=live,
-            size=parse_size(size) if size is not None else None,
-            fps=Fraction(fps).limit_denominator(1001) if fps is not None else None,
-            frames=frames,
-            patience=restarts,
-            provider=provider,
-            threads=threads,
-            engine_cache=engine_cache,
-            notify=note,
-            progress=update,
-        )
-    for sentence in report.notes:
-        note(sentence)
-    if as_json:
-        print_json(report)
-    else:
+        report = run_live(request, threads=threads, provider=provider, notify=note, progress=update)
+    if not print_result(report, as_json):
         print(
             f"{report.source} -> {report.model} -> {report.sink}: {report.width}x{report.height}, {report.engine}\n"
             f"{report.frames_in} frames in, {report.frames_out} out, {report.dropped} dropped, {report.repeated} "
@@ -193,26 +112,9 @@ def demo_jetson(
 @app.command(
     "camera", epilog="Example: steadystyle demo camera 0    (keys: 1-9 style, S view, R record, H help, Q quit)"
 )
+@asks_for(CameraRequest)
 def demo_camera(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Camera (0, 1, ..., /dev/video0) or video file.")] = (
-        "0"
-    ),
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="Bundled name or file to start with; repeatable. The other bundled models follow. "
-            f"Default: {DEFAULT_MODEL}.",
-        ),
-    ] = None,
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for recordings and pictures.")] = Path(
-        "steadystyle-camera"
-    ),
-    height: Height = 360,
-    loop: Annotated[bool, typer.Option("--loop", help="Repeat a file endlessly, like a camera.")] = False,
-    seconds: Annotated[float | None, typer.Option(min=0.1, help="Quit after so many seconds.")] = None,
-    frames: Annotated[int | None, typer.Option(min=1, metavar="N", help="Quit after N frames.")] = None,
+    request: CameraRequest,
     threads: Threads = None,
     provider: Provider = None,
     as_json: Json = False,
@@ -227,21 +129,9 @@ def demo_camera(
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # its greeting would go to stdout, as our JSON does
     from ..demo.camera.session import run_camera
 
-    result = run_camera(
-        source,
-        output,
-        models=model or [],
-        height=height,
-        loop=loop,
-        threads=threads,
-        provider=provider,
-        seconds=seconds,
-        frames=frames,
-    )
-    for sentence in result.notes:
-        note(sentence)
-    if as_json:
-        return print_json(result)
+    result = run_camera(request, threads=threads, provider=provider)
+    if print_result(result, as_json):
+        return
     print(
         f"{result.source}: {result.received} frames in, {result.shown} shown ({result.fps:.1f} frames/s), "
         f"{result.dropped} dropped, {result.paused} while paused, {result.reopened} reconnects\n"

@@ -14,7 +14,7 @@ import typer
 
 from ..common.files import InputError
 from .options import Debug, Json
-from .terminal import EXTRA_OF, print_json, print_table
+from .terminal import EXTRAS, print_json, print_table
 
 app = typer.Typer()
 
@@ -91,19 +91,10 @@ def doctor(as_json: Json = False, debug: Debug = False) -> None:
 
 
 def _check_extras() -> list[Check]:
-    purposes = {
-        "onnx": "run .onnx artifacts",
-        "openvino": "run them with OpenVINO",
-        "tflite": "run .tflite artifacts",
-        "train": "train",
-        "export": "export",
-        "report": "plot reports",
-        "camera": "show a camera live",
-        "web": "show it in a browser",
-    }
     checks = []
-    for extra, purpose in purposes.items():
-        modules = [module for module, owner in EXTRA_OF.items() if owner == extra]
+    for extra, (purpose, modules) in EXTRAS.items():
+        if purpose is None:
+            continue
         missing = [module for module in modules if importlib.util.find_spec(module) is None]
         lacks = f"{', '.join(missing)} missing: pip install 'steadystyle[{extra}]'"
         checks.append(Check(f"{purpose} [{extra}]", not missing, lacks if missing else ", ".join(modules)))

@@ -164,8 +164,7 @@ def export(
     ] = DEFAULT_MODEL,
     target: Annotated[str, typer.Option(help="onnx, tflite, coreml, or all.")] = "onnx",
     precision: Annotated[
-        str | None,
-        typer.Option(help="fp32, fp16, int8, or all; without it onnx fp32, tflite int8, coreml fp16."),
+        str | None, typer.Option(help="fp32, fp16, int8, or all; without it onnx fp32, tflite int8, coreml fp16.")
     ] = None,
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the frames, or any (onnx fp32 and fp16).")] = "640x360",
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the artifacts.")] = Path("exports"),

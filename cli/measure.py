@@ -31,7 +31,7 @@ app = typer.Typer()
 
 
 @app.command(epilog="Example: steadystyle benchmark great-wave --clip in.mp4 --peer other.onnx -o reports/wave")
-@asks_for(BenchmarkRequest)
+@asks_for(BenchmarkRequest, brief=True)
 def benchmark(
     context: typer.Context,
     request: BenchmarkRequest,

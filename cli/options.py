@@ -26,10 +26,7 @@ Styles = Annotated[
 ]
 FailIf = Annotated[
     list[str] | None,
-    typer.Option(
-        metavar="EXPRESSION",
-        help="Exit 1 if it holds, e.g. e_temporal>1.1*old/report.json.",
-    ),
+    typer.Option(metavar="EXPRESSION", help="Exit 1 if it holds, e.g. e_temporal>1.1*old/report.json."),
 ]
 LossNetworkFile = Annotated[
     Path | None, typer.Option("--loss-network", help="VGG-19 weights (.safetensors, or torchvision's .pth).")
@@ -42,10 +39,6 @@ LossNetworkFiles = Annotated[
         help="VGG weights (.safetensors, or torchvision's .pth): VGG-19 for style and content score, VGG-16 for the "
         "stroke score; once for each.",
     ),
-]
-Model = Annotated[
-    str,
-    typer.Option("--model", "-m", help="A name from `steadystyle models`, or a file (.onnx, .tflite, .safetensors)."),
 ]
 
 

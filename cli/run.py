@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from ..common.files import check_not_input
+from ..demo.requests import MODEL
 from ..runtimes.registry import DEFAULT_MODEL
-from .options import Debug, Json, Model, Provider, Threads
+from .options import Debug, Json, Provider, Threads
 from .terminal import note, print_json, progress
 
 app = typer.Typer()
@@ -23,7 +24,7 @@ def stylize(
             "--output", "-o", help="Video, image or folder. Default: stylized/IN-MODEL.mp4 (.png for an image)."
         ),
     ] = None,
-    model: Model = DEFAULT_MODEL,
+    model: Annotated[str, typer.Option("--model", "-m", help=MODEL.help)] = DEFAULT_MODEL,
     threads: Threads = None,
     provider: Provider = None,
     as_json: Json = False,

@@ -18,29 +18,18 @@ from typer.exceptions import TyperException
 
 from ..common.files import InputError
 
-EXTRA_OF = {
-    "onnxruntime": "onnx",
-    "openvino": "openvino",
-    "ai_edge_litert": "tflite",
-    "PIL": "coreml",
-    "torch": "train",
-    "safetensors": "train",
-    "yaml": "train",
-    "tensorboard": "train",
-    "onnx": "export",
-    "onnxscript": "export",
-    "ai_edge_quantizer": "export",
-    "coremltools": "export",
-    "tensorflow": "export",
-    "jinja2": "report",
-    "matplotlib": "report",
-    "pygame": "camera",
-    "starlette": "web",
-    "uvicorn": "web",
-    "segno": "web",
-    "cryptography": "web",
+EXTRAS = {
+    "onnx": ("run .onnx artifacts", ["onnxruntime"]),
+    "openvino": ("run them with OpenVINO", ["openvino"]),
+    "tflite": ("run .tflite artifacts", ["ai_edge_litert"]),
+    "coreml": (None, ["PIL"]),
+    "train": ("train", ["torch", "safetensors", "yaml", "tensorboard"]),
+    "export": ("export", ["onnx", "onnxscript", "ai_edge_quantizer", "coremltools", "tensorflow"]),
+    "report": ("plot reports", ["jinja2", "matplotlib"]),
+    "camera": ("show a camera live", ["pygame"]),
+    "web": ("show it in a browser", ["starlette", "uvicorn", "segno", "cryptography"]),
 }
-"""The extra that installs each module that the base does not have."""
+"""Extra -> its purpose, for `doctor` (None: not checked), and the modules that it installs beside the base."""
 
 _errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -65,8 +54,9 @@ def explain(error: Exception, arguments: Sequence[str]) -> tuple[int, str]:
         return 2, f"{message} (see `{help_of} --help`)" if message else ""
     if isinstance(error, ModuleNotFoundError):
         module = (error.name or "").split(".")[0]
-        if module in EXTRA_OF:
-            extra = "export" if command == "export" else EXTRA_OF[module]
+        extras = [extra for extra, (_, modules) in EXTRAS.items() if module in modules]
+        if extras:
+            extra = "export" if command == "export" else extras[0]
             return 2, f"this needs {module}, which is not installed: pip install 'steadystyle[{extra}]'"
     if isinstance(error, OSError):
         return 2, _explain_os_error(error)
@@ -100,6 +90,15 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value
+
+
+def print_result(result: Any, as_json: bool) -> bool:
+    """Print the notes of a result, and as JSON all of it; returns whether that is all that was wanted."""
+    for sentence in result.notes:
+        note(sentence)
+    if as_json:
+        print_json(result)
+    return as_json
 
 
 def print_json(value: Any) -> None:

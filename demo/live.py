@@ -19,16 +19,7 @@ class SourceLost(Exception):
 
 
 class LiveSource(FrameSource):
-    """Frames of a source that may vanish and come back: iterate it, or call `start` once and then `take`.
-
-    Attributes:
-        received: number of complete frames.
-        dropped: number of those that a newer one replaced before they were taken.
-        reopened: how often frames came again after a loss.
-        gone: whether the source is lost now, with no frame since.
-        ended: whether no more frames will come.
-        lost: whether it was given up after `patience` failed restarts.
-    """
+    """Frames of a source that may vanish and come back: iterate it, or call `start` once and then `take`."""
 
     def __init__(
         self,
@@ -48,8 +39,12 @@ class LiveSource(FrameSource):
             notify: called at each pause.
         """
         self.info = info
-        self.received = self.dropped = self.reopened = 0
-        self.gone = self.ended = self.lost = False
+        self.received = 0  # complete frames
+        self.dropped = 0  # those that a newer one replaced before they were taken
+        self.reopened = 0  # how often frames came again after a loss
+        self.gone = False  # whether the source is lost now, with no frame since
+        self.ended = False  # whether no more frames will come
+        self.lost = False  # whether it was given up after `patience` failed restarts
         self._newest_only, self._first_pause_s = newest_only, first_pause_s
         self._patience, self._notify = patience, notify
         self._newest: Frame | None = None

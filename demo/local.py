@@ -8,7 +8,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -25,7 +25,8 @@ from ..runtimes.registry import open_stylizer
 from ..video.flow import FlowPair, flow_pair
 from ..video.frames import Frame, open_sink, open_source, write_image, write_video
 from ..video.synthetic.harbour import Scene, harbour
-from ..video.temporal import box_blur, error_map, flow_pairs, temporal_error
+from ..video.temporal import FlowSource, box_blur, error_map, flow_pairs, temporal_error
+from .requests import FileRequest
 
 INTERVALS = (1, 5)
 EVERY = 2  # every second frame starts a pair: half the time, and temporal error changes in the third digit only
@@ -47,62 +48,35 @@ class SteadinessRow:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo did and measured.
-
-    Attributes:
-        engine: with its version, provider and threads.
-        width, height: of the frames, in pixels.
-        fps_alone: frames per second of the model alone (from the median time per frame).
-        fps_end_to_end: frames per second from file through model to file.
-        flow_source: "ground truth" or "DIS medium".
-        mask_share: mean share of valid pixels in the temporal error, by interval.
-        rows: the stylized video and the three controls.
-        notes: sentences for the user, for instance that frames were resized.
-    """
+    """What the demo did and measured."""
 
     source: str
     model: str
-    engine: str
-    width: int
+    engine: str  # with its version, provider and threads
+    width: int  # of the frames, in pixels
     height: int
     frames: int
-    fps_alone: float
-    fps_end_to_end: float
-    flow_source: str
-    mask_share: dict[int, float]
-    rows: list[SteadinessRow]
+    fps_alone: float  # frames per second of the model alone, from the median time per frame
+    fps_end_to_end: float  # from file through model to file
+    flow_source: FlowSource
+    mask_share: dict[int, float]  # mean share of valid pixels in the temporal error, by interval
+    rows: list[SteadinessRow]  # the stylized video and the three controls
     files: list[Path]
-    notes: list[str] = field(default_factory=list)
+    notes: list[str]
 
 
 def run_demo(
-    source: str | None,
-    model: str,
-    out_dir: Path,
-    *,
-    frames: int = 96,
-    height: int = 360,
-    threads: int | None = None,
-    provider: str | None = None,
-    progress: Progress = no_progress,
+    request: FileRequest, *, threads: int | None = None, provider: str | None = None, progress: Progress = no_progress
 ) -> DemoResult:
     """Stylize a scene, a file or a camera; write videos and pictures; measure speed and steadiness.
 
-    Args:
-        source: as for `open_source`; None is the bundled scene.
-        model: bundled name, or artifact file.
-        out_dir: folder for source.mp4, stylized.mp4, side-by-side.mp4 and contact-sheet.png.
-        frames: largest number of frames to take.
-        height: of the bundled scene, in pixels; taller sources are scaled down to it.
-        threads, provider: of the engine; None takes its default.
-        progress: called with the name of the step, the amount done, and the total.
-
-    Raises:
-        InputError: the source or model cannot be read, `out_dir` is not writable, or an output file is an input.
+    `progress` is called with the name of the step, the amount done, and the total. Raises InputError if the source or
+    model cannot be read, the output folder is not writable, or an output file is an input.
     """
+    source, out_dir, height, frames = request.source, request.output, request.height, request.frames
     names = ("source.mp4", "stylized.mp4", "side-by-side.mp4", "contact-sheet.png")
     for name in names:
-        check_not_input(out_dir / name, source, model)
+        check_not_input(out_dir / name, source, request.model)
         check_writable(out_dir / name)
     before: list[Image] = []
     after: list[Image] = []
@@ -112,19 +86,19 @@ def run_demo(
         after.append(stylized)
 
     with ExitStack() as stack:
-        stylizer = stack.enter_context(open_stylizer(model, threads=threads, provider=provider))
+        stylizer = stack.enter_context(open_stylizer(request.model, threads=threads, provider=provider))
         stack.enter_context(made_folder(out_dir))
         # Files move to the folder together at the end: an interrupted demo leaves none.
         scratch = Path(stack.enter_context(TemporaryDirectory(dir=out_dir, prefix=".working-")))
         source_video, stylized_video, side_by_side, contact_sheet = (scratch / name for name in names)
 
-        scene = harbour(width=2 * round(height * 8 / 9), height=height, frames=frames) if source is None else None
-        if scene is not None:
+        scene, notes = None, []
+        if source is None:
+            scene = harbour(width=2 * round(height * 8 / 9), height=height, frames=frames)
             painted = _counted(map(scene.frame, range(frames)), "paint the scene", frames, progress)
             write_video(source_video, painted, scene.frame_rate)
-            notes = []
         else:
-            notes = _keep_clip(source or "", source_video, frames, height, progress)
+            notes = _keep_clip(source, source_video, frames, height, progress)
         with open_source(source_video) as clip, open_sink(stylized_video, clip) as sink:
             rate = clip.info.frame_rate or Fraction(25)
             stages = run(
@@ -132,8 +106,7 @@ def run_demo(
             )
         fps_alone = _fps_alone(stylizer, before)
 
-        pairs = {interval: _pairs(scene, before, interval) for interval in INTERVALS}
-        pairs = {interval: found for interval, found in pairs.items() if found}
+        pairs = _pairs(scene, before)
         both = (np.hstack([b, a]) for b, a in zip(before, after, strict=True))
         write_video(side_by_side, _counted(both, "side by side", len(before), progress), rate)
         write_image(contact_sheet, _contact_sheet(scene, before, after, stylizer.metadata.name))
@@ -190,12 +163,13 @@ def _fps_alone(stylizer: Callable[[Image], Image], frames: Sequence[Image]) -> f
     return 1 / statistics.median(seconds)
 
 
-def _pairs(scene: Scene | None, frames: Sequence[Image], interval: int) -> dict[int, FlowPair]:
-    """Motion between frames `interval` apart: exact for a scene, else estimated and without cuts."""
-    if scene is not None:
-        return {t: scene.pair(t, interval) for t in range(0, len(frames) - interval, EVERY)}
-    found = flow_pairs(frames, interval, every=EVERY)
-    return found if any(pair.valid.any() for pair in found.values()) else {}
+def _pairs(scene: Scene | None, frames: Sequence[Image]) -> dict[int, dict[int, FlowPair]]:
+    """Motion by interval and earlier frame: exact for a scene, else estimated and without cuts; none that is masked."""
+    if scene is None:
+        found = {i: flow_pairs(frames, i, every=EVERY) for i in INTERVALS}
+    else:
+        found = {i: {t: scene.pair(t, i) for t in range(0, len(frames) - i, EVERY)} for i in INTERVALS}
+    return {i: pairs for i, pairs in found.items() if any(pair.valid.any() for pair in pairs.values())}
 
 
 def _steadiness(
@@ -231,17 +205,13 @@ def _contact_sheet(scene: Scene | None, before: Sequence[Image], after: Sequence
         style: [after[t] for t in shown],
         "temporal error against the previous frame (white: 0.25 or more; black: 0 or masked)": errors,
     }
-    return np.vstack(
-        [_labelled(label, np.hstack([_cell(image) for image in images])) for label, images in rows.items()]
-    )
+    return np.vstack([_row(label, images) for label, images in rows.items()])
 
 
-def _cell(image: Image) -> Image:
-    height = max(1, round(image.shape[0] * CELL_WIDTH / image.shape[1]))
-    return resized(image, (CELL_WIDTH, height), enlarge=cv2.INTER_AREA)
-
-
-def _labelled(label: str, row: Image) -> Image:
-    strip = np.full((24, row.shape[1], 3), 255, np.uint8)
+def _row(label: str, images: Sequence[Image]) -> Image:
+    """Images of one size side by side, each `CELL_WIDTH` pixels wide, under their label."""
+    height = max(1, round(images[0].shape[0] * CELL_WIDTH / images[0].shape[1]))
+    cells = [resized(image, (CELL_WIDTH, height), enlarge=cv2.INTER_AREA) for image in images]
+    strip = np.full((24, CELL_WIDTH * len(cells), 3), 255, np.uint8)
     cv2.putText(strip, label, (8, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
-    return np.vstack([strip, row])
+    return np.vstack([strip, np.hstack(cells)])

@@ -24,32 +24,20 @@ class ModelLatency:
 
 @dataclass(frozen=True)
 class CameraResult:
-    """What a camera session did.
-
-    Attributes:
-        width, height: of the last stylized frame, in pixels; 0 without one.
-        seconds: from the first frame to the end, including pauses.
-        received: number of frames from the source.
-        shown, dropped, paused: numbers of those that were shown, replaced by a newer frame, or came during a pause.
-        reopened: how often a lost camera was opened again.
-        fps: shown frames per second.
-        models: in the order of their first frames.
-        files: recordings and pictures.
-        notes: sentences for the user.
-    """
+    """What a camera session did."""
 
     source: str
-    width: int
+    width: int  # of the last stylized frame, in pixels; 0 without one
     height: int
-    seconds: float
-    received: int
+    seconds: float  # from the first frame to the end, including pauses
+    received: int  # frames from the source
     shown: int
-    dropped: int
-    paused: int
-    reopened: int
-    fps: float
-    models: list[ModelLatency]
-    files: list[Path]
+    dropped: int  # frames that a newer one replaced
+    paused: int  # frames that came during a pause
+    reopened: int  # how often a lost camera was opened again
+    fps: float  # shown frames per second
+    models: list[ModelLatency]  # in the order of their first frames
+    files: list[Path]  # recordings and pictures
     notes: list[str]
 
 

@@ -5,7 +5,7 @@ Only reading has its own thread (`source.py`): nothing else competes with the ti
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from ...common.arrays import Image
 from ...common.files import InputError, check_folder_writable
 from ...runtimes.registry import open_stylizer
+from ..requests import CameraRequest
 from .recorder import Recorder
 from .report import LIVE_S, CameraResult, Meter
 from .source import Capture
@@ -26,44 +27,23 @@ TICK_S = 0.05  # longest wait for a frame, so that keys are answered
 MESSAGE_S = 3.0
 
 
-def run_camera(
-    source: str,
-    output: Path,
-    *,
-    models: Sequence[str] = (),
-    height: int = 360,
-    loop: bool = False,
-    threads: int | None = None,
-    provider: str | None = None,
-    seconds: float | None = None,
-    frames: int | None = None,
-) -> CameraResult:
+def run_camera(request: CameraRequest, *, threads: int | None = None, provider: str | None = None) -> CameraResult:
     """Show a camera through a model until the user quits or presses Ctrl-C.
 
-    Args:
-        source: a camera ("0", "/dev/video0"), or a video file, which is played at its own pace.
-        output: folder for recordings and pictures, created when first needed.
-        models: bundled names or artifact files; the first is shown first, the other bundled models follow.
-        height: taller sources are scaled down to this, in pixels.
-        loop: repeat a file.
-        threads, provider: of the engine; None takes its default.
-        seconds, frames: quit after so many seconds or shown frames; None sets no limit.
-
-    Raises:
-        InputError: no display, the source or the first model cannot be opened, or `output` is not writable.
-        ModuleNotFoundError: pygame is not installed.
+    Raises InputError without a display, or if the source or the first model cannot be opened or the output folder is
+    not writable; ModuleNotFoundError without pygame.
     """
-    check_folder_writable(output)
+    check_folder_writable(request.output)
     with ExitStack() as stack:
         styles = stack.enter_context(
-            Styles(model_names(models), lambda name: open_stylizer(name, threads=threads, provider=provider))
+            Styles(model_names(request.models), lambda name: open_stylizer(name, threads=threads, provider=provider))
         )
-        capture = stack.enter_context(Capture(source, height=height, loop=loop))
+        capture = stack.enter_context(Capture(request.source, height=request.height, loop=request.loop))
         window = stack.enter_context(closing(Window("steadystyle", (capture.info.width, capture.info.height))))
-        session = _Session(window, styles, capture, Recorder(output, capture.info.frame_rate))
+        session = _Session(window, styles, capture, Recorder(request.output, capture.info.frame_rate))
         try:
             with suppress(KeyboardInterrupt):  # a normal way to quit
-                session.run(seconds, frames)
+                session.run(request.seconds, request.frames)
         finally:
             session.stop_recording()
         return session.result()
@@ -84,15 +64,14 @@ class _Session:
     shown: int = 0
     skipped: int = 0
     notes: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._source: Image | None = None
-        self._stylized: Image | None = None
-        self._meters: dict[int, Meter] = {}
-        self._times: deque[float] = deque()
-        self._first = 0.0
-        self._message, self._message_ends = "", 0.0
-        self._recorded_view: View = self.view
+    _recorded_view: View = "split"
+    _source: Image | None = None
+    _stylized: Image | None = None
+    _meters: dict[int, Meter] = field(default_factory=dict)
+    _times: deque[float] = field(default_factory=deque)
+    _first: float = 0.0
+    _message: str = ""
+    _message_ends: float = 0.0
 
     def run(self, seconds: float | None, frames: int | None) -> None:
         began = time.monotonic()
@@ -123,7 +102,7 @@ class _Session:
         self.shown += 1
         self._times.append(now)
         if self.recorder.running:
-            self._guarded(lambda: self.recorder.add(self._composed(self._recorded_view), now))
+            self._save(lambda: self.recorder.add(self._composed(self._recorded_view), now))
 
     def _stylize(self, image: Image) -> None:
         meter = self._meter()
@@ -138,8 +117,7 @@ class _Session:
         try:
             switched = self.styles.update()
         except InputError as error:
-            self._say(str(error))
-            self.notes.append(str(error))
+            self._complain(str(error))
             return False
         if switched:
             self._meter().warm_up()
@@ -147,13 +125,13 @@ class _Session:
 
     def _obey(self) -> bool:
         commands = list(self.window.commands())
-        for command in commands:
-            match command.name:
+        for command, value in commands:
+            match command:
                 case "quit":
                     self.leaving = True
                 case "style":
-                    if command.value < len(self.styles.names):
-                        self.styles.choose(int(command.value))
+                    if value < len(self.styles.names):
+                        self.styles.choose(int(value))
                 case "next style":
                     self.styles.step(1)
                 case "previous style":
@@ -161,16 +139,14 @@ class _Session:
                 case "view":
                     self.view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
                 case "divider":
-                    self.divider = command.value
+                    self.divider = value
                 case "record":
                     self._record()
                 case "pause":
                     self.paused = not self.paused
                     self._meter().warm_up()
                 case "picture" if self._source is not None:
-                    self._guarded(
-                        lambda: self._say(f"saved {self.recorder.picture(self._composed(self.view)).as_posix()}")
-                    )
+                    self._save(lambda: self.recorder.picture(self._composed(self.view)))
                 case "mirror":
                     self.mirrored = not self.mirrored
                 case "help":
@@ -182,24 +158,24 @@ class _Session:
             self.stop_recording()
         else:
             self._recorded_view = self.view
-            self._guarded(lambda: self.recorder.start(time.monotonic()))
+            self._save(lambda: self.recorder.start(time.monotonic()))
 
     def stop_recording(self) -> None:
-        def stop() -> None:
-            path = self.recorder.stop(time.monotonic())
+        self._save(lambda: self.recorder.stop(time.monotonic()))
+
+    def _save(self, write: Callable[[], Path | None]) -> None:
+        """Run a file operation and show the file it gives; a failure is shown and noted, and the session goes on."""
+        try:
+            path = write()
+        except (InputError, OSError) as error:
+            self._complain(f"nothing was saved: {error}")
+        else:
             if path is not None:
                 self._say(f"saved {path.as_posix()}")
 
-        self._guarded(stop)
-
-    def _guarded(self, write: Callable[[], None]) -> None:
-        """Run a file operation; a failure is shown and noted, and the session goes on."""
-        try:
-            write()
-        except (InputError, OSError) as error:
-            sentence = f"nothing was saved: {error}"
-            self._say(sentence)
-            self.notes.append(sentence)
+    def _complain(self, sentence: str) -> None:
+        self._say(sentence)
+        self.notes.append(sentence)
 
     def _say(self, sentence: str) -> None:
         self._message, self._message_ends = sentence, time.monotonic() + MESSAGE_S
@@ -212,11 +188,12 @@ class _Session:
         now = time.monotonic()
         name = Path(self.styles.names[self.styles.current]).name
         trouble = self.capture.trouble
-        message = f"{trouble}; Q leaves" if trouble else self._message if now < self._message_ends else ""
-        if not message and self.styles.awaited:
-            message = f"opening {self.styles.awaited}"
-        if not message and self.paused:
-            message = "paused: SPACE goes on"
+        messages = (
+            trouble and f"{trouble}; Q leaves",
+            self._message if now < self._message_ends else "",
+            self.styles.awaited and f"opening {self.styles.awaited}",
+            "paused: SPACE goes on" if self.paused else "",
+        )
         picture = None if self._source is None else self._composed(self.view)
         latency, fps = self._meter().recent(), self._fps(now)
         size = f"{self._source.shape[1]}×{self._source.shape[0]}" if self._source is not None else ""
@@ -230,7 +207,7 @@ class _Session:
             right=name,
             divider=self.divider if self.view == "split" else 0.5,
             recording_s=self.recorder.seconds(now),
-            message=message,
+            message=next(filter(None, messages), ""),
             styles=[Path(style).name for style in self.styles.names],
             style=self.styles.current,
             help=self.help,
@@ -263,7 +240,7 @@ class _Session:
             reopened=self.capture.reopened,
             fps=self.shown / seconds if seconds else 0.0,
             models=[
-                meter.result(self.styles.names[index], self.styles.engines[index])
+                meter.result(self.styles.names[index], self.styles.opened[index].engine)
                 for index, meter in self._meters.items()
             ],
             files=self.recorder.files,

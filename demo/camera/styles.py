@@ -15,14 +15,14 @@ def model_names(first: Sequence[str]) -> list[str]:
 
 
 class Styles:
-    """The selectable models (`names`, in key order). A model is opened when first chosen and stays open."""
+    """The selectable models (`names`, in key order). A model is `opened` when first chosen and stays open."""
 
     def __init__(self, names: Sequence[str], open_model: Callable[[str], Stylizer]) -> None:
         """Open the first model, or raise InputError; leaving the `with` block closes all models."""
         self.names, self._open_model = list(names), open_model
         self.stylizer = open_model(self.names[0])
         self.current = self._wanted = 0
-        self._opened = {0: self.stylizer}
+        self.opened = {0: self.stylizer}
         self._opening: tuple[int, Future[Stylizer]] | None = None
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="open-model")
 
@@ -33,11 +33,6 @@ class Styles:
     def step(self, by: int) -> None:
         """Request the model `by` places further on."""
         self.choose(self._wanted + by)
-
-    @property
-    def engines(self) -> dict[int, str]:
-        """Engine of each open model, by index."""
-        return {index: stylizer.engine for index, stylizer in self._opened.items()}
 
     @property
     def awaited(self) -> str:
@@ -53,14 +48,14 @@ class Styles:
             index, future = self._opening
             self._opening = None
             try:
-                self._opened[index] = future.result()
+                self.opened[index] = future.result()
             except InputError:
                 self._wanted = self.current
                 raise
         if self._wanted == self.current:
             return False
-        if self._wanted in self._opened:
-            self.current, self.stylizer = self._wanted, self._opened[self._wanted]
+        if self._wanted in self.opened:
+            self.current, self.stylizer = self._wanted, self.opened[self._wanted]
             return True
         if self._opening is None:
             self._opening = self._wanted, self._executor.submit(self._open_model, self.names[self._wanted])
@@ -72,6 +67,6 @@ class Styles:
     def __exit__(self, *error: object) -> None:
         self._executor.shutdown(wait=True)
         if self._opening is not None and self._opening[1].exception() is None:
-            self._opened[-1] = self._opening[1].result()
-        for stylizer in self._opened.values():
+            self.opened[-1] = self._opening[1].result()
+        for stylizer in self.opened.values():
             stylizer.close()

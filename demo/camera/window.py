@@ -12,65 +12,35 @@ import pygame
 from ...common.arrays import Image, resized
 from ...common.files import InputError
 
-KEYS = {
-    pygame.K_q: "quit",
-    pygame.K_ESCAPE: "quit",
-    pygame.K_RIGHT: "next style",
-    pygame.K_LEFT: "previous style",
-    pygame.K_s: "view",
-    pygame.K_r: "record",
-    pygame.K_SPACE: "pause",
-    pygame.K_p: "picture",
-    pygame.K_m: "mirror",
-    pygame.K_h: "help",
-}
-HELP = (
-    ("1–9, arrows", "style"),
-    ("S", "split, full, side by side"),
-    ("mouse", "moves the divider"),
-    ("R", "record, stop"),
-    ("P", "save a picture"),
-    ("SPACE", "pause"),
-    ("M", "mirror"),
-    ("F", "full screen"),
-    ("H", "this help"),
-    ("Q", "quit"),
+HELP: tuple[tuple[str, str, dict[int, str]], ...] = (
+    ("1–9, arrows", "style", {pygame.K_RIGHT: "next style", pygame.K_LEFT: "previous style"}),
+    ("S", "split, full, side by side", {pygame.K_s: "view"}),
+    ("mouse", "moves the divider", {}),
+    ("R", "record, stop", {pygame.K_r: "record"}),
+    ("P", "save a picture", {pygame.K_p: "picture"}),
+    ("SPACE", "pause", {pygame.K_SPACE: "pause"}),
+    ("M", "mirror", {pygame.K_m: "mirror"}),
+    ("F", "full screen", {}),
+    ("H", "this help", {pygame.K_h: "help"}),
+    ("Q", "quit", {pygame.K_q: "quit", pygame.K_ESCAPE: "quit"}),
 )
+"""What the help shows of a key, and the commands of its key codes; digits and F are no simple commands."""
+KEYS = {key: command for _, _, commands in HELP for key, command in commands.items()}
 WHITE, GREY, RED, SHADE = (255, 255, 255), (190, 190, 190), (235, 64, 52), (16, 16, 20, 175)
 LARGEST = (1280, 800)  # initial window in pixels; the user may enlarge it
 
 
-@dataclass(frozen=True)
-class Command:
-    """A user command: `name` is a value of `KEYS`, "style" or "divider".
-
-    `value` is the style's index from 0, or the divider's position, 0 to 1.
-    """
-
-    name: str
-    value: float = 0
-
-
 @dataclass
 class Panel:
-    """Text drawn over the picture.
-
-    Attributes:
-        left: label of the picture's left part; empty if there is only one part.
-        right: label of the right part, or of the whole picture.
-        divider: boundary of the parts, as a share of the picture's width.
-        recording_s: length of the running recording in seconds, or None.
-        message: one centred sentence, or empty.
-        styles: names of all models, for the help.
-    """
+    """Text drawn over the picture."""
 
     lines: Sequence[str]
-    left: str
-    right: str
-    divider: float
-    recording_s: float | None
-    message: str
-    styles: Sequence[str]
+    left: str  # label of the picture's left part; empty if there is only one part
+    right: str  # label of the right part, or of the whole picture
+    divider: float  # boundary of the parts, as a share of the picture's width
+    recording_s: float | None  # length of the running recording
+    message: str  # one centred sentence, or empty
+    styles: Sequence[str]  # names of all models, for the help
     style: int
     help: bool
 
@@ -98,21 +68,24 @@ class Window:
         self._area = pygame.Rect(0, 0, *size)
         self._small: tuple[int, int] | None = None  # size to restore after full screen
 
-    def commands(self) -> Iterator[Command]:
-        """User commands since the last call."""
+    def commands(self) -> Iterator[tuple[str, float]]:
+        """User commands since the last call, each with a value.
+
+        "style" has its index from 0, "divider" its position, 0 to 1; the commands of `KEYS` have 0.
+        """
         for event in pygame.event.get():
             if event.type == pygame.QUIT:
-                yield Command("quit")
+                yield "quit", 0
             elif event.type == pygame.KEYDOWN and event.key in KEYS:
-                yield Command(KEYS[event.key])
+                yield KEYS[event.key], 0
             elif event.type == pygame.KEYDOWN and pygame.K_1 <= event.key <= pygame.K_9:
-                yield Command("style", event.key - pygame.K_1)
+                yield "style", event.key - pygame.K_1
             elif event.type == pygame.KEYDOWN and event.key == pygame.K_f:
                 self._toggle_full_screen()
             elif (event.type == pygame.MOUSEBUTTONDOWN and event.button == 1) or (
                 event.type == pygame.MOUSEMOTION and event.buttons[0]
             ):
-                yield Command("divider", min(1.0, max(0.0, (event.pos[0] - self._area.left) / self._area.width)))
+                yield "divider", min(1.0, max(0.0, (event.pos[0] - self._area.left) / self._area.width))
 
     def draw(self, picture: Image | None, panel: Panel, state: str) -> None:
         """Draw a picture ((H, W, 3) uint8 RGB, or None) and the panel; `state` is shown in the title bar."""
@@ -152,7 +125,7 @@ class Window:
             self._box([("H: keys", GREY, small)], bottomright=(area.right - edge, area.bottom - edge))
 
     def _draw_help(self, panel: Panel, size: int) -> None:
-        keys = [(f"{key}:  {what}", WHITE, size) for key, what in HELP]
+        keys = [(f"{key}:  {what}", WHITE, size) for key, what, _ in HELP]
         styles = [
             (f"{number}:  {name}", WHITE if number == panel.style + 1 else GREY, size)
             for number, name in enumerate(panel.styles, 1)

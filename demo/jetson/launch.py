@@ -25,21 +25,13 @@ LAUNCH, INSPECT = "gst-launch-1.0", "gst-inspect-1.0"
 
 @dataclass(frozen=True)
 class End:
-    """A source or a sink.
+    """A source or a sink."""
 
-    Attributes:
-        name: as the user gave it, for messages and the report.
-        kind: for example ``usb``; ``elements`` for the user's own elements.
-        address: the part after the colon, or empty.
-        words: arguments of ``gst-launch-1.0``, with ``{fd}`` for the pipe's number.
-        live: whether a source drops frames rather than falling behind.
-    """
-
-    name: str
-    kind: str
-    address: str
-    words: list[str]
-    live: bool = False
+    name: str  # as the user gave it, for messages and the report
+    kind: str  # for example ``usb``; ``elements`` for the user's own elements
+    address: str  # the part after the colon, or empty
+    words: list[str]  # arguments of ``gst-launch-1.0``, with ``{fd}`` for the pipe's number
+    live: bool = False  # whether a source drops frames rather than falling behind
 
 
 def load_profiles(config: Path | None = None) -> dict[str, Any]:
@@ -81,13 +73,9 @@ def source_end(board: Mapping[str, Any], spec: str | None) -> tuple[str, str]:
     None is the board's default source. Raises InputError for an unknown kind, a missing address or a missing device.
     """
     kind, address = _kind_and_address(spec or board["source"])
-    sources = board["sources"]
-    if kind not in sources:
-        raise InputError(
-            f"the board '{board['name']}' has no source '{kind}': choose one of {', '.join(sorted(sources))}"
-        )
-    address = address or sources[kind].get("address", "")
-    if not address and "{address}" in sources[kind]["elements"]:
+    profile = _of_kind(board, "source", kind)
+    address = address or profile.get("address", "")
+    if not address and "{address}" in profile["elements"]:
         raise InputError(f"the source '{kind}' needs an address: write --source {kind}:ADDRESS")
     if address.startswith("/dev/") and not Path(address).exists():
         raise InputError(f"there is no camera {address}: connect one, or give another --source")
@@ -123,12 +111,7 @@ class Ends:
         `own` elements, which take raw RGB frames, replace the board's. Raises InputError for a bad kind or address.
         """
         kind, address = _kind_and_address(spec)
-        sinks = self.board["sinks"]
-        if own is None and kind not in sinks:
-            raise InputError(
-                f"the board '{self.board['name']}' has no sink '{kind}': choose one of {', '.join(sorted(sinks))}"
-            )
-        elements = own if own is not None else sinks[kind]
+        elements = own if own is not None else _of_kind(self.board, "sink", kind)
         if not address and re.search(r"\{(address|host|port)\}", elements):
             raise InputError(
                 f"the sink '{kind}' needs an address: write --sink {kind}:ADDRESS (rtp:HOST:PORT, file:PATH)"
@@ -160,6 +143,13 @@ class Ends:
         except (KeyError, IndexError, ValueError) as error:
             fields = ", ".join("{" + name + "}" for name in values)
             raise InputError(f"the elements '{chain}' are not understood ({error}): they may have {fields}") from error
+
+
+def _of_kind(board: Mapping[str, Any], end: str, kind: str) -> Any:
+    kinds = board[f"{end}s"]
+    if kind not in kinds:
+        raise InputError(f"the board '{board['name']}' has no {end} '{kind}': choose one of {', '.join(sorted(kinds))}")
+    return kinds[kind]
 
 
 def _kind_and_address(spec: str) -> tuple[str, str]:

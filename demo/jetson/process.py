@@ -24,12 +24,7 @@ def piped(words: Sequence[str], log: IO[bytes], *, reads: bool) -> Iterator[tupl
     with FileIO(ours, "w" if reads else "r") as pipe:
         try:
             process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                pass_fds=[theirs],
-                start_new_session=True,
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=[theirs], start_new_session=True
             )
         finally:
             os.close(theirs)

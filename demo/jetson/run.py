@@ -6,13 +6,14 @@ process dies, the sink sees the end of its pipe and finishes the file.
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from ...common.arrays import Image, Size
+from ...common.arrays import Size
 from ...common.files import InputError, check_not_input
 from ...common.machine import memory_mib, peak_memory_mib
 from ...common.progress import Notify, Progress, no_notify, no_progress
@@ -20,153 +21,97 @@ from ...common.signals import stop_on_signal
 from ...runtimes.pipeline import run
 from ...runtimes.registry import open_stylizer, resolve
 from ...runtimes.stylizer import Stylizer
-from ...video.frames import Frame, open_source
+from ...video.frames import open_source
+from ..requests import JetsonRequest
 from .launch import Ends, board_of, check_elements, load_profiles, source_end
 from .sink import GstSink
 from .source import GstSource
 
 MEMORY_MARKS = (500, 2000)
-PROVIDERS = ("tensorrt", "cuda", "cpu")  # of ONNX Runtime, in the order tried by default
 
 
 @dataclass
 class LiveReport:
-    """What a run did.
-
-    Attributes:
-        engine: with its version, provider and threads.
-        width, height: of the frames, in pixels.
-        warm_up_s: time to open the model and stylize one empty frame, including TensorRT's engine build.
-        frames_in: complete frames from the source.
-        dropped: of these, those that a newer one replaced (live sources only).
-        frames_out: stylized frames sent to the sink.
-        repeated: frames sent again to keep the pace of a live recording (live sources only).
-        restarts: of the source.
-        seconds: from the start of the source to the end of the sink.
-        fps: stylized frames per second over that time.
-        latency_ms: median and p99 of the time from receiving a frame to writing its stylized frame to the sink.
-        stylize_ms: median and p99 of the stylizer alone.
-        peak_memory_mib: peak resident memory of this process, without GStreamer's two.
-        memory_mib: resident memory by number of frames done.
-        complete: False if the source did not come back, or a source that is not live was interrupted.
-        interrupted: by Ctrl-C or SIGTERM.
-        notes: sentences for the user.
-    """
+    """What a run did; of live sources only are `dropped` and `repeated` above 0."""
 
     board: str
     source: str
     sink: str
     model: str
-    engine: str
-    width: int
+    engine: str  # with its version, provider and threads
+    width: int  # of the frames, in pixels
     height: int
-    warm_up_s: float = 0.0
-    frames_in: int = 0
-    dropped: int = 0
-    frames_out: int = 0
-    repeated: int = 0
-    restarts: int = 0
-    seconds: float = 0.0
-    fps: float = 0.0
-    latency_ms: dict[str, float] = field(default_factory=dict)
-    stylize_ms: dict[str, float] = field(default_factory=dict)
-    peak_memory_mib: float = 0.0
-    memory_mib: dict[int, float] = field(default_factory=dict)
-    complete: bool = True
-    interrupted: bool = False
+    warm_up_s: float = 0.0  # to open the model and stylize one empty frame, including TensorRT's engine build
+    frames_in: int = 0  # complete frames from the source
+    dropped: int = 0  # of these, those that a newer one replaced
+    frames_out: int = 0  # stylized frames sent to the sink
+    repeated: int = 0  # frames sent again to keep the pace of a recording
+    restarts: int = 0  # of the source
+    seconds: float = 0.0  # from the start of the source to the end of the sink
+    fps: float = 0.0  # stylized frames per second over that time
+    latency_ms: dict[str, float] = field(default_factory=dict)  # from receiving a frame to writing it; median and p99
+    stylize_ms: dict[str, float] = field(default_factory=dict)  # of the stylizer alone; median and p99
+    peak_memory_mib: float = 0.0  # resident memory of this process, without GStreamer's two
+    memory_mib: dict[int, float] = field(default_factory=dict)  # resident memory by number of frames done
+    complete: bool = True  # False if the source did not come back, or one that is not live was interrupted
+    interrupted: bool = False  # by Ctrl-C or SIGTERM
     notes: list[str] = field(default_factory=list)
 
 
 def run_live(
-    source: str | None,
-    sink: str,
-    model: str,
+    request: JetsonRequest,
     *,
-    board: str | None = None,
-    config: Path | None = None,
-    source_elements: str | None = None,
-    sink_elements: str | None = None,
-    live: bool = False,
-    size: Size | None = None,
-    fps: Fraction | None = None,
-    frames: int | None = None,
-    patience: int = 20,
-    provider: str | None = None,
     threads: int | None = None,
-    engine_cache: Path | None = None,
+    provider: str | None = None,
     notify: Notify = no_notify,
     progress: Progress = no_progress,
 ) -> LiveReport:
-    """Stylize a source into a sink until the source ends, `frames` are done, or Ctrl-C or SIGTERM comes.
+    """Stylize a source into a sink until the source ends, enough frames are done, or Ctrl-C or SIGTERM comes.
 
-    Args:
-        source: as for `source_end`; None is the board's default.
-        sink: as for `Ends.sink`.
-        model: bundled name, or artifact file.
-        board: name of a profile; None detects the board.
-        config: TOML file of profiles that override the package's.
-        source_elements, sink_elements: the user's own elements in place of the board's.
-        live: whether `source_elements` is live.
-        size: width and height in pixels; None is the file's own, else 640 x 360.
-        fps: None is the file's own, else 30.
-        frames: number of source frames to take; None takes all.
-        patience: consecutive restarts of the source without a frame before giving up.
-        provider: of ONNX Runtime; None is the best available.
-        engine_cache: folder for TensorRT engines.
-        notify: called with one sentence for each event.
-        progress: called with "live", the number of frames done, and of all.
-
-    Raises:
-        InputError: invalid argument, missing GStreamer or element, source without picture, or failing sink.
+    `threads` and `provider` are those of `open_best`; `progress` is called with "live" and numbers of frames. Raises
+    InputError for an invalid argument, a missing GStreamer or element, a source without picture, or a failing sink.
     """
-    profiles = load_profiles(config)
-    profile = board_of(profiles, board)
-    kind, address = ("elements", "") if source_elements is not None else source_end(profile, source)
-    is_file = kind == "file" and source_elements is None
-    if sink.startswith("file:") and sink_elements is None:
-        check_not_input(Path(sink.removeprefix("file:")), address if is_file else None, model)
-    size, own_rate, note = frame_size(size, Path(address) if is_file else None)
-    rate = (fps or own_rate or Fraction(30)).limit_denominator(1001)
-    ends = Ends(profiles, profile, size, rate)
-    start, end = ends.source(kind, address, source_elements, live=live), ends.sink(sink, sink_elements)
+    profiles = load_profiles(request.config)
+    board = board_of(profiles, request.board)
+    own_source, own_sink = request.source_elements, request.sink_elements
+    kind, address = ("elements", "") if own_source is not None else source_end(board, request.source)
+    sink = request.sink or ("elements" if own_sink is not None else "null" if request.headless else "display")
+    if request.headless and sink.startswith("display"):
+        raise InputError("--headless and --sink display exclude each other: leave one out")
+    if sink.startswith("file:") and own_sink is None:
+        check_not_input(Path(sink.removeprefix("file:")), address if kind == "file" else None, request.model)
+    size, own_rate, note = frame_size(request.size, Path(address) if kind == "file" else None)
+    rate = (request.fps or own_rate or Fraction(30)).limit_denominator(1001)
+    ends = Ends(profiles, board, size, rate)
+    start, end = ends.source(kind, address, own_source, live=request.live), ends.sink(sink, own_sink)
     check_elements([*start.words, "!", *end.words], profiles["packages"])
     began = time.monotonic()
-    with open_best(model, provider=provider, threads=threads, engine_cache=engine_cache) as stylizer:
+    with open_best(request.model, threads=threads, provider=provider, engine_cache=request.engine_cache) as stylizer:
         stylizer(np.zeros((size[1], size[0], 3), np.uint8))
-        report = LiveReport(
-            profile["name"], start.name, end.name, stylizer.metadata.name, stylizer.engine, *size, notes=[note]
-        )
+        report = LiveReport(board["name"], start.name, end.name, stylizer.metadata.name, stylizer.engine, *size)
         report.warm_up_s = time.monotonic() - began
-        taps = GstSource(start, size, rate, frames, patience, notify)
+        taps = GstSource(start, size, rate, request.frames, request.restarts, notify)
         drain = GstSink(
-            end, lambda path: ends.sink(f"file:{path}", sink_elements).words, taps.now, rate if start.live else None
+            end, lambda path: ends.sink(f"file:{path}", own_sink).words, taps.now, rate if start.live else None
         )
         with taps, drain, stop_on_signal(taps.stop) as interrupted:
 
-            def on_frame(frame: Frame, image: Image) -> None:
-                report.frames_out += 1
-                if report.frames_out in MEMORY_MARKS:
-                    report.memory_mib[report.frames_out] = memory_mib()
+            def on_progress(count: int, total: int | None) -> None:
+                if count in MEMORY_MARKS:
+                    report.memory_mib[count] = memory_mib()
+                progress("live", count, total)
 
             before = taps.now()
-            done = run(
-                taps,
-                stylizer,
-                drain,
-                on_frame=on_frame,
-                progress=lambda count, total: progress("live", count, total),
-                queue_size=1 if start.live else 4,
-            )
+            done = run(taps, stylizer, drain, progress=on_progress, queue_size=1 if start.live else 4)
         report.seconds = taps.now() - before
     report.frames_in, report.dropped, report.restarts = taps.received, taps.dropped + drain.skipped, taps.starts - 1
-    report.frames_out -= drain.skipped
-    report.repeated = drain.repeated
+    report.frames_out, report.repeated = done.frames - drain.skipped, drain.repeated
     report.fps = report.frames_out / report.seconds
     report.latency_ms, report.stylize_ms = _percentiles(drain.latencies_ms), _percentiles(done.stylize_ms)
     report.peak_memory_mib = peak_memory_mib()
     report.interrupted = interrupted.is_set()
     report.complete = not taps.lost and not (report.interrupted and not start.live)
-    report.notes = [text for text in (*report.notes, *done.notes) if text]
+    report.notes = [text for text in (note, *done.notes) if text]
     return report
 
 
@@ -204,13 +149,10 @@ def open_best(
     `provider` takes this one only; `engine_cache` is a folder for TensorRT engines.
     """
     path, own_provider = resolve(model)
-    if path.suffix.lower() != ".onnx" or (provider or own_provider) not in (None, *PROVIDERS):
-        return open_stylizer(model, threads=threads, provider=provider)
     wanted = provider or own_provider
-    for name in (wanted,) if wanted else PROVIDERS:
-        try:
-            return open_stylizer(path, threads=threads, provider=name, engine_cache=engine_cache)
-        except InputError:
-            if name in (wanted, PROVIDERS[-1]):
-                raise
-    raise AssertionError("the last provider opens or raises")
+    if wanted is None and path.suffix.lower() == ".onnx":
+        for name in ("tensorrt", "cuda"):
+            with suppress(InputError):
+                return open_stylizer(path, threads=threads, provider=name, engine_cache=engine_cache)
+        wanted = "cpu"
+    return open_stylizer(path, threads=threads, provider=wanted, engine_cache=engine_cache)

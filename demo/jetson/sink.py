@@ -58,8 +58,7 @@ class GstSink(FrameSink):
         self.skipped += copies == 0
         self.latencies_ms.append((self._clock() - frame.time_s) * 1e3)
 
-    def _hand_over(self, data: memoryview) -> None:
-        rest = data
+    def _hand_over(self, rest: memoryview) -> None:
         try:
             while rest:
                 rest = rest[self._pipe.write(rest) :]

@@ -27,14 +27,8 @@ class GstSource(LiveSource):
     """Frames from a ``gst-launch-1.0`` that writes them to a pipe, restarted whenever it dies.
 
     A live source drops frames that are not taken in time. Other sources begin anew after a restart; frames already
-    received are skipped, so none is lost or repeated.
-
-    Args:
-        size: width and height of its frames, in pixels.
-        fps: frame rate for the sink.
-        frames: take so many; None takes all.
-        patience: consecutive restarts without a frame before giving up.
-        notify: called with one sentence at each restart.
+    received are skipped, so none is lost or repeated. `size` is width and height in pixels, `fps` the frame rate for
+    the sink; `frames` limits how many are taken, None takes all.
     """
 
     def __init__(self, end: End, size: Size, fps: Fraction, frames: int | None, patience: int, notify: Notify) -> None:

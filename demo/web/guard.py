@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Collection
+from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers, MutableHeaders, QueryParams
@@ -27,20 +28,14 @@ HEADERS = {
 }
 
 
+@dataclass(frozen=True)
 class Guard:
-    """Refuses invalid requests with a sentence, and adds headers to every response.
+    """Refuses invalid requests with a sentence, and adds headers to every response."""
 
-    Args:
-        hosts: allowed Host headers, lower case, with the port; any other may be DNS rebinding.
-        token: required as ``?token=`` in the first request, which sets a cookie, then as that cookie; None: no check.
-        secure: whether the server uses https, which then also limits the cookie to https.
-    """
-
-    def __init__(self, app: ASGIApp, hosts: Collection[str], token: str | None = None, *, secure: bool = False) -> None:
-        self._app = app
-        self._hosts = frozenset(hosts)
-        self._token = token
-        self._secure = secure
+    app: ASGIApp
+    hosts: Collection[str]  # allowed Host headers, lower case, with the port; any other may be DNS rebinding
+    token: str | None  # required as ``?token=`` in the first request, which sets a cookie, then as that; None: no check
+    secure: bool  # whether the server uses https, which then also limits the cookie to https
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -53,22 +48,22 @@ class Guard:
                 answer = MutableHeaders(scope=message)
                 answer.update(HEADERS)
                 answer.setdefault("cache-control", "no-cache")
-                if self._token is not None and message["status"] == 200 and not self._has_cookie(headers):
+                if self.token is not None and message["status"] == 200 and not self._has_cookie(headers):
                     answer.append("set-cookie", self._cookie())
             await send(message)
 
         refusal = self._refusal(scope, headers)
-        await (refusal or self._app)(scope, receive, send_guarded)
+        await (refusal or self.app)(scope, receive, send_guarded)
 
     def _refusal(self, scope: Scope, headers: Headers) -> PlainTextResponse | None:
         hosts = headers.getlist("host")
-        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
+        if len(hosts) != 1 or hosts[0].lower() not in self.hosts:
             return _say(421, "This server has another name: open the address that the terminal shows.")
         if not _is_small(headers):
             return _say(413, "Nothing can be sent here: pictures stay on your device.", close=True)
         if scope["method"] not in ("GET", "HEAD"):
             return _say(405, "This server only gives, so use GET or HEAD.", allow="GET, HEAD", close=True)
-        if self._token is not None and not (self._has_cookie(headers) or self._asks_with_token(scope)):
+        if self.token is not None and not (self._has_cookie(headers) or self._asks_with_token(scope)):
             return _say(403, "The token is missing: open the whole address that the terminal shows, or scan its code.")
         return None
 
@@ -84,11 +79,11 @@ class Guard:
         return cookie is not None and self._is_token(cookie.value)
 
     def _is_token(self, given: str) -> bool:
-        return self._token is not None and secrets.compare_digest(given.encode(), self._token.encode())
+        return self.token is not None and secrets.compare_digest(given.encode(), self.token.encode())
 
     def _cookie(self) -> str:
-        secure = "; Secure" if self._secure else ""
-        return f"{COOKIE}={self._token}; Path=/; HttpOnly; SameSite=Strict{secure}"
+        secure = "; Secure" if self.secure else ""
+        return f"{COOKIE}={self.token}; Path=/; HttpOnly; SameSite=Strict{secure}"
 
 
 def _is_small(headers: Headers) -> bool:

@@ -48,25 +48,16 @@ TYPES = {
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A model that the page offers.
-
-    Attributes:
-        title: the painting, or the artifact's style.
-        path: the ``.onnx`` file.
-        precision: ``fp32``, ``fp16`` or ``int8``.
-        width, height: of the input frames, in pixels; None for any.
-        quick: whether its network is made for small devices.
-        url: path on the server, with a hash of the content.
-    """
+    """A model that the page offers."""
 
     name: str
-    title: str
-    path: Path
-    precision: str
-    width: int | None
+    title: str  # the painting, or the artifact's style
+    path: Path  # the ``.onnx`` file
+    precision: str  # ``fp32``, ``fp16`` or ``int8``
+    width: int | None  # of the input frames, in pixels; None for any
     height: int | None
-    quick: bool
-    url: str
+    quick: bool  # whether its network is made for small devices
+    url: str  # path on the server, with a hash of the content
 
     def for_page(self) -> dict[str, Any]:
         """Its entry in models.json: all fields but the local path."""
@@ -75,18 +66,12 @@ class ServedModel:
 
 @dataclass(frozen=True)
 class Address:
-    """Where the server can be reached.
+    """Where the server can be reached."""
 
-    Attributes:
-        url: with the token, if there is one.
-        names: host names and IP addresses of the server.
-        secure: whether other machines can reach it, by https and with a token.
-    """
-
-    url: str
-    names: list[str]
+    url: str  # with the token, if there is one
+    names: list[str]  # host names and IP addresses of the server
     port: int
-    secure: bool
+    secure: bool  # whether other machines can reach it, by https and with a token
 
     def qr_code(self) -> str:
         """The URL as a QR code, in half blocks for a terminal."""
@@ -162,7 +147,7 @@ def build_app(models: Sequence[ServedModel], address: Address, token: str | None
     scheme_port = 443 if address.secure else 80
     hosts = {f"[{name}]" if ":" in name else name for name in address.names}
     hosts = {f"{host}:{address.port}" for host in hosts} | (hosts if address.port == scheme_port else set())
-    return Guard(app, hosts, token, secure=address.secure)
+    return Guard(app, hosts, token, address.secure)
 
 
 class _Page(StaticFiles):
@@ -178,23 +163,11 @@ class _Page(StaticFiles):
         return response
 
 
-def serve(
-    host: str = "127.0.0.1",
-    port: int = 8600,
-    *,
-    models: Sequence[str | Path] = (),
-    ready: Callable[[Address], None],
-) -> None:
-    """Serve until Ctrl-C.
+def serve(host: str, port: int, *, models: Sequence[str | Path] = (), ready: Callable[[Address], None]) -> None:
+    """Serve the bundled models, and own ``.onnx`` artifacts, until Ctrl-C; `ready` is called when it listens.
 
-    Args:
-        host: address to listen on; any but the loopback uses https and a token.
-        port: 0 takes a free one.
-        models: ``.onnx`` artifacts to offer beside the bundled models.
-        ready: called once, when connections are accepted.
-
-    Raises:
-        InputError: the page is not built, a model is unusable, or host or port is unavailable.
+    Any `host` but the loopback uses https and a token; `port` 0 takes a free one. Raises InputError if the page is not
+    built, a model is unusable, or host or port is unavailable.
     """
     offered = served_models(models)
     with _listen(host, port) as listener, TemporaryDirectory(prefix="steadystyle-") as folder:
@@ -221,25 +194,21 @@ def serve(
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    elsewhere = f"'{host}' is no address of this machine: give one, or 0.0.0.0 for all"
+    sentences = {
+        errno.EADDRINUSE: f"port {port} is taken: choose another with --port, or --port 0 for a free one",
+        errno.EACCES: f"port {port} may not be used: choose one above 1023 with --port",
+        errno.EADDRNOTAVAIL: elsewhere,
+    }
     try:
-        family, kind, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        listener = socket.socket(family, kind)
+        family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(where, family=family, dualstack_ipv6=family == socket.AF_INET6)
     except (socket.gaierror, UnicodeError) as error:
-        raise InputError(f"'{host}' is no address of this machine: give one, or 0.0.0.0 for all") from error
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(where)
-        listener.listen()
+        raise InputError(elsewhere) from error
     except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:
-            raise InputError(f"port {port} is taken: choose another with --port, or --port 0 for a free one") from error
-        if error.errno == errno.EACCES:
-            raise InputError(f"port {port} may not be used: choose one above 1023 with --port") from error
-        if error.errno == errno.EADDRNOTAVAIL:
-            raise InputError(f"'{host}' is no address of this machine: give one, or 0.0.0.0 for all") from error
+        if error.errno in sentences:
+            raise InputError(sentences[error.errno]) from error
         raise
-    return listener
 
 
 def _address(host: str, here: str, port: int, token: str | None) -> Address:

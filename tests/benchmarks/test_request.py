@@ -16,9 +16,10 @@ import typer
 from typer.testing import CliRunner
 
 from steadystyle.benchmarks.fields import InputFile, Positive
-from steadystyle.benchmarks.request import Asked, BenchmarkRequest, read_request
+from steadystyle.benchmarks.request import BenchmarkRequest, read_request
 from steadystyle.benchmarks.run import benchmark
 from steadystyle.cli.asked import asks_for
+from steadystyle.common.asked import Asked
 from steadystyle.common.files import InputError
 
 

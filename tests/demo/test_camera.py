@@ -20,6 +20,7 @@ from steadystyle.demo.camera.session import run_camera
 from steadystyle.demo.camera.source import Capture
 from steadystyle.demo.camera.styles import Styles, model_names
 from steadystyle.demo.camera.view import compose
+from steadystyle.demo.requests import CameraRequest
 from steadystyle.runtimes.registry import DEFAULT_MODEL, bundled_models, open_stylizer
 from steadystyle.runtimes.stylizer import Stylizer
 from steadystyle.tests.demo.conftest import LONG_S, QUICK, textured, wait_for
@@ -72,7 +73,7 @@ def test_a_source_that_vanishes_is_waited_for_and_taken_up_again(film: Path, tmp
 
 
 def test_a_file_that_is_not_looped_ends(film: Path, unseen: None, tmp_path: Path) -> None:
-    result = run_camera(str(film), tmp_path / "out", models=[QUICK])
+    result = run_camera(CameraRequest(source=str(film), output=tmp_path / "out", models=(QUICK,)))
     assert result.received == 25 and result.shown + result.dropped in (24, 25)
 
 
@@ -169,7 +170,9 @@ def test_a_large_source_is_made_smaller(
 ) -> None:
     film = tmp_path / "film.mkv"
     write_video(film, [textured(*size)] * 2)
-    result = run_camera(str(film), tmp_path / "out", models=[QUICK], height=height, loop=True, frames=2)
+    result = run_camera(
+        CameraRequest(source=str(film), output=tmp_path / "out", models=(QUICK,), height=height, loop=True, frames=2)
+    )
     assert (result.width, result.height, result.shown) == (*shown, 2)
     assert not (tmp_path / "out").exists()
 
@@ -182,7 +185,9 @@ def test_a_grey_source_of_odd_size(tmp_path: Path, unseen: None) -> None:
             image = np.random.default_rng(0).integers(0, 256, (47, 63), np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="gray")))
         container.mux(stream.encode(None))
-    result = run_camera(str(tmp_path / "grey.mkv"), tmp_path / "out", models=[QUICK], loop=True, frames=3)
+    result = run_camera(
+        CameraRequest(source=str(tmp_path / "grey.mkv"), output=tmp_path / "out", models=(QUICK,), loop=True, frames=3)
+    )
     assert (result.width, result.height, result.shown) == (63, 47, 3)
 
 
@@ -197,7 +202,14 @@ def test_memory_stays_flat_and_no_thread_is_left(tmp_path: Path, unseen: None) -
     memory = []
     for frames in (60, 300):
         result = run_camera(
-            str(tmp_path / "film.mp4"), tmp_path / "out", models=[QUICK], loop=True, frames=frames, height=180
+            CameraRequest(
+                source=str(tmp_path / "film.mp4"),
+                output=tmp_path / "out",
+                models=(QUICK,),
+                loop=True,
+                frames=frames,
+                height=180,
+            )
         )
         memory.append(resident_mib())
         assert result.shown == frames

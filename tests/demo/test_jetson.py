@@ -23,6 +23,7 @@ from steadystyle.common.progress import Progress
 from steadystyle.demo.jetson import source as gst
 from steadystyle.demo.jetson.launch import Ends, board_of, elements_in, load_profiles, source_end
 from steadystyle.demo.jetson.run import open_best, run_live
+from steadystyle.demo.requests import JetsonRequest
 from steadystyle.video.frames import open_source, read_frames, write_video
 from steadystyle.video.synthetic.harbour import harbour
 
@@ -78,12 +79,7 @@ def test_two_thousand_frames_in_flat_memory_and_again_with_the_source_killed_in_
 
     said: list[str] = []
     report = run_live(
-        "test",
-        f"file:{broken}",
-        MODEL,
-        board="software",
-        size=SIZE,
-        frames=2000,
+        JetsonRequest(source="test", sink=f"file:{broken}", model=MODEL, board="software", size=SIZE, frames=2000),
         notify=said.append,
         progress=at(1000, lambda source: os.kill(source, signal.SIGKILL)),
     )
@@ -103,9 +99,17 @@ def test_two_thousand_frames_in_flat_memory_and_again_with_the_source_killed_in_
 @needs_gstreamer
 def test_a_live_source_drops_frames_and_its_recording_keeps_the_pace(tmp_path: Path) -> None:
     report = run_live(
-        "live-test", f"file:{tmp_path / 'out.mp4'}", MODEL, board="software", size=SIZE, fps=Fraction(20), frames=60,
+        JetsonRequest(
+            source="live-test",
+            sink=f"file:{tmp_path / 'out.mp4'}",
+            model=MODEL,
+            board="software",
+            size=SIZE,
+            fps=Fraction(20),
+            frames=60,
+        ),
         progress=lambda step, done, total: time.sleep(0.12),
-    )  # fmt: skip
+    )
     assert report.frames_in == 60
     assert report.dropped > 10
     assert report.frames_out == report.frames_in - report.dropped
@@ -118,12 +122,7 @@ def test_a_live_source_drops_frames_and_its_recording_keeps_the_pace(tmp_path: P
 def test_a_camera_that_hangs_is_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gst, "STALL_S", 2.0)
     report = run_live(
-        "live-test",
-        "null",
-        MODEL,
-        board="software",
-        size=SIZE,
-        frames=40,
+        JetsonRequest(source="live-test", sink="null", model=MODEL, board="software", size=SIZE, frames=40),
         progress=at(5, lambda source: os.kill(source, signal.SIGSTOP)),
     )
     assert (report.frames_in, report.restarts, report.complete) == (40, 1, True)
@@ -142,9 +141,17 @@ def test_a_source_that_does_not_come_back_ends_the_run_and_the_file_is_whole(tmp
         f"filesrc location={flag} ! fakesink videotestsrc is-live=true num-buffers=10 ! video/x-raw,framerate=30/1"
     )
     report = run_live(
-        None, f"file:{tmp_path / 'out.mp4'}", MODEL, board="software", size=SIZE, source_elements=elements, live=True,
-        patience=1, progress=unplug,
-    )  # fmt: skip
+        JetsonRequest(
+            sink=f"file:{tmp_path / 'out.mp4'}",
+            model=MODEL,
+            board="software",
+            size=SIZE,
+            source_elements=elements,
+            live=True,
+            restarts=1,
+        ),
+        progress=unplug,
+    )
     assert not report.complete
     assert any("did not come back" in note for note in report.notes)
     assert len(read_frames(tmp_path / "out.mp4")) == report.frames_out + report.repeated > 0
@@ -182,7 +189,7 @@ def test_a_file_keeps_all_frames_their_order_rate_and_size(tmp_path: Path) -> No
     frames = [scene.frame(t) for t in range(24)]
     source, out = tmp_path / 'so\'urce "1".mp4', tmp_path / "out put's.mp4"
     write_video(source, frames, 12)
-    report = run_live(f"file:{source}", f"file:{out}", MODEL, board="software")
+    report = run_live(JetsonRequest(source=f"file:{source}", sink=f"file:{out}", model=MODEL, board="software"))
     assert (report.width, report.height, report.frames_in, report.frames_out) == (160, 92, 24, 24)
     with open_best(MODEL) as stylizer:
         expected = np.stack([stylizer(frame) for frame in frames]).astype(np.int16)
@@ -199,7 +206,11 @@ def test_rtp_goes_out() -> None:
         receiver.bind(("127.0.0.1", 0))
         receiver.settimeout(30)
         port = receiver.getsockname()[1]
-        report = run_live("test", f"rtp:127.0.0.1:{port}", MODEL, board="software", size=SIZE, frames=30)
+        report = run_live(
+            JetsonRequest(
+                source="test", sink=f"rtp:127.0.0.1:{port}", model=MODEL, board="software", size=SIZE, frames=30
+            )
+        )
         packets = [receiver.recv(2048) for _ in range(30)]
     assert report.frames_out == 30
     assert {packet[0] >> 6 for packet in packets} == {2}  # version of RTP
@@ -249,7 +260,14 @@ def test_the_source_is_not_written_over(tmp_path: Path) -> None:
     write_video(clip, [np.full((48, 64, 3), 90, np.uint8)] * 3)
     before = clip.read_bytes()
     with pytest.raises(InputError, match="is the input: choose another -o"):
-        run_live(f"file:{clip}", f"file:{tmp_path}/../{tmp_path.name}/clip.mp4", MODEL, board="software")
+        run_live(
+            JetsonRequest(
+                source=f"file:{clip}",
+                sink=f"file:{tmp_path}/../{tmp_path.name}/clip.mp4",
+                model=MODEL,
+                board="software",
+            )
+        )
     assert clip.read_bytes() == before
     assert list(tmp_path.iterdir()) == [clip]
 
@@ -257,7 +275,7 @@ def test_the_source_is_not_written_over(tmp_path: Path) -> None:
 def test_without_gstreamer_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(InputError, match=r"there is no gst-launch-1\.0: apt-get install"):
-        run_live("test", "null", MODEL, board="software", size=SIZE)
+        run_live(JetsonRequest(source="test", sink="null", model=MODEL, board="software", size=SIZE))
 
 
 def test_every_profile_makes_words_and_says_where_its_elements_come_from(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from steadystyle.common.files import InputError
 from steadystyle.demo.local import run_demo
+from steadystyle.demo.requests import FileRequest
 from steadystyle.video.frames import read_frames, read_image, write_image, write_video
 
 WRITTEN = ["contact-sheet.png", "side-by-side.mp4", "source.mp4", "stylized.mp4"]
@@ -18,11 +19,7 @@ def names_in(folder: Path) -> list[str]:
 def test_the_bundled_scene_is_measured_against_its_own_motion(tmp_path: Path, any_size_artifact: Path) -> None:
     steps: list[str] = []
     result = run_demo(
-        None,
-        str(any_size_artifact),
-        tmp_path / "demo",
-        frames=8,
-        height=90,
+        FileRequest(output=tmp_path / "demo", model=str(any_size_artifact), frames=8, height=90),
         progress=lambda step, done, total: steps.append(step),
     )
     assert names_in(tmp_path / "demo") == WRITTEN
@@ -48,7 +45,11 @@ def test_the_bundled_scene_is_measured_against_its_own_motion(tmp_path: Path, an
 def test_a_clip_is_made_smaller_and_its_flow_estimated(
     tmp_path: Path, any_size_artifact: Path, textured_clip: Path
 ) -> None:
-    result = run_demo(str(textured_clip), str(any_size_artifact), tmp_path / "demo", frames=7, height=48)
+    result = run_demo(
+        FileRequest(
+            source=str(textured_clip), model=str(any_size_artifact), output=tmp_path / "demo", frames=7, height=48
+        )
+    )
     assert (result.width, result.height, result.frames) == (80, 48, 7)
     assert result.flow_source == "DIS medium"
     assert set(result.rows[0].errors) == {1, 5}
@@ -61,7 +62,9 @@ def test_a_clip_too_short_for_a_figure_goes_without_it(
     tmp_path: Path, any_size_artifact: Path, textured_frames: list[NDArray[np.uint8]], count: int, intervals: set[int]
 ) -> None:
     write_video(tmp_path / "short.mp4", textured_frames[:count])
-    result = run_demo(str(tmp_path / "short.mp4"), str(any_size_artifact), tmp_path / "demo")
+    result = run_demo(
+        FileRequest(source=str(tmp_path / "short.mp4"), model=str(any_size_artifact), output=tmp_path / "demo")
+    )
     assert result.frames == count
     assert {interval for row in result.rows for interval in row.errors} == intervals
     assert names_in(tmp_path / "demo") == WRITTEN
@@ -72,7 +75,15 @@ def test_what_cannot_be_opened_leaves_nothing_behind(
     tmp_path: Path, any_size_artifact: Path, source: str | None, model: str
 ) -> None:
     with pytest.raises(InputError):
-        run_demo(source, model.replace("ARTIFACT", str(any_size_artifact)), tmp_path / "demo", frames=2, height=48)
+        run_demo(
+            FileRequest(
+                source=source,
+                model=model.replace("ARTIFACT", str(any_size_artifact)),
+                output=tmp_path / "demo",
+                frames=2,
+                height=48,
+            )
+        )
     assert names_in(tmp_path) == []
 
 
@@ -87,7 +98,7 @@ def test_the_source_is_not_written_over(
     if linked:
         given.symlink_to(source)
     with pytest.raises(InputError, match=r"source\.mp4' is the input: choose another -o"):
-        run_demo(str(given), str(any_size_artifact), tmp_path)
+        run_demo(FileRequest(source=str(given), model=str(any_size_artifact), output=tmp_path))
     assert source.read_bytes() == before
     assert names_in(tmp_path) == sorted({given.name, "source.mp4"})
 
@@ -97,7 +108,7 @@ def test_pictures_are_not_written_over(tmp_path: Path, any_size_artifact: Path) 
         write_image(tmp_path / name, np.full((48, 48, 3), 90, np.uint8))
     before = (tmp_path / "contact-sheet.png").read_bytes()
     with pytest.raises(InputError, match=r"contact-sheet\.png' is the input"):
-        run_demo(str(tmp_path), str(any_size_artifact), tmp_path)
+        run_demo(FileRequest(source=str(tmp_path), model=str(any_size_artifact), output=tmp_path))
     assert (tmp_path / "contact-sheet.png").read_bytes() == before
 
 
@@ -109,7 +120,10 @@ def test_a_demo_that_breaks_off_leaves_nothing_behind(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_demo(str(textured_clip), str(any_size_artifact), tmp_path / "demo", progress=break_off)
+        run_demo(
+            FileRequest(source=str(textured_clip), model=str(any_size_artifact), output=tmp_path / "demo"),
+            progress=break_off,
+        )
     assert names_in(tmp_path) == []
 
 

@@ -226,7 +226,7 @@ def test_a_port_that_is_taken_and_a_host_that_is_not_ours() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(InputError, match=f"port {port} is taken.*--port"):
-            serve(port=port, ready=must_not_start)
+            serve("127.0.0.1", port, ready=must_not_start)
     for host in ("192.0.2.1", "no such host"):
         with pytest.raises(InputError, match="no address of this machine"):
             serve(host, 0, ready=must_not_start)
