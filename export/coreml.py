@@ -22,28 +22,20 @@ from ..runtimes.stylizer import Stylizer
 from .graphs.registry import image_graph
 from .mil import MilStylizer
 from .quantization import Quantization
+from .target import Writer
 
 with quiet():
     import coremltools
-    from coremltools.optimize.coreml import (
-        OpLinearQuantizerConfig,
-        OptimizationConfig,
-        linear_quantize_weights,
-    )
+    from coremltools.optimize.coreml import OpLinearQuantizerConfig, OptimizationConfig, linear_quantize_weights
     from coremltools.proto import Model_pb2
 
-_DATE = "com.github.apple.coremltools.conversion_date"
 
-
-class CoremlWriter:
+class CoremlWriter(Writer):
     """The target ``coreml`` for iOS 16, macOS 13 and later; see `target.Writer`."""
 
     ending = ".mlpackage"
-    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
     default_precision = "fp16"
     any_size = False  # a flexible size would lose the neural engine
-    calibrated: frozenset[str] = frozenset()
-    rounds_results = False
 
     def write(
         self, network: nn.Module, path: Path, size: Size | None, precision: str, quantization: Quantization | None
@@ -52,11 +44,10 @@ class CoremlWriter:
         if size is None:
             raise ValueError("a Core ML artifact has a fixed size")
         graph = image_graph(network, size)
-        least = graph.padding
-        if min(size) < least:
-            # Core ML cannot pad an image by more than its own side.
+        if min(size) < graph.padding:  # Core ML cannot pad an image by more than its own side
             raise InputError(
-                f"size {size[0]}x{size[1]} is too small for the target coreml: both sides must be at least {least}"
+                f"size {size[0]}x{size[1]} is too small for the target coreml: "
+                f"both sides must be at least {graph.padding}"
             )
         shape = (1, 3, size[1], size[0])
         colours = coremltools.colorlayout.RGB
@@ -85,28 +76,24 @@ class CoremlWriter:
         file = model_file(path)
         model: Any = Model_pb2.Model()
         model.ParseFromString(file.read_bytes())
-        _describe(model.description, metadata)
+        shown = model.description.metadata  # by Xcode
+        shown.shortDescription = f"Paints a picture in the style '{metadata.name}', steadily through a video"
+        shown.author = metadata.producer
+        shown.license = "The licence of the weights stands in the card of the model"
+        model.description.input[0].shortDescription = f"The picture, {metadata.size_text} pixels"
+        model.description.output[0].shortDescription = "The painted picture, of the same size"
+        # The date would change the bytes of the same artifact every day.
+        shown.userDefined.pop("com.github.apple.coremltools.conversion_date", None)
         file.unlink()  # coremltools wrote it for its owner alone to read
         for sha256 in (NO_HASH, None):
             metadata = replace(metadata, content_sha256=sha256 or package_sha256(path))
-            model.description.metadata.userDefined[METADATA_KEY] = metadata.to_json()
+            shown.userDefined[METADATA_KEY] = metadata.to_json()
             file.write_bytes(model.SerializeToString(deterministic=True))
         return metadata
 
     def run(self, path: Path) -> Stylizer:
         """Open with Core ML on a Mac, and interpret the program elsewhere."""
         return CoremlStylizer(path) if platform.system() == "Darwin" else MilStylizer(path)
-
-
-def _describe(description: Any, metadata: ArtifactMetadata) -> None:
-    """Fill in what Xcode shows."""
-    description.metadata.shortDescription = f"Paints a picture in the style '{metadata.name}', steadily through a video"
-    description.metadata.author = metadata.producer
-    description.metadata.license = "The licence of the weights stands in the card of the model"
-    description.input[0].shortDescription = f"The picture, {metadata.size_text} pixels"
-    description.output[0].shortDescription = "The painted picture, of the same size"
-    # The date would change the bytes of the same artifact every day.
-    description.metadata.userDefined.pop(_DATE, None)
 
 
 def _name_items(path: Path) -> None:

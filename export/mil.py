@@ -5,7 +5,7 @@ and attributes, not Apple's kernels.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +47,14 @@ class MilStylizer(Stylizer):
         return np.ascontiguousarray(result.to(torch.uint8).numpy())
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Step:
     name: str
     compute: Callable[[Arguments], Tensor]
     constants: Arguments
     inputs: Mapping[str, str]
     half: bool
-    finished: tuple[str, ...]
+    finished: set[str] = field(default_factory=set)  # inputs that no later step needs
 
 
 class MilProgram:
@@ -99,21 +99,14 @@ def _half(values: Tensor) -> Tensor:
 
 def _steps(operations: list[Any], output: str) -> list[_Step]:
     constants: dict[str, Any] = {}
-    last_use = {}
-    for op in operations:
-        for value in op.inputs.values():
-            if getattr(value, "name", None) is not None:
-                last_use[value.name] = op
-    steps = []
+    steps: list[_Step] = []
     for op in operations:
         if op.op_type == "const":
             constants[op.outputs[0].name] = _constant(op.outputs[0].val)
             continue
         compute = OPERATORS.get(op.op_type)
         if compute is None:
-            raise InputError(
-                f"the operator '{op.op_type}' is not known to the interpreter of MIL programs: add it to export/mil.py"
-            )
+            raise _unknown(f"the operator '{op.op_type}'", ": add it to export/mil.py")
         given = {key: value.name for key, value in op.inputs.items() if value is not None}
         (result,) = op.outputs
         half = result.dtype == types.fp16
@@ -123,9 +116,16 @@ def _steps(operations: list[Any], output: str) -> list[_Step]:
             values = compute(fixed)
             constants[result.name] = _half(values) if half else values
             continue
-        finished = tuple(name for name in set(inputs.values()) if last_use[name] is op and name != output)
-        steps.append(_Step(result.name, compute, fixed, inputs, half, finished))
+        steps.append(_Step(result.name, compute, fixed, inputs, half))
+    needed = {output}
+    for step in reversed(steps):
+        step.finished = set(step.inputs.values()) - needed
+        needed |= step.finished
     return steps
+
+
+def _unknown(what: str, advice: str = "") -> InputError:
+    return InputError(f"{what} is not known to the interpreter of MIL programs{advice}")
 
 
 def _constant(value: Any) -> Any:
@@ -160,7 +160,7 @@ def _conv(arguments: Arguments) -> Tensor:
     x, weight = arguments["x"], arguments["weight"]
     kind = arguments.get("pad_type", "valid")
     if kind not in ("valid", "custom"):
-        raise InputError(f"a convolution with the padding '{kind}' is not known to the interpreter of MIL programs")
+        raise _unknown(f"a convolution with the padding '{kind}'")
     if kind == "custom":
         top, bottom, left, right = arguments["pad"]
         x = functional.pad(x, (left, right, top, bottom))
@@ -184,29 +184,20 @@ def _instance_norm(arguments: Arguments) -> Tensor:
     return result + arguments["beta"].reshape(1, -1, 1, 1) if "beta" in arguments else result
 
 
-def _factors(arguments: Arguments) -> tuple[int, int]:
+def _factors(arguments: Arguments) -> tuple[float, float]:
     """Enlargement factors of height and width."""
     height, width = (arguments.get(f"scale_factor_{side}", 1) for side in ("height", "width"))
     if height != int(height) or width != int(width):
-        raise InputError(f"an enlargement by {[height, width]} is not known to the interpreter of MIL programs")
-    return int(height), int(width)
-
-
-def _upsample(arguments: Arguments) -> Tensor:
-    x: Tensor = arguments["x"]
-    for axis, factor in zip((2, 3), _factors(arguments), strict=True):
-        x = x.repeat_interleave(factor, axis)
-    return x
+        raise _unknown(f"an enlargement by {[height, width]}")
+    return float(height), float(width)
 
 
 def _upsample_bilinear(arguments: Arguments) -> Tensor:
     corners = bool(arguments.get("align_corners", True))
     if arguments.get("half_pixel_centers", not corners) == corners:  # torch knows the other two combinations alone
-        raise InputError(
-            "a bilinear enlargement from the pixels' edges is not known to the interpreter of MIL programs"
-        )
-    factors = tuple(float(factor) for factor in _factors(arguments))
-    return functional.interpolate(arguments["x"], scale_factor=factors, mode="bilinear", align_corners=corners)
+        raise _unknown("a bilinear enlargement from the pixels' edges")
+    x, factors = arguments["x"], _factors(arguments)
+    return functional.interpolate(x, scale_factor=factors, mode="bilinear", align_corners=corners)
 
 
 def _slice(arguments: Arguments) -> Tensor:
@@ -214,16 +205,12 @@ def _slice(arguments: Arguments) -> Tensor:
     no, ones = [False] * x.ndim, [1] * x.ndim
     steps = arguments.get("stride", ones)
     if any(arguments.get("squeeze_mask", no)) or min(steps) < 1:
-        raise InputError("a slice that drops an axis or runs backwards is not known to the interpreter of MIL programs")
-    axes = zip(
-        arguments["begin"],
-        arguments.get("begin_mask", no),
-        arguments["end"],
-        arguments.get("end_mask", no),
-        steps,
-        strict=True,
+        raise _unknown("a slice that drops an axis or runs backwards")
+    begin, end = (
+        [None if masked else bound for bound, masked in zip(arguments[name], arguments.get(mask, no), strict=True)]
+        for name, mask in (("begin", "begin_mask"), ("end", "end_mask"))
     )
-    return x[tuple(slice(None if m else first, None if n else last, step) for first, m, last, n, step in axes)]
+    return x[tuple(map(slice, begin, end, steps))]
 
 
 def _affine_dequantize(arguments: Arguments) -> Tensor:
@@ -250,6 +237,6 @@ OPERATORS: Mapping[str, Callable[[Arguments], Tensor]] = {
     "slice_by_index": _slice,
     "tanh": lambda a: torch.tanh(a["x"]),
     "upsample_bilinear": _upsample_bilinear,
-    "upsample_nearest_neighbor": _upsample,
+    "upsample_nearest_neighbor": lambda a: functional.interpolate(a["x"], scale_factor=_factors(a), mode="nearest"),
 }
 """Name of a MIL operator (iOS 16) -> what computes it."""

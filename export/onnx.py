@@ -12,12 +12,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnxruntime.quantization import (
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
+from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 from torch import nn
 
 from ..common.arrays import Image, Size
@@ -27,6 +22,7 @@ from ..runtimes.registry import open_stylizer
 from ..runtimes.stylizer import Stylizer
 from .graphs.registry import deployable_graph
 from .quantization import Quantization
+from .target import Writer
 
 OPSET = 18
 
@@ -36,14 +32,13 @@ results of all frames that it observes together: 1 GB at 640x360, 10 GB at 1920x
 single frames would give the histograms other bins, and so change the artifact's bytes."""
 
 
-class OnnxWriter:
+class OnnxWriter(Writer):
     """The target ``onnx``; see `target.Writer`."""
 
     ending = ".onnx"
-    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
     default_precision = "fp32"
     any_size = True
-    calibrated: frozenset[str] = frozenset({"int8"})
+    calibrated = frozenset({"int8"})
     rounds_results = True
 
     def write(
@@ -87,7 +82,7 @@ def _graph_model(graph: Any, size: Size | None) -> Any:
     example = torch.zeros((height, width, 3), dtype=torch.uint8)
     sides = None if size else {"frame": {0: torch.export.Dim("height"), 1: torch.export.Dim("width")}}
     with quiet():
-        program = torch.onnx.export(
+        program: Any = torch.onnx.export(
             graph,
             (example,),
             dynamo=True,
@@ -98,9 +93,7 @@ def _graph_model(graph: Any, size: Size | None) -> Any:
             dynamic_shapes=sides,
             verbose=False,
         )
-    if program is None:
-        raise RuntimeError("torch.onnx.export returned no program")
-    model: Any = program.model_proto
+    model = program.model_proto
     opset = next(entry.version for entry in model.opset_import if entry.domain == "")
     if opset != OPSET:  # the exporter silently replaces an opset that it cannot write
         raise RuntimeError(f"torch.onnx.export wrote opset {opset} where {OPSET} was asked for")
@@ -170,17 +163,18 @@ def _in_eight_bits(model: Any, quantization: Quantization) -> Any:
     weights = {entry.name for entry in model.graph.initializer}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     # A convolution without weights is a normalization, whose factors depend on the frame.
-    own = [node.name for node in convolutions if node.input[1] in weights]
-    given = {}
-    for name, layer in zip(own, layers, strict=False):
-        if layer in quantization.ranges:  # layers in float, too: the sum after them is in 8 bits
-            low, high = (np.float32(end) for end in quantization.ranges[layer])
-            for tensor in _laid_out(model, next(node.output[0] for node in convolutions if node.name == name)):
-                given[tensor] = [{"rmin": low, "rmax": high}]
+    own = [node for node in convolutions if node.input[1] in weights]
     if len(own) != len(layers):
         raise RuntimeError(f"{len(own)} convolutions were exported for {len(layers)} layers")
-    in_float = {node.name for node in convolutions} - set(own)
-    in_float |= {name for name, layer in zip(own, layers, strict=True) if layer in quantization.float_layers}
+    in_float = {node.name for node in convolutions if node.input[1] not in weights}
+    given = {}
+    for node, layer in zip(own, layers, strict=True):
+        if layer in quantization.float_layers:
+            in_float.add(node.name)
+        if layer in quantization.ranges:  # layers in float, too: the sum after them is in 8 bits
+            low, high = (np.float32(end) for end in quantization.ranges[layer])
+            for tensor in _laid_out(model, node.output[0]):
+                given[tensor] = [{"rmin": low, "rmax": high}]
     # Round a normalization only after its ReLU: before it, half of the steps are below zero.
     normalized = {name for node in model.graph.node if node.op_type == "InstanceNormalization" for name in node.output}
     in_float |= {node.name for node in model.graph.node if node.op_type == "Relu" and node.input[0] in normalized}
@@ -228,12 +222,8 @@ def _on_bytes(model: Any) -> None:
     # With scale 1 and zero point 0, quantized values are the frame's bytes, and quantizing rounds and clips. An end
     # whose layer stays in float keeps its conversion.
     scale, zero = "bytes_scale", "bytes_zero_point"
-    graph.initializer.extend(
-        [
-            onnx.numpy_helper.from_array(np.array(1, np.float32), scale),
-            onnx.numpy_helper.from_array(np.array(0, np.uint8), zero),
-        ]
-    )
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array(1, np.float32), scale))
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array(0, np.uint8), zero))
     dead: list[str] = []
     for cast in [node for node in graph.node if node.op_type == "Cast"]:
         after = users.get(cast.output[0], [])
@@ -256,11 +246,10 @@ def _on_bytes(model: Any) -> None:
     # Replication copies values, so it may copy bytes; ONNX Runtime does not find this itself.
     for pad in [node for node in graph.node if node.op_type == "Pad"]:
         before, after = makers.get(pad.input[0]), users.get(pad.output[0], [])
-        if (
-            before is None
-            or before.op_type != "DequantizeLinear"
-            or [use.op_type for use in after] != ["QuantizeLinear"]
-        ):
+        if before is None or [before.op_type, *(use.op_type for use in after)] != [
+            "DequantizeLinear",
+            "QuantizeLinear",
+        ]:
             continue
         if before.input[1:] == after[0].input[1:]:
             pad.input[0], pad.output[0] = before.input[0], after[0].output[0]

@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -49,39 +50,24 @@ TARGETS: Mapping[str, Callable[[], Writer]] = {"onnx": _onnx, "tflite": _tflite,
 
 @dataclass(frozen=True)
 class ExportResult:
-    """One artifact.
-
-    Attributes:
-        path: the file; a ``degraded`` one is kept only if that was allowed.
-        metadata: as embedded, with the figures of the proof.
-        size_bytes: 0 if no file was kept.
-        median_ms: rough time per frame on this machine; None if no engine ran the proof.
-        shortfalls: limits that the artifact misses, a few words each.
-        verdict: ``degraded`` if the artifact misses a limit.
-    """
+    """One artifact."""
 
     target: str
-    path: Path
-    metadata: ArtifactMetadata
-    size_bytes: int
-    median_ms: float | None
-    shortfalls: list[str]
+    path: Path  # a degraded artifact is kept only if that was allowed
+    metadata: ArtifactMetadata  # as embedded, with the figures of the proof
+    size_bytes: int  # 0 if no file was kept
+    median_ms: float | None  # rough time per frame on this machine; None if no engine ran the proof
+    shortfalls: list[str]  # limits that the artifact misses, a few words each
     verdict: Literal["ok", "degraded"]
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What artifacts are proven on.
+    """What artifacts are proven on."""
 
-    Attributes:
-        clip: video whose first frames are taken; None: the bundled scene.
-        style: style image for the change of the style score; None: no style score.
-        loss_network: weights of the loss network; None: from the environment variable if there is a style.
-    """
-
-    clip: str | None = None
-    style: Path | None = None
-    loss_network: Path | None = None
+    clip: str | None = None  # video whose first frames are taken; None: the bundled scene
+    style: Path | None = None  # style image for the change of the style score; None: no style score
+    loss_network: Path | None = None  # weights; None: from the environment variable if there is a style
     allow_degraded: bool = False
 
     def judge(self) -> StyleJudge | None:
@@ -127,22 +113,24 @@ def export(
     Raises:
         InputError: unknown model, target, precision or size, damaged checkpoint or clip, or no place to write to.
     """
-    wanted = _plan(target, precision, size)
-    source = _load(find_checkpoint(model), size, proof or Proof())
+    plan = _plan(target, precision, size)
+    path, proof = find_checkpoint(model), proof or Proof()
+    checkpoint = load_checkpoint(path)
+    judge, test = proof.judge(), load_test_frames(proof.clip, size)
+    references = [reference(checkpoint.network, frame) for frame in test.frames]
+    source = _Source(checkpoint, sha256_of(path), size, test, references, judge, proof.allow_degraded)
     calibration = None
-    if size is not None and any(chosen in writer.calibrated for _, writer, chosen in wanted):
+    if size is not None and any(chosen in writer.calibrated for _, writer, chosen in plan):
         calibration = load_calibration(calibration_clips, size)
         if calibration.note:
             notify(calibration.note)
     results = []
-    for done, (name, writer, chosen) in enumerate(wanted):
+    for done, (name, writer, chosen) in enumerate(plan):
         quantization = None
         if size is not None and calibration is not None and chosen in writer.calibrated:
-            progress(f"{name} {chosen}: how each layer bears it", done, len(wanted))
-            quantization = plan_quantization(
-                source.checkpoint.network, calibration, size, results=writer.rounds_results
-            )
-        progress(f"{name} {chosen}", done, len(wanted))
+            progress(f"{name} {chosen}: how each layer bears it", done, len(plan))
+            quantization = plan_quantization(checkpoint.network, calibration, size, results=writer.rounds_results)
+        progress(f"{name} {chosen}", done, len(plan))
         results.append(_export_one(source, out_dir, name, writer, chosen, quantization))
     return results
 
@@ -170,16 +158,9 @@ class _Source:
     sha256: str  # of the checkpoint's file
     size: Size | None
     test: TestFrames  # frames of the proof
-    wanted: Sequence[Image]  # the checkpoint's results for the test frames
+    references: Sequence[Image]  # the checkpoint's results for the test frames
     judge: StyleJudge | None
     allow_degraded: bool
-
-
-def _load(path: Path, size: Size | None, proof: Proof) -> _Source:
-    checkpoint = load_checkpoint(path)
-    judge, test = proof.judge(), load_test_frames(proof.clip, size)
-    wanted = [reference(checkpoint.network, frame) for frame in test.frames]
-    return _Source(checkpoint, sha256_of(path), size, test, wanted, judge, proof.allow_degraded)
 
 
 def _export_one(
@@ -187,6 +168,7 @@ def _export_one(
 ) -> ExportResult:
     """Make and prove one artifact."""
     header, test = source.checkpoint.header, source.test
+    sensitivity = quantization.sensitivity if quantization else {}
     metadata = ArtifactMetadata(
         name=header.name,
         style=header.style,
@@ -201,34 +183,28 @@ def _export_one(
         style_size=header.style_size,
         producer=f"steadystyle {__version__}",
         float_layers=sorted(quantization.float_layers) if quantization else [],
-        sensitivity=_rounded_table(quantization.sensitivity) if quantization else {},
+        sensitivity={layer: {key: round(value, 4) for key, value in row.items()} for layer, row in sensitivity.items()},
     )
     path = folder / metadata.file_name(writer.ending)
-    try:
-        with atomic_path(path) as partial:
-            versions = writer.write(source.checkpoint.network, partial, source.size, precision, quantization)
-            metadata = replace(metadata, producer=f"{metadata.producer}, {versions}")
-            # A runtime needs metadata, so it is embedded twice: first without figures, then with them.
-            writer.embed(partial, metadata)
-            with writer.run(partial) as stylizer:
-                figures = verify(stylizer, source.wanted, test.frames, test.pairs, source.judge)
-                figures |= {"source": test.source, "flow_source": test.flow_source, "engine": stylizer.engine}
-                median_ms = _median_ms(stylizer, test.frames) if stylizer.real_time else None
-            if quantization:
-                figures["calibration_source"] = quantization.calibration.source
-            metadata = replace(metadata, verification=figures)
-            found = shortfalls(figures, precision)
-            if found and not source.allow_degraded:
-                raise _DegradedError
-            metadata = writer.embed(partial, metadata)
-            size_bytes = size_on_disk(partial)
-    except _DegradedError:
-        return ExportResult(target, path, metadata, 0, median_ms, found, "degraded")
+    size_bytes = 0
+    with suppress(_DegradedError), atomic_path(path) as partial:
+        versions = writer.write(source.checkpoint.network, partial, source.size, precision, quantization)
+        metadata = replace(metadata, producer=f"{metadata.producer}, {versions}")
+        # A runtime needs metadata, so it is embedded twice: first without figures, then with them.
+        writer.embed(partial, metadata)
+        with writer.run(partial) as stylizer:
+            figures = verify(stylizer, source.references, test.frames, test.pairs, source.judge)
+            figures |= {"source": test.source, "flow_source": test.flow_source, "engine": stylizer.engine}
+            median_ms = _median_ms(stylizer, test.frames) if stylizer.real_time else None
+        if quantization:
+            figures["calibration_source"] = quantization.calibration.source
+        metadata = replace(metadata, verification=figures)
+        found = shortfalls(figures, precision)
+        if found and not source.allow_degraded:
+            raise _DegradedError
+        metadata = writer.embed(partial, metadata)
+        size_bytes = size_on_disk(partial)
     return ExportResult(target, path, metadata, size_bytes, median_ms, found, "degraded" if found else "ok")
-
-
-def _rounded_table(sensitivity: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    return {layer: {key: round(value, 4) for key, value in row.items()} for layer, row in sensitivity.items()}
 
 
 def _median_ms(stylizer: Stylizer, frames: Sequence[Image]) -> float:

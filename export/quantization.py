@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..common.arrays import Image, Size
-from ..video.flow import FlowPair
 from ..video.synthetic.harbour import harbour
 from .calibration import SCENE_FRAMES, Calibration
 from .graphs.base import DeployableGraph, Range
@@ -30,18 +29,14 @@ _MOST_GAIN = 64.0
 class Quantization:
     """How a graph is quantized to 8 bits.
 
-    Attributes:
-        graph: the graph to write, not to be changed; equalized if the engine rounds a convolution's result.
-        ranges: layer -> range of its results, in place of the observed one.
-        float_layers: names of layers that stay in float.
-        sensitivity: layer -> the network's ``psnr_db`` and ``flicker`` (temporal error over that in float) with this
-            layer alone in 8 bits, and the layer's ``share`` of the multiplications.
+    `sensitivity`: layer -> the network's ``psnr_db`` and ``flicker`` (temporal error over that in float) with this
+    layer alone in 8 bits, and the layer's ``share`` of the multiplications.
     """
 
     calibration: Calibration
-    graph: DeployableGraph
-    ranges: Mapping[str, Range] = field(default_factory=dict)
-    float_layers: frozenset[str] = frozenset()
+    graph: DeployableGraph  # to write, not to be changed; equalized if the engine rounds a convolution's result
+    ranges: Mapping[str, Range] = field(default_factory=dict)  # layer -> range of its results, if not the observed one
+    float_layers: frozenset[str] = frozenset()  # names of layers that stay in float
     sensitivity: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
@@ -212,19 +207,25 @@ def plan_quantization(
     pairs = {t: scene.pair(start + t, 1) for t in range(2)}
     simulation = _EightBits(graph, seen, results=results)
     in_float = [simulation.run(frame) for frame in frames]
+
+    def measured(in_eight_bits: frozenset[str]) -> tuple[float, float]:
+        """PSNR in dB, and temporal error over that in float, with these layers in 8 bits."""
+        simulation.layers = in_eight_bits
+        pictures = [simulation.run(frame) for frame in frames]
+        ratio = flicker_ratio(pictures, in_float, pairs)
+        return psnr_db(pictures, in_float), 1.0 if ratio is None else ratio
+
     products = sum(seen.products.values())
     table = {}
     for name in layers:
-        simulation.layers = frozenset({name})
-        psnr, flicker = _compare([simulation.run(frame) for frame in frames], in_float, pairs)
+        psnr, flicker = measured(frozenset({name}))
         table[name] = {"psnr_db": psnr, "flicker": flicker, "share": seen.products[name] / products}
 
     def harm(name: str) -> float:
         return max(table[name]["flicker"] ** 2 - 1, 0.0) / table[name]["share"] + 10 ** (-table[name]["psnr_db"] / 10)
 
     def bears(in_eight_bits: frozenset[str]) -> bool:
-        simulation.layers = in_eight_bits
-        psnr, flicker = _compare([simulation.run(frame) for frame in frames], in_float, pairs)
+        psnr, flicker = measured(in_eight_bits)
         return psnr >= LEAST_PSNR_DB and flicker <= graph.most_flicker
 
     quantized = frozenset(layers)
@@ -237,9 +238,3 @@ def plan_quantization(
         if bears(quantized | {name}):
             quantized |= {name}
     return Quantization(calibration, graph, clipped, frozenset(layers) - quantized, table)
-
-
-def _compare(ours: Sequence[Image], wanted: Sequence[Image], pairs: Mapping[int, FlowPair]) -> tuple[float, float]:
-    """PSNR in dB (99 where nothing differs), and temporal error over that of the wanted frames."""
-    ratio = flicker_ratio(ours, wanted, pairs)
-    return psnr_db(ours, wanted), 1.0 if ratio is None else ratio

@@ -17,22 +17,14 @@ PRECISIONS = ("fp32", "fp16", "int8")
 
 
 class Writer(Protocol):
-    """The interface that a target's file provides.
+    """The interface that a target's file provides."""
 
-    Attributes:
-        ending: of its files, with the dot; it selects the runtime.
-        default_precision: used if none is given.
-        any_size: whether it can write artifacts for frames of any size.
-        calibrated: precisions that need a `Quantization`.
-        rounds_results: whether 8-bit engines round a convolution's result, or only its input.
-    """
-
-    ending: str
-    precisions: tuple[str, ...]
-    default_precision: str
-    any_size: bool
-    calibrated: frozenset[str]
-    rounds_results: bool
+    ending: str  # of its files, with the dot; it selects the runtime
+    default_precision: str  # used if none is given
+    precisions: tuple[str, ...] = PRECISIONS
+    any_size: bool = False  # whether it can write artifacts for frames of any size
+    calibrated: frozenset[str] = frozenset()  # precisions that need a `Quantization`
+    rounds_results: bool = False  # whether 8-bit engines round a convolution's result, or only its input
 
     def write(
         self, network: nn.Module, path: Path, size: Size | None, precision: str, quantization: Quantization | None

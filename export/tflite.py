@@ -14,8 +14,7 @@ never. Fixed, calibrated ranges are hardly faster (0.44 of float32's CPU time, n
 
 import io
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +26,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..common.arrays import Size
-from ..common.quiet import quiet
 from ..runtimes.artifact import ArtifactMetadata
 from ..runtimes.stylizer import Stylizer
 from ..runtimes.tflite import TfliteStylizer, flatbuffer_of, quiet_engine, sealed, with_metadata
@@ -36,6 +34,7 @@ from .graphs.base import DeployableGraph
 from .graphs.edge import PatchGraph, SmoothPatchGraph
 from .graphs.registry import deployable_graph
 from .quantization import Quantization
+from .target import Writer
 
 with quiet_engine():
     import tensorflow as tf
@@ -43,15 +42,12 @@ with quiet_engine():
 _SIGNATURE = "serving_default"
 
 
-class TfliteWriter:
+class TfliteWriter(Writer):
     """The target ``tflite``; see `target.Writer`."""
 
     ending = ".tflite"
-    precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
     default_precision = "int8"
-    any_size = False
-    calibrated: frozenset[str] = frozenset({"int8"})
-    rounds_results = False
+    calibrated = frozenset({"int8"})
 
     def write(
         self, network: nn.Module, path: Path, size: Size | None, precision: str, quantization: Quantization | None
@@ -65,7 +61,7 @@ class TfliteWriter:
             raise ValueError("a TensorFlow Lite model has a fixed size")
         graph = quantization.graph if quantization else deployable_graph(network)
         in_float = quantization.float_layers if quantization else frozenset()
-        with _quiet():
+        with quiet_engine(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             model = _converted(graph, size)
             if precision == "fp16":
                 model = _in_half_precision(model)
@@ -103,7 +99,7 @@ def _converted(graph: DeployableGraph, size: Size) -> bytes:
 def _stylized(graph: Any, frame: Any) -> Any:
     """`EncoderDecoderGraph.forward` in TensorFlow: (H, W, 3) uint8 RGB to the same."""
     height, width, margin = frame.shape[0], frame.shape[1], graph.margin
-    x = tf.expand_dims(_framed(frame, graph.padding, 0), 0)
+    x = tf.expand_dims(_framed(frame, (graph.padding, graph.padding), (graph.padding, graph.padding)), 0)
     x = tf.cast(x, tf.float32)  # (1, H + 2 padding, W + 2 padding, 3) in 0..255
     for i, layer in enumerate(graph.down):
         x = _convolution_and_norm(x, layer, _scope(f"down.{i}"))
@@ -123,9 +119,7 @@ def _stylized(graph: Any, frame: Any) -> Any:
 def _patches_stylized(graph: Any, frame: Any) -> Any:
     """`PatchGraph.forward` in TensorFlow: (H, W, 3) uint8 RGB to the same."""
     height, width, crop = frame.shape[0], frame.shape[1], graph.crop
-    x = frame
-    for axis, length in ((0, height), (1, width)):
-        x = _replicated(x, graph.before, graph.after + -length % 8, axis)
+    x = _framed(frame, (graph.before, graph.after + -height % 8), (graph.before, graph.after + -width % 8))
     # As in `PatchGraph`, patches are columns of words; here row of patches by row.
     rows, columns = x.shape[0] // 4, x.shape[1] // 4
     x = tf.transpose(tf.reshape(x, [rows, 4, 3 * columns, 4]), [0, 2, 1, 3])
@@ -155,7 +149,7 @@ def _convolution(x: Any, layer: Any, name: str) -> Any:
     border = layer.padding[0]
     with tf.name_scope(name):
         if layer.padding_mode == "replicate":
-            x, border = _framed(x, border, 1), 0
+            x, border = _framed(x, (border, border), (border, border), axis=1), 0
         x = tf.nn.conv2d(x, _kernel(layer.weight), layer.stride[0], "SAME" if border else "VALID")
         return x if layer.bias is None else x + layer.bias.numpy()
 
@@ -165,18 +159,13 @@ def _convolution_and_norm(x: Any, layer: Any, name: str) -> Any:
     return _normalized(x, _moments(x), layer.norm.weight, layer.norm.bias, layer.norm.eps, relu=layer.relu)
 
 
-def _framed(x: Any, border: int, axis: int) -> Any:
-    """Replicate the first and last entries of an axis and of the next one `border` times."""
-    for along in (axis, axis + 1):
-        x = _replicated(x, border, border, along)
+def _framed(x: Any, rows: tuple[int, int], columns: tuple[int, int], *, axis: int = 0) -> Any:
+    """Replicate the first and last row so many times, then the first and last column; rows are along `axis`."""
+    for along, (before, after) in ((axis, rows), (axis + 1, columns)):
+        ahead = (slice(None),) * along
+        first, last = x[(*ahead, slice(0, 1))], x[(*ahead, slice(-1, None))]
+        x = tf.concat([first] * before + [x] + [last] * after, along)
     return x
-
-
-def _replicated(x: Any, before: int, after: int, axis: int) -> Any:
-    """Replicate the first entry of an axis `before` times and the last one `after` times."""
-    ahead = (slice(None),) * axis
-    first, last = x[(*ahead, slice(0, 1))], x[(*ahead, slice(-1, None))]
-    return tf.concat([first] * before + [x] + [last] * after, axis)
 
 
 def _grid(x: Any, weight: Tensor, name: str) -> Any:
@@ -265,11 +254,3 @@ def _in_eight_bits(model: bytes, layers: list[str]) -> bytes:
 
 def _scope(layer: str) -> str:
     return layer.replace(".", "_")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress messages of converter and quantizer, from their C++ code too."""
-    nowhere = io.StringIO()
-    with quiet(), redirect_stdout(nowhere), redirect_stderr(nowhere), quiet_engine():
-        yield

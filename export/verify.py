@@ -103,13 +103,12 @@ def reference(network: nn.Module, frame: Image) -> Image:
 
 def shortfalls(figures: Mapping[str, float | str], precision: str) -> list[str]:
     """Limits that the figures from `verify` miss, a few words each; `precision` is a key of `FLOORS_DB`."""
+    psnr, flicker = float(figures["psnr_db"]), float(figures.get("flicker_delta", 1.0))
     found = []
-    if float(figures["psnr_db"]) < FLOORS_DB[precision]:
-        found.append(f"PSNR {float(figures['psnr_db']):.1f} dB where {FLOORS_DB[precision]:.0f} are needed")
-    if float(figures.get("flicker_delta", 1.0)) > MOST_FLICKER_DELTA:
-        found.append(
-            f"flicker delta {float(figures['flicker_delta']):.3f} where at most {MOST_FLICKER_DELTA} is allowed"
-        )
+    if psnr < FLOORS_DB[precision]:
+        found.append(f"PSNR {psnr:.1f} dB where {FLOORS_DB[precision]:.0f} are needed")
+    if flicker > MOST_FLICKER_DELTA:
+        found.append(f"flicker delta {flicker:.3f} where at most {MOST_FLICKER_DELTA} is allowed")
     return found
 
 

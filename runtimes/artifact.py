@@ -84,7 +84,16 @@ class ArtifactMetadata:
             if not isinstance(values[name], kinds) or isinstance(values[name], bool):
                 raise InputError(f"its metadata has a '{name}' that does not fit: export it again")
         metadata = ArtifactMetadata(**{name: values[name] for name in _KINDS})
-        _check_values(metadata)
+        if (metadata.layout, metadata.colour_order) != ("HWC", "RGB"):
+            raise InputError(
+                f"its metadata says that frames are {metadata.layout} {metadata.colour_order} "
+                "and this steadystyle knows HWC RGB only: export it again"
+            )
+        if metadata.style_size < 1:
+            raise InputError("its metadata has a 'style_size' that does not fit: export it again")
+        sides = (metadata.width, metadata.height)
+        if sides != (None, None) and not all(side is not None and side > 0 for side in sides):
+            raise InputError(f"its metadata has no size in {metadata.width}x{metadata.height}: export it again")
         return metadata
 
 
@@ -93,16 +102,18 @@ def content_sha256(data: bytes, stated: str = "") -> str:
     return hashlib.sha256(data.replace(stated.encode(), NO_HASH.encode()) if stated else data).hexdigest()
 
 
-def parse_metadata(path: Path, text: str) -> ArtifactMetadata:
-    """`ArtifactMetadata.from_json`, with the file's name in the error."""
+def parse_metadata(path: Path, text: str | None) -> ArtifactMetadata:
+    """`ArtifactMetadata.from_json`, with the file's name in the error; None for a file without metadata."""
+    if text is None:
+        raise InputError(f"'{path}' has no steadystyle metadata: give an artifact that `steadystyle export` wrote")
     try:
         return ArtifactMetadata.from_json(text)
     except InputError as error:
         raise InputError(f"'{path}' cannot be used because {error}") from error
 
 
-def check_content(path: Path, text: str) -> ArtifactMetadata:
-    """Read metadata that states the file's hash; raises InputError if it is unreadable or the file has changed."""
+def check_content(path: Path, text: str | None) -> ArtifactMetadata:
+    """Read metadata that states the file's hash; InputError if it is missing or unreadable, or the file has changed."""
     metadata = parse_metadata(path, text)
     if metadata.content_sha256 != content_sha256(path.read_bytes(), metadata.content_sha256):
         raise InputError(f"'{path}' is damaged or was edited (its hash does not fit): copy or export it again")
@@ -130,23 +141,8 @@ def _end_text(end: ArrayType) -> str:
     return f"{'x'.join('any' if side is None else str(side) for side in end[0])} {end[1]}"
 
 
-def _kinds(hint: Any) -> tuple[type[Any], ...]:
-    """Classes of the JSON values that a field's type allows."""
-    return typing.get_args(hint) if isinstance(hint, UnionType) else (typing.get_origin(hint) or hint,)
-
-
-_KINDS = {name: _kinds(hint) for name, hint in typing.get_type_hints(ArtifactMetadata).items()}
+_KINDS: dict[str, tuple[type[Any], ...]] = {
+    name: typing.get_args(hint) if isinstance(hint, UnionType) else (typing.get_origin(hint) or hint,)
+    for name, hint in typing.get_type_hints(ArtifactMetadata).items()
+}
 """Field -> classes of its JSON value."""
-
-
-def _check_values(metadata: ArtifactMetadata) -> None:
-    if (metadata.layout, metadata.colour_order) != ("HWC", "RGB"):
-        raise InputError(
-            f"its metadata says that frames are {metadata.layout} {metadata.colour_order} "
-            "and this steadystyle knows HWC RGB only: export it again"
-        )
-    if metadata.style_size < 1:
-        raise InputError("its metadata has a 'style_size' that does not fit: export it again")
-    sides = (metadata.width, metadata.height)
-    if sides != (None, None) and not all(side is not None and side > 0 for side in sides):
-        raise InputError(f"its metadata has no size in {metadata.width}x{metadata.height}: export it again")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partialmethod
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -32,18 +32,6 @@ PROVIDERS = {"all": "ALL", "cpu": "CPU_ONLY", "gpu": "CPU_AND_GPU", "ane": "CPU_
 _DESCRIPTION, _INPUTS, _OUTPUTS, _METADATA, _USER_DEFINED = 2, 1, 10, 100, 100
 _NAME, _TYPE, _IMAGE, _WIDTH, _HEIGHT, _COLOURS = 1, 3, 4, 1, 2, 3
 _COLOUR_SPACES = {10: "greyscale", 20: "RGB", 30: "BGR"}
-
-
-class End(NamedTuple):
-    """An input or output of a model."""
-
-    name: str
-    width: int  # in pixels; 0 if it is no image
-    height: int  # in pixels; 0 if it is no image
-    colours: str  # ``RGB``, another colour space, or ``no image``
-
-    def __str__(self) -> str:
-        return f"'{self.name}', {self.colours} {self.width}x{self.height}"
 
 
 class CoremlStylizer(Stylizer):
@@ -102,16 +90,14 @@ class CoremlStylizer(Stylizer):
 def read_metadata(path: Path) -> ArtifactMetadata:
     """Metadata of a package, on any machine; raises InputError if it is damaged or does not fit the model."""
     inputs, outputs, texts = _read_description(path)
-    if METADATA_KEY not in texts:
-        raise InputError(f"'{path}' has no steadystyle metadata: give an artifact that `steadystyle export` wrote")
-    metadata = parse_metadata(path, texts[METADATA_KEY])
+    metadata = parse_metadata(path, texts.get(METADATA_KEY))
     if metadata.content_sha256 != package_sha256(path, metadata.content_sha256):
         raise InputError(f"'{path}' is damaged or was edited: export it again")
     for what, name, found in (("takes", INPUT, inputs), ("gives", OUTPUT, outputs)):
-        wanted = End(name, metadata.width or 0, metadata.height or 0, "RGB")
+        wanted = f"'{name}', RGB {metadata.width or 0}x{metadata.height or 0}"
         if found != [wanted]:
             raise InputError(
-                f"'{path}' cannot be used because it {what} {', '.join(map(str, found)) or 'nothing'} where its "
+                f"'{path}' cannot be used because it {what} {', '.join(found) or 'nothing'} where its "
                 f"metadata says {wanted}: export it again"
             )
     return metadata
@@ -145,8 +131,8 @@ def model_file(path: Path) -> Path:
     return file
 
 
-def _read_description(path: Path) -> tuple[list[End], list[End], dict[str, str]]:
-    """Inputs, outputs and user-defined metadata of a package."""
+def _read_description(path: Path) -> tuple[list[str], list[str], dict[str, str]]:
+    """Inputs, outputs (see `_end`) and user-defined metadata of a package."""
     try:
         description = _children(model_file(path).read_bytes(), _DESCRIPTION)[0]
         texts: dict[str, str] = {}
@@ -160,14 +146,13 @@ def _read_description(path: Path) -> tuple[list[End], list[End], dict[str, str]]
     return inputs, outputs, texts
 
 
-def _end(feature: bytes) -> End:
+def _end(feature: bytes) -> str:
+    """An input or output, such as ``'frame', RGB 640x360``."""
     name = _children(feature, _NAME)[0].decode()
     images = [image for kind in _children(feature, _TYPE) for image in _children(kind, _IMAGE)]
-    if not images:
-        return End(name, 0, 0, "no image")
-    numbers = {number: value for number, value in _fields(images[0]) if isinstance(value, int)}
-    colours = _COLOUR_SPACES.get(numbers.get(_COLOURS, 0), "unknown colours")
-    return End(name, numbers.get(_WIDTH, 0), numbers.get(_HEIGHT, 0), colours)
+    numbers = {number: value for image in images for number, value in _fields(image) if isinstance(value, int)}
+    colours = _COLOUR_SPACES.get(numbers.get(_COLOURS, 0), "unknown colours") if images else "no image"
+    return f"'{name}', {colours} {numbers.get(_WIDTH, 0)}x{numbers.get(_HEIGHT, 0)}"
 
 
 def _children(message: bytes, wanted: int) -> list[bytes]:

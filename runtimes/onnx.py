@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as onnxruntime_errors
+from onnxruntime.capi import onnxruntime_pybind11_state as pybind11_state
 
 from ..common.arrays import Image
 from ..common.files import InputError, sha256_of
-from .artifact import METADATA_KEY, ArtifactMetadata, check_content, check_ends
+from .artifact import METADATA_KEY, check_content, check_ends
 from .stylizer import Stylizer
 
 PROVIDERS = {
@@ -24,17 +24,9 @@ PROVIDERS = {
 }
 """Short name -> ONNX Runtime's own name."""
 
-# Errors of opening or running a broken file; they have no common base class.
-_ENGINE_ERRORS = (
-    onnxruntime_errors.EPFail,
-    onnxruntime_errors.Fail,
-    onnxruntime_errors.InvalidArgument,
-    onnxruntime_errors.InvalidGraph,
-    onnxruntime_errors.InvalidProtobuf,
-    onnxruntime_errors.NoModel,
-    onnxruntime_errors.NoSuchFile,
-    onnxruntime_errors.NotImplemented,
-    onnxruntime_errors.RuntimeException,
+# The engine's errors have no common base class.
+_ENGINE_ERRORS: tuple[type[Exception], ...] = tuple(
+    kind for kind in vars(pybind11_state).values() if isinstance(kind, type) and issubclass(kind, Exception)
 )
 
 
@@ -45,39 +37,25 @@ class OnnxStylizer(Stylizer):
     """
 
     def __init__(
-        self,
-        path: Path,
-        *,
-        threads: int | None = None,
-        provider: str | None = None,
-        engine_cache: Path | None = None,
+        self, path: Path, *, threads: int | None = None, provider: str | None = None, engine_cache: Path | None = None
     ) -> None:
         self._session, self.engine = open_session(path, threads=threads, provider=provider, engine_cache=engine_cache)
-        self.metadata = self._read_metadata(path)
-        self._input, self._output = self._session.get_inputs()[0].name, self._session.get_outputs()[0].name
-
-    def _read_metadata(self, path: Path) -> ArtifactMetadata:
-        text = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-        if text is None:
-            raise InputError(f"'{path}' has no steadystyle metadata: give an artifact that `steadystyle export` wrote")
-        metadata = check_content(path, text)
+        self.metadata = check_content(path, self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY))
+        taken, given = self._session.get_inputs(), self._session.get_outputs()
         # A side of any length is a name or None.
         inputs, outputs = (
             [(tuple(side if isinstance(side, int) else None for side in end.shape), end.type) for end in ends]
-            for ends in (self._session.get_inputs(), self._session.get_outputs())
+            for ends in (taken, given)
         )
-        check_ends(path, metadata, inputs, outputs, "tensor(uint8)")
-        return metadata
+        check_ends(path, self.metadata, inputs, outputs, "tensor(uint8)")
+        self._input, self._output = taken[0].name, given[0].name
 
     def _stylize(self, frame: Image) -> Image:
         # Bound: the engine reads the frame in place and writes into the caller's array.
         stylized = np.empty_like(frame)
         binding = self._session.io_binding()
-        for bind, name, array in (
-            (binding.bind_input, self._input, frame),
-            (binding.bind_output, self._output, stylized),
-        ):
-            bind(name, "cpu", 0, np.uint8, array.shape, array.ctypes.data)
+        binding.bind_input(self._input, "cpu", 0, np.uint8, frame.shape, frame.ctypes.data)
+        binding.bind_output(self._output, "cpu", 0, np.uint8, stylized.shape, stylized.ctypes.data)
         self._session.run_with_iobinding(binding)
         return stylized
 
@@ -106,26 +84,23 @@ def open_session(
     # Spinning threads take cores from decoding and encoding. Without spinning, a video on two cores is 8 to 15 % faster
     # end to end, and the network alone is at most 5 % slower.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    providers: list[Any] = [name]
+    if name == PROVIDERS["tensorrt"]:
+        if engine_cache is not None:
+            providers = [(name, tensorrt_options(path, engine_cache))]
+        if PROVIDERS["cuda"] in onnxruntime.get_available_providers():
+            providers.append(PROVIDERS["cuda"])  # computes what TensorRT cannot
     try:
-        session: Any = onnxruntime.InferenceSession(path, options, providers=_providers(name, path, engine_cache))
+        session: Any = onnxruntime.InferenceSession(path, options, providers=providers)
     except _ENGINE_ERRORS as error:
-        raise InputError(
-            f"'{path}' is damaged or not an ONNX file: copy or export it again ({_first_line(error)})"
-        ) from error
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"'{path}' is damaged or not an ONNX file: copy or export it again ({reason})") from error
     # ONNX Runtime silently replaces a provider that fails to start by the CPU.
     used = session.get_providers()[0]
     if used != name:
         raise InputError(f"the provider '{provider}' does not start on this machine: choose another, for example cpu")
     count = f"{threads} thread{'s' if threads != 1 else ''}" if threads else "default threads"
     return session, f"onnxruntime {onnxruntime.__version__} {used}, {count}"
-
-
-def _providers(name: str, path: Path, engine_cache: Path | None) -> list[Any]:
-    if name != PROVIDERS["tensorrt"]:
-        return [name]
-    # CUDA computes what TensorRT cannot.
-    others = [other for other in (PROVIDERS["cuda"],) if other in onnxruntime.get_available_providers()]
-    return [(name, tensorrt_options(path, engine_cache)) if engine_cache is not None else name, *others]
 
 
 def tensorrt_options(path: Path, engine_cache: Path) -> dict[str, str]:
@@ -166,7 +141,3 @@ def _provider(short: str | None) -> str:
             f"{', '.join(usable)}, or install a build of onnxruntime that has it"
         )
     return name
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

@@ -8,7 +8,7 @@ import openvino
 
 from ..common.arrays import Image
 from ..common.files import InputError
-from .artifact import METADATA_KEY, ArtifactMetadata, check_content, check_ends
+from .artifact import METADATA_KEY, ArrayType, check_content, check_ends
 from .stylizer import Stylizer
 
 
@@ -26,37 +26,18 @@ class OpenVinoStylizer(Stylizer):
             options["INFERENCE_NUM_THREADS"] = str(threads)
         try:
             model = core.read_model(path)
-            self.metadata = self._read_metadata(path, model)
+            place = ["framework", METADATA_KEY]
+            self.metadata = check_content(
+                path, model.get_rt_info(place).astype(str) if model.has_rt_info(place) else None
+            )
+            inputs, outputs = ([_array_type(end) for end in ends] for ends in (model.inputs, model.outputs))
+            check_ends(path, self.metadata, inputs, outputs, "u8")
             self._request: Any = core.compile_model(model, "CPU", options).create_infer_request()
         except RuntimeError as error:
-            first_line = str(error).strip().split("\n")[0]
-            raise InputError(
-                f"'{path}' is damaged or not an ONNX file: copy or export it again ({first_line})"
-            ) from error
+            reason = str(error).strip().split("\n")[0]
+            raise InputError(f"'{path}' is damaged or not an ONNX file: copy or export it again ({reason})") from error
         count = f"{threads} thread{'s' if threads != 1 else ''}" if threads else "default threads"
         self.engine = f"openvino {openvino.__version__.split('-')[0]} CPU, {count}"
-
-    @staticmethod
-    def _read_metadata(path: Path, model: openvino.Model) -> ArtifactMetadata:
-        try:
-            text = model.get_rt_info(["framework", METADATA_KEY]).astype(str)
-        except RuntimeError as error:
-            raise InputError(
-                f"'{path}' has no steadystyle metadata: give an artifact that `steadystyle export` wrote"
-            ) from error
-        metadata = check_content(path, text)
-        inputs, outputs = (
-            [
-                (
-                    tuple(side.get_length() if side.is_static else None for side in end.partial_shape),
-                    end.element_type.get_type_name(),
-                )
-                for end in ends
-            ]
-            for ends in (model.inputs, model.outputs)
-        )
-        check_ends(path, metadata, inputs, outputs, "u8")
-        return metadata
 
     def _stylize(self, frame: Image) -> Image:
         # Shared: the engine reads the frame in place; its result is its own memory and is copied once.
@@ -66,3 +47,8 @@ class OpenVinoStylizer(Stylizer):
     def close(self) -> None:
         """Release the compiled network."""
         self._request = None
+
+
+def _array_type(end: Any) -> ArrayType:
+    sides = tuple(side.get_length() if side.is_static else None for side in end.partial_shape)
+    return sides, end.element_type.get_type_name()

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from queue import Empty, Full, Queue
 
 from ..common.arrays import Image
@@ -33,27 +34,15 @@ class RunReport:
 
 
 class _Run:
-    """State shared by the stages of a run: the stop flag and the first error."""
+    """The threads of a run and their errors; the first error stops all stages."""
 
     def __init__(self) -> None:
-        self._stopped = threading.Event()
-        self._error: BaseException | None = None
-        self._lock = threading.Lock()
-
-    def stop(self, error: BaseException) -> None:
-        """Stop all stages; `raise_error` raises the first error."""
-        with self._lock:
-            if self._error is None:
-                self._error = error
-            self._stopped.set()
-
-    def raise_error(self) -> None:
-        if self._error is not None:
-            raise self._error
+        self.errors: list[BaseException] = []
+        self._threads: list[threading.Thread] = []
 
     def put(self, queue: "Queue[Frame | None]", frame: Frame | None) -> bool:
         """Put when there is room; False if the run was stopped before."""
-        while not self._stopped.is_set():
+        while not self.errors:
             try:
                 queue.put(frame, timeout=_LOOK_UP_S)
                 return True
@@ -63,7 +52,7 @@ class _Run:
 
     def take(self, queue: "Queue[Frame | None]") -> Iterator[Frame]:
         """Give frames until None, which marks the end, or until the run is stopped."""
-        while not self._stopped.is_set():
+        while not self.errors:
             try:
                 frame = queue.get(timeout=_LOOK_UP_S)
             except Empty:
@@ -72,18 +61,22 @@ class _Run:
                 return
             yield frame
 
-    def start(self, name: str, work: Callable[[], None]) -> threading.Thread:
+    def start(self, name: str, work: Callable[[], None]) -> None:
         """Do the work in a thread; its error stops the run."""
 
         def guarded() -> None:
             try:
                 work()
             except BaseException as error:
-                self.stop(error)
+                self.errors.append(error)
 
         thread = threading.Thread(target=guarded, name=name, daemon=True)
         thread.start()
-        return thread
+        self._threads.append(thread)
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join()
 
 
 def run(
@@ -122,12 +115,10 @@ def run(
 
     report = RunReport()
     began = time.perf_counter()
-    threads: list[threading.Thread] = []
     try:
-        threads.append(shared.start("decode", decode))
+        shared.start("decode", decode)
         if sinks is not None:
-            sink = sinks
-            threads.append(shared.start("encode", lambda: encode(sink)))
+            shared.start("encode", partial(encode, sinks))
         for frame in shared.take(decoded):
             before = time.perf_counter()
             image = stylizer(frame.image)
@@ -142,14 +133,13 @@ def run(
             if progress is not None:
                 progress(report.frames, source.info.frames)
         shared.put(stylized, None)
-        for thread in threads:
-            thread.join()
+        shared.join()
     except BaseException as error:
-        shared.stop(error)
+        shared.errors.append(error)
         # Nothing may still read the source or write to the sink when the caller closes them.
-        for thread in threads:
-            thread.join()
-    shared.raise_error()
+        shared.join()
+    if shared.errors:
+        raise shared.errors[0]
     report.seconds = time.perf_counter() - began
     report.fps = report.frames / report.seconds
     size_note = stylizer.note(source.info.width, source.info.height) if isinstance(stylizer, Stylizer) else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,61 +24,22 @@ DEFAULT_MODEL = "udnie"
 RENAMED: Mapping[str, str] = {"great-wave-edge": "great-wave"}
 """Former name of a bundled model, which still opens, with a warning -> its name now."""
 
-Opener = Callable[[Path, int | None, str | None, Path | None], "Stylizer"]
-
-
-def _open_onnx(path: Path, threads: int | None, provider: str | None, engine_cache: Path | None) -> Stylizer:
-    if provider == "openvino":
-        with _needing("openvino", "openvino", path):
-            from .openvino import OpenVinoStylizer
-
-            return OpenVinoStylizer(path, threads=threads)
-    with _needing("onnxruntime", "onnx", path):
-        from .onnx import OnnxStylizer
-
-        return OnnxStylizer(path, threads=threads, provider=provider, engine_cache=engine_cache)
-
-
-def _open_tflite(path: Path, threads: int | None, provider: str | None, engine_cache: Path | None) -> Stylizer:
-    from .tflite import TfliteStylizer
-
-    return TfliteStylizer(path, threads=threads, provider=provider)
-
-
-def _open_coreml(path: Path, threads: int | None, provider: str | None, engine_cache: Path | None) -> Stylizer:
-    from .coreml import CoremlStylizer
-
-    return CoremlStylizer(path, threads=threads, provider=provider)
-
-
-def _open_checkpoint(path: Path, threads: int | None, provider: str | None, engine_cache: Path | None) -> Stylizer:
-    with _needing("torch", "train", path), _needing("safetensors", "train", path):
-        from .pytorch import PytorchStylizer
-
-        return PytorchStylizer(path, threads=threads, provider=provider)
+ENDINGS = (".onnx", ".tflite", ".mlpackage", ".safetensors")
+"""Endings of files that can be opened; the engines are in `open_stylizer`."""
 
 
 @contextmanager
-def _needing(module: str, extra: str, path: Path) -> Iterator[None]:
+def _needing(path: Path, extra: str, *modules: str) -> Iterator[None]:
     """Say how to install a missing engine."""
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name != module:
+        if error.name not in modules:
             raise
         hint = ", or export it and give the exported file" if extra == "train" else ""
         raise InputError(
-            f"'{path.name}' needs {module}, which is not installed: pip install 'steadystyle[{extra}]'{hint}"
+            f"'{path.name}' needs {error.name}, which is not installed: pip install 'steadystyle[{extra}]'{hint}"
         ) from error
-
-
-RUNTIMES: Mapping[str, Opener] = {
-    ".onnx": _open_onnx,
-    ".tflite": _open_tflite,
-    ".mlpackage": _open_coreml,
-    ".safetensors": _open_checkpoint,
-}
-"""Ending -> its opener. Engines are imported on demand, so that one is enough."""
 
 
 class RenamedModelWarning(FutureWarning):
@@ -113,11 +74,7 @@ def bundled_models() -> list[BundledModel]:
 
 
 def open_stylizer(
-    model: str | Path,
-    *,
-    threads: int | None = None,
-    provider: str | None = None,
-    engine_cache: Path | None = None,
+    model: str | Path, *, threads: int | None = None, provider: str | None = None, engine_cache: Path | None = None
 ) -> Stylizer:
     """Open an artifact.
 
@@ -133,11 +90,34 @@ def open_stylizer(
     """
     path, own_provider = resolve(model)
     ending = path.suffix.lower()
-    if ending not in RUNTIMES:
-        raise InputError(f"unknown model '{model}': {_choices('an artifact file', *RUNTIMES)}")
+    if ending not in ENDINGS:
+        raise InputError(f"unknown model '{model}': {_choices('an artifact file', *ENDINGS)}")
     if not path.exists():
         raise InputError(f"there is no file '{model}': check the path")
-    return RUNTIMES[ending](path, threads, provider or own_provider, engine_cache)
+    provider = provider or own_provider
+    # Engines are imported on demand, so that one is enough.
+    if ending == ".tflite":
+        from .tflite import TfliteStylizer
+
+        return TfliteStylizer(path, threads=threads, provider=provider)
+    if ending == ".mlpackage":
+        from .coreml import CoremlStylizer
+
+        return CoremlStylizer(path, threads=threads, provider=provider)
+    if ending == ".safetensors":
+        with _needing(path, "train", "torch", "safetensors"):
+            from .pytorch import PytorchStylizer
+
+            return PytorchStylizer(path, threads=threads, provider=provider)
+    if provider == "openvino":
+        with _needing(path, "openvino", "openvino"):
+            from .openvino import OpenVinoStylizer
+
+            return OpenVinoStylizer(path, threads=threads)
+    with _needing(path, "onnx", "onnxruntime"):
+        from .onnx import OnnxStylizer
+
+        return OnnxStylizer(path, threads=threads, provider=provider, engine_cache=engine_cache)
 
 
 def resolve(model: str | Path) -> tuple[Path, str | None]:
@@ -180,12 +160,8 @@ def read_metadata(model: str | Path) -> ArtifactMetadata:
 
 def find_checkpoint(model: str | Path) -> Path:
     """The checkpoint of a bundled model, or the given ``.safetensors`` file; raises InputError if there is none."""
-    if isinstance(model, str):
-        name = current_name(model)
-        for bundled in bundled_models():
-            if bundled.name == name:
-                return bundled.checkpoint
-    path = Path(model)
+    checkpoints = {bundled.name: bundled.checkpoint for bundled in bundled_models()}
+    path = checkpoints.get(current_name(str(model)), Path(model))
     if path.suffix.lower() != ".safetensors":
         raise InputError(f"unknown model '{model}': {_choices('a checkpoint file', '.safetensors')}")
     if not path.is_file():

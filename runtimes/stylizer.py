@@ -1,7 +1,6 @@
 """The interface of every runtime: a frame in, a stylized frame of the same size out."""
 
 from abc import ABC, abstractmethod
-from types import TracebackType
 from typing import Self
 
 import cv2
@@ -51,7 +50,5 @@ class Stylizer(ABC):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()

@@ -5,17 +5,15 @@ library reads it, so that `info` needs no engine.
 """
 
 import hashlib
-import importlib
 import io
 import os
 import struct
 import sys
-import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ import numpy as np
 
 from ..common.arrays import Image
 from ..common.files import InputError
+from ..common.quiet import quiet
 from .artifact import METADATA_KEY, ArtifactMetadata, check_ends, parse_metadata
 from .stylizer import Stylizer
 
@@ -32,34 +31,13 @@ METADATA_FILE = f"{METADATA_KEY}.json"
 _IDENTIFIER = slice(4, 8)  # the flatbuffer's bytes for its file type
 _FILE_TYPE = b"TFL3"
 
-
-def _litert() -> tuple[Any, str]:
-    from ai_edge_litert.interpreter import Interpreter
-
-    return Interpreter, f"litert {version('ai-edge-litert')}"
-
-
-def _tflite_runtime() -> tuple[Any, str]:
-    import tflite_runtime
-    from tflite_runtime.interpreter import Interpreter
-
-    return Interpreter, f"tflite-runtime {tflite_runtime.__version__}"
-
-
-def _tensorflow() -> tuple[Any, str]:
-    import tensorflow
-
+PROVIDERS: Mapping[str, str] = {
+    "litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
     # tensorflow.lite.Interpreter is the same, with a warning that LiteRT is to be preferred.
-    module: Any = importlib.import_module("tensorflow.lite.python.interpreter")
-    return module.Interpreter, f"tensorflow {tensorflow.__version__}"
-
-
-PROVIDERS: Mapping[str, tuple[str, Callable[[], tuple[Any, str]]]] = {
-    "litert": ("ai_edge_litert", _litert),
-    "tflite-runtime": ("tflite_runtime", _tflite_runtime),
-    "tensorflow": ("tensorflow", _tensorflow),
+    "tensorflow": "tensorflow.lite.python.interpreter",
 }
-"""Short name -> top-level module, and loader of interpreter class and description; in order of preference."""
+"""Short name -> module of the interpreter, in order of preference."""
 
 
 class TfliteStylizer(Stylizer):
@@ -113,12 +91,13 @@ def _interpreter_class(path: Path, provider: str | None) -> tuple[Any, str]:
     short = (provider or "cpu").lower()
     if short not in (*PROVIDERS, "cpu"):
         raise InputError(f"unknown provider '{provider}': choose one of {', '.join(PROVIDERS)}")
-    for module, load in [PROVIDERS[short]] if short in PROVIDERS else PROVIDERS.values():
+    for name in PROVIDERS if short == "cpu" else [short]:
+        package = PROVIDERS[name].partition(".")[0]
         try:
             with quiet_engine():
-                return load()
+                return import_module(PROVIDERS[name]).Interpreter, f"{name} {import_module(package).__version__}"
         except ModuleNotFoundError as error:
-            if (error.name or "").partition(".")[0] != module:
+            if (error.name or "").partition(".")[0] != package:
                 raise
     if short == "cpu":
         raise InputError(f"'{path.name}' needs LiteRT, which is not installed: pip install 'steadystyle[tflite]'")
@@ -144,11 +123,9 @@ def quiet_engine() -> Iterator[None]:
         yield
         return
     try:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-        os.close(nowhere)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        with quiet():
             yield
     finally:
         os.dup2(kept, 2)
@@ -184,7 +161,8 @@ def flatbuffer_of(data: bytes) -> bytes:
     return data
 
 
-def _metadata_in(path: Path, data: bytes) -> ArtifactMetadata:
+def _checked_metadata(path: Path, data: bytes) -> ArtifactMetadata:
+    edited = InputError(f"'{path}' is damaged or was edited (its hash does not fit): copy or export it again")
     if data[_IDENTIFIER] != _FILE_TYPE:
         raise InputError(f"'{path}' is damaged or not a TensorFlow Lite file: copy or export it again")
     try:
@@ -197,18 +175,10 @@ def _metadata_in(path: Path, data: bytes) -> ArtifactMetadata:
     try:
         text = archive.read(entry).decode()
     except (zipfile.BadZipFile, UnicodeDecodeError, struct.error, EOFError, NotImplementedError) as error:
-        raise _edited(path) from error
-    return parse_metadata(path, text)
-
-
-def _checked_metadata(path: Path, data: bytes) -> ArtifactMetadata:
-    metadata = _metadata_in(path, data)
+        raise edited from error
+    metadata = parse_metadata(path, text)
     model = flatbuffer_of(data)
     # Rebuild the whole file, so that nothing can hide between its parts or behind them.
     if metadata.content_sha256 != sealed(model, metadata) or data != with_metadata(model, metadata):
-        raise _edited(path)
+        raise edited
     return metadata
-
-
-def _edited(path: Path) -> InputError:
-    return InputError(f"'{path}' is damaged or was edited (its hash does not fit): copy or export it again")

@@ -29,20 +29,17 @@ class Layer(NamedTuple):
 class DeployableGraph(Protocol):
     """A stylizing network with pre- and post-processing: a uint8 frame in, the stylized frame out.
 
-    All rewrites are exact up to float32 rounding; `export/verify.py` checks each artifact.
-
-    Attributes:
-        on_bytes: the first convolution takes 0..255 and the last gives it, so that an engine can compute on bytes
-            throughout; the sums between the convolutions are quantized, too.
-        outliers: share of a tensor's values, at each end, outside its 8-bit range.
-        channel_outliers: share of a channel's values, in each frame, that its peak ignores.
-        most_flicker: largest factor by which 8 bits may raise the temporal error, simulated in `quantization.py`.
+    All rewrites are exact up to float32 rounding; `export/verify.py` checks each artifact. With `on_bytes`, the first
+    convolution takes 0..255 and the last gives it, so that an engine can compute on bytes throughout; the sums between
+    the convolutions are quantized, too.
     """
 
     on_bytes: bool = False
-    outliers: float = 0.0
-    channel_outliers: float = 0.0
-    most_flicker: float = 1.08  # `verify` (limit 1.05) gives less: 1.023 for an artifact simulated at 1.051
+    outliers: float = 0.0  # share of a tensor's values, at each end, outside its 8-bit range
+    channel_outliers: float = 0.0  # share of a channel's values, in each frame, that its peak ignores
+    # Largest factor by which 8 bits may raise the temporal error, simulated in `quantization.py`. `verify` (limit 1.05)
+    # gives less: 1.023 for an artifact simulated at 1.051.
+    most_flicker: float = 1.08
 
     def __call__(self, frame: Tensor) -> Tensor:
         """Stylize one frame, (H, W, 3) uint8 RGB to the same; any H, W of at least 1."""

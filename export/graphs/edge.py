@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...common.arrays import Size
-from ...train.networks import ConvNorm, PatchNetwork
+from ...train.networks import ConvNorm, PatchNetwork, SmoothPatchNetwork
 from .base import DeployableGraph, InHalf, Layer, Norm, Range, frozen_copy
 
 
@@ -36,9 +36,7 @@ class PatchGraph(nn.Module, DeployableGraph):
         self.strokes = network.strokes
         self.head: nn.Module = network.head
         network.stem.weight.copy_(network.stem.weight[:, in_words()])
-        network.head.weight.copy_(network.head.weight[in_words()])
-        if network.head.bias is not None:
-            network.head.bias.copy_(network.head.bias[in_words()])
+        reorder_outputs(network.head, in_words())
 
     def layers(self) -> list[str]:
         """As `base.DeployableGraph`."""
@@ -135,7 +133,7 @@ def _in_patches(frame: Tensor, before: int, after: int) -> Tensor:
 
 
 class PatchImageGraph(nn.Module):
-    """A copy of the edge network for frames of one size; see `base.ImageGraph`."""
+    """A copy of an edge network for frames of one size; see `base.ImageGraph`."""
 
     def __init__(self, network: PatchNetwork, size: Size) -> None:
         super().__init__()
@@ -145,15 +143,9 @@ class PatchImageGraph(nn.Module):
         # These engines' patch operators put together a colour's pixels, not a pixel's colours.
         stem = self.network.stem
         stem.weight.copy_(stem.weight[:, colours_together(3, 4)])
-        for layer, side in self.joined():
-            order = colours_together(layer.out_channels // side**2, side)
-            layer.weight.copy_(layer.weight[order])
-            if layer.bias is not None:
-                layer.bias.copy_(layer.bias[order])
-
-    def joined(self) -> list[tuple[nn.Conv2d, int]]:
-        """Layers that give patches, with the side of a patch."""
-        return [(self.network.up, 2), (self.network.head, 4)]
+        reorder_outputs(self.network.head, colours_together(3, 4))
+        if not isinstance(network, SmoothPatchNetwork):
+            reorder_outputs(self.network.up, colours_together(stem.out_channels, 2))
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (1, 3, H, W) RGB in 0..255 to the same, whole numbers as floats."""
@@ -169,30 +161,25 @@ class PatchImageGraph(nn.Module):
         return x[:, :, crop : crop + height, crop : crop + width].clamp(0.0, 255.0).round()
 
     def enlarged(self, quarter: Tensor, eighth: Tensor) -> Tensor:
-        """As `PatchNetwork.enlarged`."""
+        """As the network's own `enlarged`."""
+        if isinstance(self.network, SmoothPatchNetwork):
+            return self.network.enlarged(quarter, eighth)
         return quarter[:, :, 1:, 1:] + functional.pixel_shuffle(self.network.up(eighth), 2)
-
-
-class SmoothPatchImageGraph(PatchImageGraph):
-    """`PatchImageGraph` of the low-passed edge network."""
-
-    def joined(self) -> list[tuple[nn.Conv2d, int]]:
-        """The head alone."""
-        return [(self.network.head, 4)]
-
-    def enlarged(self, quarter: Tensor, eighth: Tensor) -> Tensor:
-        """As `SmoothPatchNetwork.enlarged`."""
-        return self.network.enlarged(quarter, eighth)
 
 
 def in_bytes(network: PatchNetwork) -> PatchNetwork:
     """Change a network in place: it takes and gives 0..255, and downsamples by one strided convolution."""
     network.down = network.down.strided().requires_grad_(False)
     network.stem.weight.div_(255.0)
-    network.head.weight.mul_(255.0)
-    if network.head.bias is not None:
-        network.head.bias.mul_(255.0)
+    for values in network.head.parameters():
+        values.mul_(255.0)
     return network
+
+
+def reorder_outputs(layer: nn.Conv2d, order: Tensor) -> None:
+    """Change the order of a convolution's output channels in place."""
+    for values in layer.parameters():
+        values.copy_(values[order])
 
 
 def in_words() -> Tensor:

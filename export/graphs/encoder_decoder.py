@@ -50,14 +50,10 @@ class EncoderDecoderGraph(nn.Module, DeployableGraph):
 
     def layers(self) -> list[str]:
         """As `base.DeployableGraph`, without the tail's normalization, a convolution with weights from the frame."""
+        down = [f"down.{i}" for i in range(len(self.down))]
         blocks = [f"blocks.{i}.{part}" for i in range(len(self.blocks)) for part in ("first", "second")]
-        return [
-            *(f"down.{i}" for i in range(len(self.down))),
-            *blocks,
-            *(f"up.{i}" for i in range(len(self.up))),
-            "tail.up",
-            "tail.head",
-        ]
+        up = [f"up.{i}" for i in range(len(self.up))]
+        return [*down, *blocks, *up, "tail.up", "tail.head"]
 
     def layer(self, name: str) -> Layer:
         """As `base.DeployableGraph`."""
@@ -130,9 +126,7 @@ class QuickUpsample(nn.Module):
     def __init__(self, upsample: Upsample) -> None:
         super().__init__()
         self.norm = upsample.norm
-        self.register_buffer("weight", blocks_of_upsampled(upsample.conv.weight))
-
-    weight: Tensor
+        self.weight: Tensor = nn.Buffer(blocks_of_upsampled(upsample.conv.weight))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (1, inputs, h, w) to (1, C, 2 h, 2 w)."""
@@ -160,17 +154,10 @@ class HalfSizeTail(nn.Module):
         if margin < self.reach:
             raise ValueError(f"a crop of {margin} pixels does not hide the border that the head reaches, {self.reach}")
         self.epsilon = norm.eps
-        self.register_buffer("up_weight", blocks_of_upsampled(upsample.conv.weight))
-        self.register_buffer("norm_weight", norm.weight)
-        self.register_buffer("norm_bias", norm.bias)
-        self.register_buffer("head_weight", blocks_of_convolution(head.weight))
-        self.register_buffer("head_bias", head.get_parameter("bias").repeat(4))
-
-    up_weight: Tensor
-    norm_weight: Tensor
-    norm_bias: Tensor
-    head_weight: Tensor
-    head_bias: Tensor
+        self.up_weight: Tensor = nn.Buffer(blocks_of_upsampled(upsample.conv.weight))
+        self.norm_weight, self.norm_bias = norm.weight, norm.bias
+        self.head_weight: Tensor = nn.Buffer(blocks_of_convolution(head.weight))
+        self.head_bias: Tensor = nn.Buffer(head.get_parameter("bias").repeat(4))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (1, inputs, h, w) to (1, 12, h, w); channel (2 a + b) 3 + c is colour c of pixel (2 i + a, 2 j + b)."""

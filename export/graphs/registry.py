@@ -8,13 +8,13 @@ from torch import nn
 from ...common.arrays import Size
 from ...train.networks import EncoderDecoder, PatchNetwork, SmoothPatchNetwork
 from .base import DeployableGraph, ImageGraph
-from .edge import PatchGraph, PatchImageGraph, SmoothPatchGraph, SmoothPatchImageGraph
+from .edge import PatchGraph, PatchImageGraph, SmoothPatchGraph
 from .encoder_decoder import EncoderDecoderGraph, EncoderDecoderImageGraph
 
 GRAPHS: Mapping[type[nn.Module], tuple[Callable[[Any], DeployableGraph], Callable[[Any, Size], ImageGraph]]] = {
     EncoderDecoder: (EncoderDecoderGraph, EncoderDecoderImageGraph),
     PatchNetwork: (PatchGraph, PatchImageGraph),
-    SmoothPatchNetwork: (SmoothPatchGraph, SmoothPatchImageGraph),
+    SmoothPatchNetwork: (SmoothPatchGraph, PatchImageGraph),
 }
 """Network class -> its graph for uint8 frames, and its graph for images."""
 

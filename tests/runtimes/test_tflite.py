@@ -1,6 +1,5 @@
 """The TensorFlow Lite runtime, on small models that are written here."""
 
-import builtins
 import dataclasses
 import io
 import subprocess
@@ -120,14 +119,8 @@ def test_an_unknown_provider_is_refused(artifact: Path) -> None:
 
 def without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
     """Let imports of these fail as if they were not installed."""
-    actual = builtins.__import__
-
-    def checked(name: str, *rest: Any, **kwargs: Any) -> Any:
-        if name.partition(".")[0] in modules:
-            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
-        return actual(name, *rest, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", checked)
+    for module in modules:
+        monkeypatch.setitem(sys.modules, module, None)
 
 
 @pytest.mark.parametrize(
@@ -142,22 +135,22 @@ def without(monkeypatch: pytest.MonkeyPatch, *modules: str) -> None:
 def test_an_engine_that_is_not_installed(
     artifact: Path, monkeypatch: pytest.MonkeyPatch, provider: str | None, advice: str
 ) -> None:
-    without(monkeypatch, *(module for module, _ in PROVIDERS.values()))
+    without(monkeypatch, *PROVIDERS.values())
     with pytest.raises(InputError, match=advice):
         TfliteStylizer(artifact, provider=provider)
 
 
 def test_the_next_engine_is_taken(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    without(monkeypatch, "ai_edge_litert", "tflite_runtime")
+    without(monkeypatch, PROVIDERS["litert"], PROVIDERS["tflite-runtime"])
     with TfliteStylizer(artifact, threads=1) as stylizer:
         assert stylizer.engine.startswith("tensorflow ")
 
 
 def test_an_engine_that_is_broken_is_no_engine_that_is_missing(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken() -> Any:
+    def broken(module: str) -> Any:
         raise ModuleNotFoundError("No module named 'numpy._core'", name="numpy._core")
 
-    monkeypatch.setattr(runtime, "PROVIDERS", {"litert": ("ai_edge_litert", broken)})
+    monkeypatch.setattr(runtime, "import_module", broken)
     with pytest.raises(ModuleNotFoundError, match="numpy"):
         TfliteStylizer(artifact)
 
