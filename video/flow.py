@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..common.arrays import Image
-from ..common.files import InputError, atomic_path
+from ..common.files import InputError
 
 Pixel = TypeVar("Pixel", np.uint8, np.float32)
 
@@ -140,29 +140,3 @@ def read_flo(path: Path) -> NDArray[np.float32]:
     flow = np.frombuffer(content, "<f4", 2 * width * height, offset=12).reshape(height, width, 2).astype(np.float32)
     flow[np.abs(flow) > _FLO_UNKNOWN] = np.nan
     return flow
-
-
-def read_kitti_flow(path: Path) -> NDArray[np.float32]:
-    """Read a flow file of the KITTI benchmarks: a 16-bit PNG (Geiger et al. 2012, development kit).
-
-    Returns (H, W, 2) float32, (dx, dy) in pixels, in steps of 1/64; NaN where unknown. Raises InputError if it is
-    missing or no 16-bit PNG of three channels.
-    """
-    if not path.is_file():
-        raise InputError(f"the flow file '{path}' does not exist: check the path")
-    stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)  # blue, green, red: valid, dy, dx
-    if stored is None or stored.dtype != np.uint16 or stored.ndim != 3 or stored.shape[2] != 3:
-        raise InputError(f"'{path}' is not a flow file of KITTI: give a 16-bit PNG of three channels")
-    flow = (stored[..., [2, 1]].astype(np.float32) - 2**15) / 64
-    flow[stored[..., 0] == 0] = np.nan
-    return np.asarray(flow, np.float32)
-
-
-def write_flo(path: Path, flow: NDArray[np.float32]) -> None:
-    """Write a Middlebury .flo file of (H, W, 2) float32, (dx, dy) in pixels; NaN is written as unknown."""
-    _require_flow("flow", flow, flow.shape)
-    height, width = flow.shape[:2]
-    vectors = np.where(np.isnan(flow), np.float32(1e10), flow).astype("<f4")
-    header = np.array(_FLO_MAGIC, "<f4").tobytes() + np.array([width, height], "<i4").tobytes()
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(header + vectors.tobytes())

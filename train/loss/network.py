@@ -97,10 +97,6 @@ class LossNetwork(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
-    def available_layers(self) -> tuple[str, ...]:
-        """Names of the available layers, shallow to deep."""
-        return tuple(self.names)
-
     def require(self, layers: Iterable[str]) -> None:
         """Raise InputError when one of ``layers`` is not available."""
         missing = sorted(layer for layer in layers if layer not in self.names)
