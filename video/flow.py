@@ -28,11 +28,6 @@ def _require_frame(name: str, frame: Image) -> None:
         raise ValueError(f"{name} must be (H, W, 3) uint8, but is {frame.shape} {frame.dtype}")
 
 
-def _require_flow(name: str, flow: NDArray[np.float32], shape: tuple[int, ...]) -> None:
-    if flow.shape != (*shape[:2], 2):
-        raise ValueError(f"{name} must be {(*shape[:2], 2)}, but is {flow.shape}")
-
-
 def estimate_flow(source: Image, target: Image) -> NDArray[np.float32]:
     """Estimate where each pixel of `source` is in `target`: pixel x of `source` is at x + flow(x) in `target`.
 
@@ -66,8 +61,9 @@ def warp(image: NDArray[Pixel], flow: NDArray[np.float32]) -> tuple[NDArray[Pixe
         The warped image, same shape and dtype (samples outside the frame repeat its border), and (H, W) bool, True
         where the flow is known and the sample position lies within the frame.
     """
-    _require_flow("flow", flow, image.shape)
     height, width = image.shape[:2]
+    if flow.shape != (height, width, 2):
+        raise ValueError(f"flow must be {(height, width, 2)}, but is {flow.shape}")
     x = flow[..., 0] + np.arange(width, dtype=np.float32)
     y = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)

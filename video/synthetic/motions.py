@@ -79,7 +79,7 @@ def _islands(rng: np.random.Generator, width: int, height: int, motion: Motion) 
 def pan(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
     """A camera that sways over a flat picture."""
     rng, unit = np.random.default_rng(1), height / _UNITS
-    return Scene("pan", width, height, frames, frame_rate, [_background(rng, width, height, _sway(unit))], 0)
+    return Scene("pan", width, height, frames, frame_rate, [_background(rng, width, height, _sway(unit))])
 
 
 def zoom(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
@@ -89,7 +89,7 @@ def zoom(width: int = 640, height: int = 360, frames: int = 50, frame_rate: floa
         return turned(0, (width / 2, height / 2), scale=1.15 + 0.15 * math.sin(1.5 * time_s))
 
     layer = _background(np.random.default_rng(2), width, height, motion)
-    return Scene("zoom", width, height, frames, frame_rate, [layer], 0)
+    return Scene("zoom", width, height, frames, frame_rate, [layer])
 
 
 def turn(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
@@ -99,7 +99,7 @@ def turn(width: int = 640, height: int = 360, frames: int = 50, frame_rate: floa
         return turned(math.radians(10) * math.sin(1.7 * time_s), (width / 2, height / 2), scale=1.1)
 
     layer = _background(np.random.default_rng(3), width, height, motion)
-    return Scene("turn", width, height, frames, frame_rate, [layer], 0)
+    return Scene("turn", width, height, frames, frame_rate, [layer])
 
 
 def parallax(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
@@ -107,7 +107,7 @@ def parallax(width: int = 640, height: int = 360, frames: int = 50, frame_rate: 
     rng, unit = np.random.default_rng(4), height / _UNITS
     layers = [_background(rng, width, height, _sway(unit, 15.0))]
     layers += [_islands(rng, width, height, _sway(unit, reach)) for reach in (30.0, 50.0, 75.0)]
-    return Scene("parallax", width, height, frames, frame_rate, layers, 0)
+    return Scene("parallax", width, height, frames, frame_rate, layers)
 
 
 def occluder(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
@@ -124,7 +124,7 @@ def occluder(width: int = 640, height: int = 360, frames: int = 50, frame_rate: 
         return _shift(middle - 75 * unit, 105 * unit) @ _square(turned(0.8 * time_s, (75 * unit, 75 * unit)))
 
     layers = [_background(rng, width, height, lambda time_s: _shift(0, 0)), Layer(sheet.texture(), passing)]
-    return Scene("occluder", width, height, frames, frame_rate, layers, 0)
+    return Scene("occluder", width, height, frames, frame_rate, layers)
 
 
 def still(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
@@ -137,9 +137,11 @@ def light(width: int = 640, height: int = 360, frames: int = 50, frame_rate: flo
     """A slow pan while the brightness varies between 0.7 and 1.0."""
     rng, unit = np.random.default_rng(7), height / _UNITS
     layer = _background(rng, width, height, _sway(unit, 25.0))
-    return Scene(
-        "light", width, height, frames, frame_rate, [layer], 0, light=lambda time_s: 0.85 + 0.15 * math.sin(3 * time_s)
-    )
+
+    def brightness(time_s: float) -> float:
+        return 0.85 + 0.15 * math.sin(3 * time_s)
+
+    return Scene("light", width, height, frames, frame_rate, [layer], light=brightness)
 
 
 def blur(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
@@ -149,7 +151,7 @@ def blur(width: int = 640, height: int = 360, frames: int = 50, frame_rate: floa
     def motion(time_s: float) -> Matrix:
         return _shift(80 * unit * math.sin(1.8 * time_s), 0)
 
-    return Scene("blur", width, height, frames, frame_rate, [_background(rng, width, height, motion)], 0, shutter=0.5)
+    return Scene("blur", width, height, frames, frame_rate, [_background(rng, width, height, motion)], shutter=0.5)
 
 
 SCENES: Mapping[str, Callable[..., Scene]] = {  # called with width, height, frames and frame_rate

@@ -81,39 +81,26 @@ def _clipped(positions: Matrix, size: int) -> slice:
     return slice(start, max(start, min(size, math.ceil(positions.max()) + 1)))
 
 
+@dataclass(frozen=True)
 class Scene:
-    """A synthetic clip with exact flow; each frame can be made alone and is reproducible."""
+    """A synthetic clip with exact flow; each frame can be made alone and is reproducible.
 
-    def __init__(
-        self,
-        name: str,
-        width: int,
-        height: int,
-        frames: int,
-        frame_rate: float,
-        layers: list[Layer],
-        noise: float,
-        *,
-        light: Callable[[float], float] | None = None,
-        shutter: float = 0.0,
-    ) -> None:
-        """Make a scene.
+    Attributes:
+        layers: from back to front; the first covers the whole frame at all times.
+        noise: standard deviation of sensor noise, of RGB in [0, 1].
+        light: maps a time in seconds to a factor of all colours; None is 1.
+        shutter: its open time, as a share of the frame interval; motion within it is blurred.
+    """
 
-        Args:
-            layers: from back to front; the first covers the whole frame at all times.
-            noise: standard deviation of sensor noise, of RGB in [0, 1].
-            light: maps a time in seconds to a factor of all colours; None is 1.
-            shutter: its open time, as a share of the frame interval; motion within it is blurred.
-        """
-        self.name = name
-        self.width = width
-        self.height = height
-        self.frames = frames
-        self.frame_rate = frame_rate
-        self._layers = layers
-        self._noise = noise
-        self._light = light
-        self._shutter = shutter
+    name: str
+    width: int
+    height: int
+    frames: int
+    frame_rate: float
+    layers: list[Layer]
+    noise: float = 0
+    light: Callable[[float], float] | None = None
+    shutter: float = 0
 
     def __iter__(self) -> Iterator[Image]:
         return (self.frame(t) for t in range(self.frames))
@@ -122,22 +109,22 @@ class Scene:
         """Paint frame `t`, (H, W, 3) uint8 RGB; raises IndexError if there is no such frame."""
         time_s = self._time(t)
         canvas = self._painted(time_s)
-        if self._shutter > 0:
+        if self.shutter > 0:
             # Centred on the frame's time, so that its flow is that of the middle of the blur.
-            open_s = self._shutter / self.frame_rate * np.linspace(-0.5, 0.5, _BLUR_STEPS)
+            open_s = self.shutter / self.frame_rate * np.linspace(-0.5, 0.5, _BLUR_STEPS)
             total = sum(self._painted(time_s + float(offset)).astype(np.float32) for offset in open_s)
             canvas = np.asarray(np.rint(np.asarray(total) / _BLUR_STEPS), np.uint8)
-        if self._light is not None:
-            canvas = np.asarray(cv2.convertScaleAbs(canvas, alpha=self._light(time_s)), np.uint8).reshape(canvas.shape)
-        if self._noise == 0:
+        if self.light is not None:
+            canvas = np.asarray(cv2.convertScaleAbs(canvas, alpha=self.light(time_s)), np.uint8).reshape(canvas.shape)
+        if self.noise == 0:
             return np.asarray(canvas, np.uint8)
-        grain = np.random.default_rng(t).standard_normal(canvas.shape, np.float32) * np.float32(255 * self._noise)
+        grain = np.random.default_rng(t).standard_normal(canvas.shape, np.float32) * np.float32(255 * self.noise)
         return np.asarray(cv2.add(canvas, grain, dtype=cv2.CV_8U), np.uint8)
 
     def _painted(self, time_s: float) -> Image:
         """The layers at a time, without light, blur and noise."""
         canvas = np.zeros((self.height, self.width, 3), np.uint8)
-        for layer in self._layers:
+        for layer in self.layers:
             window = layer.window(time_s, self.width, self.height)
             picture = self._seen(layer, window, time_s)
             if picture.size == 0:
@@ -156,7 +143,7 @@ class Scene:
         earlier_s, later_s = self._time(t), self._time(t + interval)
         owner_earlier, owner = self._owners(earlier_s), self._owners(later_s)
         flow = np.zeros((self.height, self.width, 2), np.float32)
-        for index, layer in enumerate(self._layers):
+        for index, layer in enumerate(self.layers):
             window = layer.window(later_s, self.width, self.height)
             x, y = _grid(window)
             x_earlier, y_earlier = layer.frame_position(*layer.texture_position(x, y, later_s), earlier_s)
@@ -178,7 +165,7 @@ class Scene:
     def _owners(self, time_s: float) -> NDArray[np.int8]:
         # Index of the layer that fully covers a pixel; -1 where two layers mix.
         owner = np.full((self.height, self.width), -1, np.int8)
-        for index, layer in enumerate(self._layers):
+        for index, layer in enumerate(self.layers):
             window = layer.window(time_s, self.width, self.height)
             alpha = self._seen(layer, window, time_s)[..., 3]
             if alpha.size:
