@@ -52,8 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     style_sizes: dict[str, int] = {}
     for path in options.checkpoints:
         checkpoint = load_checkpoint(path)
-        network = checkpoint.network.eval()
-        stylizers[str(path)] = stylizer(network)
+        stylizers[str(path)] = stylizer(checkpoint.network)
         style_sizes[str(path)] = checkpoint.header.style_size
     own = list(stylizers)
     if options.peer is not None:
@@ -69,10 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"| --- |{' ---: |' * 10}")
     for name in own:
         one = found[name]
-        cells = [figure(value, 4) for value in (one.excess_short, one.excess_long, one.drift)]
-        if peer is not None:
-            keys = ("excess_short", "excess_long", "drift")
-            cells = [f"{getattr(one, key) / getattr(peer, key):.3f}" for key in keys]
+        cells = [
+            figure(getattr(one, key), 4) if peer is None else f"{getattr(one, key) / getattr(peer, key):.3f}"
+            for key in ("excess_short", "excess_long", "drift")
+        ]
         lines = [border_line(stylizers[name], scenes, colour) for colour in _PLAIN.values()]
         cells += [figure(one.score, 3), f"{figure(one.own_score, 3)} ({style_sizes[name]})", figure(one.stroke, 3)]
         cells += [figure(one.colour, 3), figure(one.content, 2), " ".join(f"{error:.4f}" for error in one.shift or [])]

@@ -69,7 +69,8 @@ class PhotoPairs:
         grid = pixel_grid(size).astype(np.float32)
         for positions in (grid, grid + flow):
             at = ((positions - (size - 1) / 2) * stretch + centre).astype(np.float32)
-            view = cv2.remap(image, at, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+            columns, rows = cv2.split(at)
+            view = cv2.remap(image, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
             views.append(np.asarray(view, np.uint8))
         views = [_with_noise(view, rng.uniform(0, self._data.noise), rng) for view in views]
         return Pair(views[0], views[1], FlowPair(flow, inside(grid + flow)))

@@ -4,6 +4,7 @@ A scene is a stack of painted layers, back to front. Each has an affine motion a
 inverses. Thus a later frame's pixel maps through its layer's texture to an earlier frame; layer order gives visibility.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -177,14 +178,10 @@ class Scene:
     def _shows(self, owners: NDArray[np.int8], wanted: NDArray[np.int8], flow: Plane) -> NDArray[np.bool_]:
         x, y = _grid((slice(0, self.height), slice(0, self.width)))
         x, y = x + flow[..., 0], y + flow[..., 1]
-        inside = (x >= 0) & (x <= self.width - 1) & (y >= 0) & (y <= self.height - 1)
-        left, top = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
-        right, bottom = np.ceil(x).astype(np.intp), np.ceil(y).astype(np.intp)
-        shown = inside
-        for column in (left, right):
-            for row in (top, bottom):
-                found = owners[row.clip(0, self.height - 1), column.clip(0, self.width - 1)]
-                shown = shown & (found == wanted)
+        shown = (x >= 0) & (x <= self.width - 1) & (y >= 0) & (y <= self.height - 1)
+        for column, row in itertools.product((np.floor(x), np.ceil(x)), (np.floor(y), np.ceil(y))):
+            at = row.clip(0, self.height - 1).astype(np.intp), column.clip(0, self.width - 1).astype(np.intp)
+            shown = shown & (owners[at] == wanted)
         return shown
 
 

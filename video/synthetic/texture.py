@@ -102,11 +102,11 @@ class Sheet:
         if not inside:
             cover += (1 - cover) * strength
 
-    def disc(self, x: float, y: float, radius: float, paint: Plane | Colour, *, inside: bool = False) -> None:
+    def disc(self, x: float, y: float, radius: float, paint: Plane | Colour) -> None:
         """Paint a circle with a smooth edge; all in units."""
         rows, columns = self.grid()
         mask = np.clip((radius - np.hypot(columns - x, rows - y)) * self.unit + 0.5, 0, 1)
-        self.put(mask, paint, inside=inside)
+        self.put(mask, paint)
 
     def grid(self) -> tuple[Plane, Plane]:
         """Rows and columns of the pixels in units, each (h, w) float32."""
