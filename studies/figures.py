@@ -112,10 +112,9 @@ def pages(root: Path = ROOT) -> dict[Path, str]:
     report = reports[shown.id]
     results = _PAGES.get_template("results.md.jinja").render(results=index.results, reports=reports, tables=tables)
     readme = root / "README.md"
-    table = readme_table(index.rows, shown, report)
     written = {
         root / "docs" / "results.md": results,
-        readme: between_markers(readme.read_text(encoding="utf-8"), table),
+        readme: between_markers(readme.read_text(encoding="utf-8"), readme_table(index.rows, shown, report)),
     }
     for path in sorted((root / "runtimes" / "models").glob("*.json")):
         facts = json.loads(path.read_text(encoding="utf-8"))

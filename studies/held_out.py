@@ -27,7 +27,7 @@ from steadystyle.train.tensors import to_frame, to_tensor
 
 from . import run_study
 
-_PLAIN = {"white": (245, 245, 245), "blue": (120, 160, 220), "dark": (60, 60, 60)}
+_PLAIN = ((245, 245, 245), (120, 160, 220), (60, 60, 60))  # white, blue, dark
 _NEEDED = ("excess_short", "excess_long", "score", "content", "drift", "own_score", "colour")  # in every row
 
 
@@ -72,10 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             figure(getattr(one, key), 4) if peer is None else f"{getattr(one, key) / getattr(peer, key):.3f}"
             for key in ("excess_short", "excess_long", "drift")
         ]
-        lines = [border_line(stylizers[name], scenes, colour) for colour in _PLAIN.values()]
         cells += [figure(one.score, 3), f"{figure(one.own_score, 3)} ({style_sizes[name]})", figure(one.stroke, 3)]
         cells += [figure(one.colour, 3), figure(one.content, 2), " ".join(f"{error:.4f}" for error in one.shift or [])]
-        cells.append(" ".join(f"{line:.1f}" for line in lines))
+        cells.append(" ".join(f"{border_line(stylizers[name], scenes, colour):.1f}" for colour in _PLAIN))
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 

@@ -23,19 +23,15 @@ _FLO_MAGIC = 202021.25
 _FLO_UNKNOWN = 1e9
 
 
-def _require_frame(name: str, frame: Image) -> None:
-    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-        raise ValueError(f"{name} must be (H, W, 3) uint8, but is {frame.shape} {frame.dtype}")
-
-
 def estimate_flow(source: Image, target: Image) -> NDArray[np.float32]:
     """Estimate where each pixel of `source` is in `target`: pixel x of `source` is at x + flow(x) in `target`.
 
     OpenCV's dense inverse search (Kroeger et al., ECCV 2016), medium preset, on luma. Returns (H, W, 2) float32, (dx,
     dy) in pixels. Raises ValueError unless both frames are (H, W, 3) uint8 of one size; the order is RGB.
     """
-    _require_frame("source", source)
-    _require_frame("target", target)
+    for name, frame in (("source", source), ("target", target)):
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+            raise ValueError(f"{name} must be (H, W, 3) uint8, but is {frame.shape} {frame.dtype}")
     if source.shape != target.shape:
         raise ValueError(f"source and target must be of one size, but are {source.shape} and {target.shape}")
     height, width = source.shape[:2]

@@ -4,18 +4,15 @@ Sizes and speeds are in units: a frame is 360 units high.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from .harbour import harbour
-from .scene import Layer, Matrix, Scene, turned
+from .scene import UNITS, Layer, Matrix, Motion, Scene, turned
 from .texture import Sheet, ramp, smooth_step
 
-_UNITS = 360
 _MARGIN = 90  # units of the rear sheet beyond each side of the frame: the camera may move this far
-
-Motion = Callable[[float], Matrix]
 
 
 def _tapestry(rng: np.random.Generator, height: float, width: float, unit: float) -> Sheet:
@@ -29,19 +26,18 @@ def _tapestry(rng: np.random.Generator, height: float, width: float, unit: float
         size = float(np.exp(rng.uniform(math.log(5), math.log(50))))
         paint = tuple(rng.uniform(0.05, 0.95, 3))
         if rng.random() < 0.4:
-            turn = rng.uniform(0, 2 * math.pi) + np.linspace(0, 2 * math.pi, 40)
-            radius = size / 2
-            sheet.fill([(x + radius * math.cos(a), y + radius * math.sin(a)) for a in turn], paint)
+            size /= 2
+            angles = rng.uniform(0, 2 * math.pi) + np.linspace(0, 2 * math.pi, 40)
         else:
             angles = np.sort(rng.uniform(0, 2 * math.pi, int(rng.integers(3, 7))))
-            sheet.fill([(x + size * math.cos(a), y + size * math.sin(a)) for a in angles], paint)
-    sheet.tint(np.asarray(1 + 0.12 * sheet.noise(rng, (24, 12, 6, 3, 1.5)), np.float32))
+        sheet.fill([(x + size * math.cos(a), y + size * math.sin(a)) for a in angles], paint)
+    sheet.picture *= 1 + 0.12 * sheet.noise(rng, (24, 12, 6, 3, 1.5))[..., None]
     return sheet
 
 
 def _backmost(rng: np.random.Generator, width: int, height: int) -> Sheet:
-    unit = height / _UNITS
-    return _tapestry(rng, _UNITS + 2 * _MARGIN, width / unit + 2 * _MARGIN, unit)
+    unit = height / UNITS
+    return _tapestry(rng, UNITS + 2 * _MARGIN, width / unit + 2 * _MARGIN, unit)
 
 
 def _moved(sheet: Sheet, motion: Motion) -> Layer:
@@ -69,7 +65,7 @@ def _sway(unit: float, reach: float = 70.0) -> Motion:
 
 def _islands(rng: np.random.Generator, width: int, height: int, motion: Motion) -> Layer:
     """A sheet with holes that show what is behind."""
-    sheet, unit = _backmost(rng, width, height), height / _UNITS
+    sheet, unit = _backmost(rng, width, height), height / UNITS
     shown = smooth_step(sheet.noise(rng, (110, 50, 25)) * unit, 0.75 * unit, (0.75 + 0.05 / unit) * unit)
     sheet.picture *= shown[..., None]
     sheet.cover *= shown[..., None]
@@ -78,7 +74,7 @@ def _islands(rng: np.random.Generator, width: int, height: int, motion: Motion) 
 
 def pan(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
     """A camera that sways over a flat picture."""
-    rng, unit = np.random.default_rng(1), height / _UNITS
+    rng, unit = np.random.default_rng(1), height / UNITS
     return Scene("pan", width, height, frames, frame_rate, [_background(rng, width, height, _sway(unit))])
 
 
@@ -104,7 +100,7 @@ def turn(width: int = 640, height: int = 360, frames: int = 50, frame_rate: floa
 
 def parallax(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
     """A camera that moves past four layers, the nearer the faster."""
-    rng, unit = np.random.default_rng(4), height / _UNITS
+    rng, unit = np.random.default_rng(4), height / UNITS
     layers = [_background(rng, width, height, _sway(unit, 15.0))]
     layers += [_islands(rng, width, height, _sway(unit, reach)) for reach in (30.0, 50.0, 75.0)]
     return Scene("parallax", width, height, frames, frame_rate, layers)
@@ -112,7 +108,7 @@ def parallax(width: int = 640, height: int = 360, frames: int = 50, frame_rate: 
 
 def occluder(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
     """A large object that turns and passes back and forth in front of a still picture."""
-    rng, unit = np.random.default_rng(5), height / _UNITS
+    rng, unit = np.random.default_rng(5), height / UNITS
     sheet = _tapestry(rng, 150, 150, unit)
     rows, columns = sheet.grid()
     inside = smooth_step(70 - np.hypot(columns - 75, rows - 75), 0, 1 / unit)
@@ -135,7 +131,7 @@ def still(width: int = 640, height: int = 360, frames: int = 50, frame_rate: flo
 
 def light(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
     """A slow pan while the brightness varies between 0.7 and 1.0."""
-    rng, unit = np.random.default_rng(7), height / _UNITS
+    rng, unit = np.random.default_rng(7), height / UNITS
     layer = _background(rng, width, height, _sway(unit, 25.0))
 
     def brightness(time_s: float) -> float:
@@ -146,7 +142,7 @@ def light(width: int = 640, height: int = 360, frames: int = 50, frame_rate: flo
 
 def blur(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
     """A quick pan with the shutter open for half of the frame interval."""
-    rng, unit = np.random.default_rng(8), height / _UNITS
+    rng, unit = np.random.default_rng(8), height / UNITS
 
     def motion(time_s: float) -> Matrix:
         return _shift(80 * unit * math.sin(1.8 * time_s), 0)
@@ -154,14 +150,6 @@ def blur(width: int = 640, height: int = 360, frames: int = 50, frame_rate: floa
     return Scene("blur", width, height, frames, frame_rate, [_background(rng, width, height, motion)], shutter=0.5)
 
 
-SCENES: Mapping[str, Callable[..., Scene]] = {  # called with width, height, frames and frame_rate
-    "harbour": harbour,
-    "pan": pan,
-    "zoom": zoom,
-    "turn": turn,
-    "parallax": parallax,
-    "occluder": occluder,
-    "still": still,
-    "light": light,
-    "blur": blur,
-}
+_ALL: Sequence[Callable[..., Scene]] = (harbour, pan, zoom, turn, parallax, occluder, still, light, blur)
+SCENES: Mapping[str, Callable[..., Scene]] = {scene.__name__: scene for scene in _ALL}
+"""Called with width, height, frames and frame_rate."""

@@ -18,7 +18,10 @@ from ..flow import FlowPair
 
 Matrix = NDArray[np.float64]
 Plane = NDArray[np.float32]
+Motion = Callable[[float], Matrix]
+"""Maps a time in seconds to a (2, 3) matrix, in pixels."""
 
+UNITS = 360  # height of every frame
 _BLUR_STEPS = 9
 
 
@@ -125,11 +128,7 @@ class Scene:
     def _painted(self, time_s: float) -> Image:
         """The layers at a time, without light, blur and noise."""
         canvas = np.zeros((self.height, self.width, 3), np.uint8)
-        for layer in self.layers:
-            window = layer.window(time_s, self.width, self.height)
-            picture = self._seen(layer, window, time_s)
-            if picture.size == 0:
-                continue
+        for _, window, picture in self._pictures(time_s):
             cover = cv2.cvtColor(255 - picture[..., 3], cv2.COLOR_GRAY2RGB)
             behind = cv2.multiply(canvas[window], cover, scale=1 / 255)
             canvas[window] = cv2.add(behind, np.ascontiguousarray(picture[..., :3]))
@@ -157,22 +156,21 @@ class Scene:
             raise IndexError(f"frame {t} is not one of the {self.frames} frames of {self.name}")
         return t / self.frame_rate
 
-    def _seen(self, layer: Layer, window: tuple[slice, slice], time_s: float) -> NDArray[np.uint8]:
-        x, y = _grid(window)
-        if x.size == 0 or y.size == 0:
-            return np.zeros((0, 0, 4), np.uint8)
-        return layer.sample(*layer.texture_position(x, y, time_s))
+    def _pictures(self, time_s: float) -> Iterator[tuple[int, tuple[slice, slice], NDArray[np.uint8]]]:
+        """Index, window and (h, w, 4) picture of each layer that can be in the frame, back to front."""
+        for index, layer in enumerate(self.layers):
+            window = layer.window(time_s, self.width, self.height)
+            x, y = _grid(window)
+            if x.size and y.size:
+                yield index, window, layer.sample(*layer.texture_position(x, y, time_s))
 
     def _owners(self, time_s: float) -> NDArray[np.int8]:
         # Index of the layer that fully covers a pixel; -1 where two layers mix.
         owner = np.full((self.height, self.width), -1, np.int8)
-        for index, layer in enumerate(self.layers):
-            window = layer.window(time_s, self.width, self.height)
-            alpha = self._seen(layer, window, time_s)[..., 3]
-            if alpha.size:
-                part = owner[window]
-                part[alpha > 0] = -1
-                part[alpha == 255] = index
+        for index, window, picture in self._pictures(time_s):
+            alpha, part = picture[..., 3], owner[window]
+            part[alpha > 0] = -1
+            part[alpha == 255] = index
         return owner
 
     def _shows(self, owners: NDArray[np.int8], wanted: NDArray[np.int8], flow: Plane) -> NDArray[np.bool_]:
