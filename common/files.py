@@ -58,13 +58,11 @@ def check_writable(target: Path) -> None:
 
 def check_not_input(target: Path, *inputs: str | Path | None) -> None:
     """Raise InputError if `target` is an input, or a file in an input folder; follows links, ignores missing inputs."""
-    for given in inputs:
-        source = Path(given) if given is not None else None
-        if source is None or not source.exists() or not target.exists():
-            continue
-        inside = target.is_file() and source.is_dir() and target.parent.samefile(source)
-        if inside or target.samefile(source):
-            raise InputError(f"the output '{target}' is the input: choose another -o")
+    for source in (Path(given) for given in inputs if given is not None):
+        if source.exists() and target.exists():
+            inside = target.is_file() and source.is_dir() and target.parent.samefile(source)
+            if inside or target.samefile(source):
+                raise InputError(f"the output '{target}' is the input: choose another -o")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -41,7 +42,8 @@ def this_device(name: str = "local") -> Device:
         name=name,
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         processor=_processor(),
-        cores=_cores(),
+        # A container or taskset may leave the process fewer cores than the machine has.
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         memory_gib=_memory_gib(),
         python=platform.python_version(),
         versions={name: found for name in _PACKAGES if (found := _version(name)) is not None},
@@ -59,21 +61,14 @@ def _version(package: str) -> str | None:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
-        lines = []
+        text = ""
     # x86 has "model name", many ARM boards only "Hardware" or "Model".
     for key in ("model name", "Hardware", "Model"):
-        for line in lines:
-            name, _, value = line.partition(":")
-            if name.strip() == key and value.strip():
-                return value.strip()
+        if found := re.search(rf"^{key}[ \t]*:[ \t]*(\S.*)$", text, re.MULTILINE):
+            return found[1].strip()
     return platform.processor() or platform.machine() or "unknown"
-
-
-def _cores() -> int:
-    # A container or taskset may leave the process fewer cores than the machine has.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory_gib() -> float | None:
@@ -87,17 +82,11 @@ def _commit() -> str | None:
     root = Path(__file__).resolve().parents[1]
     if not (root / ".git").exists():
         return None
+    command = ["git", "-C", str(root), "describe", "--always", "--exclude=*", "--abbrev=40", "--dirty=+"]
     try:
-        commit = _git(root, "rev-parse", "HEAD")
-        return commit + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def _git(root: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
-    ).stdout.strip()
 
 
 def memory_mib() -> float:
@@ -121,8 +110,5 @@ def peak_memory_mib() -> float:
 
 def _memory_figure(name: str) -> float | None:
     status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text(encoding="utf-8").splitlines():
-            if line.startswith(f"{name}:"):
-                return int(line.split()[1]) / 1024
-    return None
+    found = re.search(rf"^{name}:\s*(\d+)", status.read_text(encoding="utf-8") if status.exists() else "", re.MULTILINE)
+    return int(found[1]) / 1024 if found else None

@@ -24,7 +24,8 @@ from ..runtimes.pipeline import run
 from ..runtimes.registry import open_stylizer
 from ..video.flow import FlowPair, flow_pair
 from ..video.frames import Frame, open_sink, open_source, write_image, write_video
-from ..video.synthetic.harbour import Scene, harbour
+from ..video.synthetic.harbour import harbour
+from ..video.synthetic.scene import Scene
 from ..video.temporal import FlowSource, box_blur, error_map, flow_pairs, temporal_error
 from .requests import FileRequest
 

@@ -72,11 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("| | excess e(1) | excess e(5) | style | strokes | colour | content | shift 1, 2, 3, 4 px | drift |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |", flush=True)
     for row in options.only or VARIANTS:
-        checkpoint = _trained(row, options)
-        stylize = {row: stylizer(load_checkpoint(checkpoint).network.eval())}
-        found = measure(
-            stylize, clips, open_held_out_judging(options.style, [row], [options.judge, options.loss_network])
-        )[row]
+        stylize = {row: stylizer(load_checkpoint(_trained(row, options)).network)}
+        judging = open_held_out_judging(options.style, [row], [options.judge, options.loss_network])
+        found = measure(stylize, clips, judging)[row]
         cells = [figure(value, 4) for value in (found.excess_short, found.excess_long)]
         cells += [figure(value, 3) for value in (found.own_score, found.stroke, found.colour)]
         cells += [figure(found.content, 2), " ".join(f"{error:.4f}" for error in found.shift or ())]

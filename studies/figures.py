@@ -17,8 +17,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from steadystyle.benchmarks.costs import Latency
-from steadystyle.benchmarks.record import Method, Report, Summary, load_report
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from steadystyle.benchmarks.record import Report, load_report
+from steadystyle.benchmarks.report.table import figure
 from steadystyle.benchmarks.report.tables import tables
 from steadystyle.common.files import InputError, atomic_path
 from steadystyle.runtimes.checkpoint import read_checkpoint_facts
@@ -30,11 +32,13 @@ RAW_SAMPLES = {"rounds_ms", "per_pair", "starts", "pictures"}  # report lists th
 _FOLDER = re.compile(r"(?<![\w./:-])(?:/[\w.-]+)+/")
 _BEGIN = "<!-- figures: written by `make figures` from results/ -->"
 _END = "<!-- end of figures -->"
-_NETWORKS = {
-    "huang2017": "Huang et al. 2017, instance normalization",
-    "edge": "`edge`: patches of 4×4 pixels in and out, most work at an eighth of the size",
-    "edge-lp": "`edge-lp`: as `edge`, low-passed on the way down, bilinear on the way up",
-}
+_PAGES = Environment(
+    loader=FileSystemLoader(Path(__file__).with_name("templates")),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+)
 
 
 @dataclass(frozen=True)
@@ -105,15 +109,29 @@ def pages(root: Path = ROOT) -> dict[Path, str]:
     index = read_index(root / "results")
     reports = {result.id: load_report(root / "results" / result.id / "report.json") for result in index.results}
     shown = next(result for result in index.results if result.id == index.shown)
-    written = {root / "docs" / "results.md": results_page(index.results, reports)}
+    report = reports[shown.id]
+    results = _PAGES.get_template("results.md.jinja").render(results=index.results, reports=reports, tables=tables)
     readme = root / "README.md"
-    table = readme_table(index.rows, shown, reports[shown.id])
-    written[readme] = between_markers(readme.read_text(encoding="utf-8"), table)
+    written = {
+        root / "docs" / "results.md": results,
+        readme: between_markers(readme.read_text(encoding="utf-8"), readme_table(index.rows, shown, report)),
+    }
     for path in sorted((root / "runtimes" / "models").glob("*.json")):
         facts = json.loads(path.read_text(encoding="utf-8"))
-        facts["figures"] = card_figures(facts["name"], shown, reports[shown.id])
+        own = [
+            method.name
+            for method in report.methods
+            if method.kind == "artifact" and (method.metadata or {}).get("name") == facts["name"]
+        ]
+        facts["figures"] = {
+            "result": shown.id,
+            "methods": {
+                name: {label: value for label, value, _ in _figures_of(name, report) if value is not None}
+                for name in own
+            },
+        }
         written[path] = json.dumps(facts, indent=2, ensure_ascii=False) + "\n"
-        written[path.with_suffix(".md")] = card(facts, path.with_suffix(".safetensors"), shown, reports[shown.id])
+        written[path.with_suffix(".md")] = _card(facts, own, path.with_suffix(".safetensors"), shown, report)
     return written
 
 
@@ -131,111 +149,35 @@ def readme_table(rows: Mapping[str, str], shown: Result, report: Report) -> str:
     summaries = {row.method: row for row in report.summary}
     if missing := [name for name in rows if name not in summaries]:
         raise InputError(f"README asks for '{missing[0]}', which result '{shown.id}' lacks: change `rows` of the index")
-    times = {row.method: row for row in reversed(report.latency)}
-    lines = ["| | ms a frame | excess e(1) | excess e(5) | style score | stroke score |", f"| --- |{' ---: |' * 5}"]
-    for name, label in rows.items():
-        own = summaries[name]
-        cells = [
-            _cell(times[name].median_ms if name in times else None, 1),
-            _cell(own.excess_short, 4, "+"),
-            _cell(own.excess_long, 4, "+"),
-            _cell(own.score, 2),
-            _cell(own.stroke, 2),
-        ]
-        lines.append(f"| {label} | {' | '.join(cells)} |")
-    return "\n".join([*lines, "", _filled(f"{_conditions(shown, report)} Result `{shown.id}`.")])
+    times = {row.method: row.median_ms for row in reversed(report.latency)}
+    cells = [(label, times.get(name), summaries[name]) for name, label in rows.items()]
+    return _PAGES.get_template("readme.md.jinja").render(rows=cells, shown=shown, report=report).strip()
 
 
-def results_page(results: Sequence[Result], reports: Mapping[str, Report]) -> str:
-    """`docs/results.md`: each result's claim, verdict, command and tables."""
-    parts = [
-        "<!-- Written by `make figures` from results/: change those. -->\n# Results",
-        _filled(
-            "Each result is a report of `steadystyle benchmark` without its raw samples, in `results/ID/report.json`. "
-            "[CONTRIBUTING](../CONTRIBUTING.md#figures) defines the figures. Compare within one table."
-        ),
-    ]
-    for result in results:
-        report = reports[result.id]
-        parts += [
-            f"## {result.id}",
-            _filled(f"**Claim.** {result.claim}"),
-            _filled(f"**Verdict.** {result.verdict}"),
-            _filled(f"{result.date}, {result.machine}, commit {(report.device.commit or 'unknown')[:12]}."),
-            textwrap.indent(result.command, "    "),
-            *(_filled(note) for note in [*report.notes, *report.holes]),
-            *(_markdown(table.to_markdown()) for table in tables(report)),
-        ]
-    return "\n\n".join(parts) + "\n"
-
-
-def card_figures(model: str, shown: Result, report: Report) -> dict[str, Any]:
-    """A result's figures of a bundled model and its artifacts, for the JSON card."""
-    names = [method.name for method in report.methods if _made_from(method, model)]
-    return {
-        "result": shown.id,
-        "methods": {
-            name: {label: value for label, value, _ in _figures_of(name, report) if value is not None} for name in names
+def _card(facts: Mapping[str, Any], own: Sequence[str], checkpoint: Path, shown: Result, report: Report) -> str:
+    """A model card; its table has a row a figure, and columns for the source, the model's artifacts and the peers."""
+    peers = [method.name for method in report.methods if method.kind == "peer"]
+    methods = ["identity", *own, *peers] if own else []
+    rows = zip(*(_figures_of(name, report) for name in methods), strict=True)
+    return _PAGES.get_template("card.md.jinja").render(
+        facts=facts,
+        own=read_checkpoint_facts(checkpoint),
+        checkpoint=checkpoint.name,
+        methods=methods,
+        rows={
+            row[0][0]: [figure(value, digits) for _, value, digits in row]
+            for row in rows
+            if any(value is not None for _, value, _ in row)
         },
-    }
-
-
-def card(facts: Mapping[str, Any], checkpoint: Path, shown: Result, report: Report) -> str:
-    """A model card: facts, figures and training of the model."""
-    own = read_checkpoint_facts(checkpoint)
-    model, training = facts["name"], facts["training"]
-    about = {
-        "painting": facts["painting"],
-        "network": f"{_NETWORKS[own['architecture']]}; {own['parameters']:,} parameters",
-        "files": f"`{checkpoint.name}` (checkpoint), `{model}-any-fp32.onnx` (any size, uint8 RGB in and out)",
-        "training": f"{own['steps']:,} steps, with those of the networks it started from",
-        "licence": facts["licence"],
-    }
-    stages = [
-        f"| {number} | {stage['steps']:,} | {stage['learning_rate']} | {_stage_note(stage)} |"
-        for number, stage in enumerate(training["stages"], start=1)
-    ]
-    data = "\n".join(_filled(f"- {entry['what']}: {entry['licence']}") for entry in training["data"])
-    parts = [
-        f"<!-- Written by `make figures` from {model}.json, {checkpoint.name} and results/: change those. -->\n"
-        f"# {model}",
-        _filled(facts["introduction"]),
-        "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {words} |" for name, words in about.items())]),
-        "## Figures",
-        _card_table(model, shown, report),
-        *(_filled(remark) for remark in facts.get("remarks", [])),
-        "## Training",
-        _filled(training["summary"]),
-        "\n".join(["| stage | steps | learning rate | note |", "| --- | ---: | ---: | --- |", *stages]),
-        "Style a + b + c: weights at full, half and quarter size. λ: weight of the temporal loss.",
-        f"Data, not in this repository:\n\n{data}",
-        "## Known failures",
-        "\n".join(_filled(f"- {failure}") for failure in facts["known_failures"]),
-    ]
-    return "\n\n".join(parts) + "\n"
-
-
-def _card_table(model: str, shown: Result, report: Report) -> str:
-    """Table with a row a figure; columns are the source, the model's artifacts and the peers."""
-    own = [method.name for method in report.methods if _made_from(method, model)]
-    if not own:
-        return f"Result `{shown.id}` did not measure this model."
-    others = [method.name for method in report.methods if method.kind == "peer"]
-    names = ["identity", *own, *others]
-    columns = [_figures_of(name, report) for name in names]
-    lines = [f"| | {' | '.join(names)} |", f"| --- |{' ---: |' * len(names)}"]
-    for row in zip(*columns, strict=True):
-        if any(value is not None for _, value, _ in row):
-            cells = (_cell(value, digits) for _, value, digits in row)
-            lines.append(f"| {row[0][0]} | {' | '.join(cells)} |")
-    where = f"[Result `{shown.id}`](../../docs/results.md#{shown.id}) has the figures of each clip."
-    return "\n".join([*lines, "", _filled(f"{_conditions(shown, report)} {where}")])
+        shown=shown,
+        report=report,
+    )
 
 
 def _figures_of(name: str, report: Report) -> list[tuple[str, float | None, int]]:
     """Label, value and digits of a method's figures."""
-    row: Summary = next(row for row in report.summary if row.method == name)
-    time: Latency | None = next((row for row in report.latency if row.method == name), None)
+    row = next(row for row in report.summary if row.method == name)
+    time = next((row for row in report.latency if row.method == name), None)
     reference = report.latency[0].reference if report.latency else ""
     shifts: Sequence[float | None] = row.shift or [None] * 4
     return [
@@ -257,45 +199,11 @@ def _figures_of(name: str, report: Report) -> list[tuple[str, float | None, int]
     ]
 
 
-def _made_from(method: Method, model: str) -> bool:
-    return method.kind == "artifact" and (method.metadata or {}).get("name") == model
-
-
-def _stage_note(stage: Mapping[str, Any]) -> str:
-    """A stage's settings that have fields of their own, then its note."""
-    settings = [
-        f"{stage['batch']} × {stage['crop']} px" if "crop" in stage else "",
-        f"content {stage['content_weight']}" if "content_weight" in stage else "",
-        f"style {stage['style_weight']} + {stage['style_half_weight']}" if "style_weight" in stage else "",
-        f"λ {stage['temporal_weight']:,}" if "temporal_weight" in stage else "",
-    ]
-    return "; ".join(filter(None, [", ".join(filter(None, settings)), stage["note"]]))
-
-
-def _conditions(shown: Result, report: Report) -> str:
-    """Clips, flow and machine of the figures, in one or two sentences."""
-    clips, count = report.clips, len(report.clips)
-    frames = sum(clip.frames for clip in clips)
-    flows = " and ".join(sorted({clip.flow_source for clip in clips}))
-    words = f"Means over {count} clip{'s' if count > 1 else ''}, {frames} frames, flow: {flows}."
-    if report.latency:
-        first = report.latency[0]
-        words += f" Latency at {first.width}×{first.height}, {first.threads} threads, {shown.machine}."
-    return words
-
-
-def _markdown(table: str) -> str:
-    """A report's table one heading lower, with its caption wrapped."""
-    rows, _, caption = f"#{table}".strip().rpartition("\n\n")
-    return f"{rows}\n\n{_filled(caption)}"
-
-
-def _cell(value: float | None, digits: int, sign: str = "") -> str:
-    return "—" if value is None else f"{value:{sign}.{digits}f}"
-
-
 def _filled(text: str) -> str:
     return textwrap.fill(text, 120, subsequent_indent="  " if text.startswith("- ") else "", break_on_hyphens=False)
+
+
+_PAGES.filters |= {"figure": figure, "filled": _filled}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

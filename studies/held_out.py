@@ -27,7 +27,7 @@ from steadystyle.train.tensors import to_frame, to_tensor
 
 from . import run_study
 
-_PLAIN = {"white": (245, 245, 245), "blue": (120, 160, 220), "dark": (60, 60, 60)}
+_PLAIN = ((245, 245, 245), (120, 160, 220), (60, 60, 60))  # white, blue, dark
 _NEEDED = ("excess_short", "excess_long", "score", "content", "drift", "own_score", "colour")  # in every row
 
 
@@ -52,8 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     style_sizes: dict[str, int] = {}
     for path in options.checkpoints:
         checkpoint = load_checkpoint(path)
-        network = checkpoint.network.eval()
-        stylizers[str(path)] = stylizer(network)
+        stylizers[str(path)] = stylizer(checkpoint.network)
         style_sizes[str(path)] = checkpoint.header.style_size
     own = list(stylizers)
     if options.peer is not None:
@@ -69,14 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"| --- |{' ---: |' * 10}")
     for name in own:
         one = found[name]
-        cells = [figure(value, 4) for value in (one.excess_short, one.excess_long, one.drift)]
-        if peer is not None:
-            keys = ("excess_short", "excess_long", "drift")
-            cells = [f"{getattr(one, key) / getattr(peer, key):.3f}" for key in keys]
-        lines = [border_line(stylizers[name], scenes, colour) for colour in _PLAIN.values()]
+        cells = [
+            figure(getattr(one, key), 4) if peer is None else f"{getattr(one, key) / getattr(peer, key):.3f}"
+            for key in ("excess_short", "excess_long", "drift")
+        ]
         cells += [figure(one.score, 3), f"{figure(one.own_score, 3)} ({style_sizes[name]})", figure(one.stroke, 3)]
         cells += [figure(one.colour, 3), figure(one.content, 2), " ".join(f"{error:.4f}" for error in one.shift or [])]
-        cells.append(" ".join(f"{line:.1f}" for line in lines))
+        cells.append(" ".join(f"{border_line(stylizers[name], scenes, colour):.1f}" for colour in _PLAIN))
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
@@ -90,7 +88,7 @@ def open_held_out_judging(
     methods = [Method(IDENTITY, "control")]
     for name in names:
         methods += [Method(name, "artifact"), *controls_of(name)]
-    judging = open_judging(methods, read_style_images({"": style}), loss_networks, {}, style_sizes)
+    judging = open_judging(methods, read_style_images({"": style}), loss_networks, {}, style_sizes or {})
     if "score" in judging.absent:
         raise InputError(judging.absent["score"])
     return judging

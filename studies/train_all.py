@@ -105,10 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the runs")
     options = parser.parse_args(arguments)
-    try:
-        runs = read_queue(options.queue, options.styles)
-    except InputError as error:
-        parser.exit(2, f"{error}\n")
+    runs = read_queue(options.queue, options.styles)
     futures: dict[str, Future[bool]] = {}
     with stop_on_signal() as stopping, ThreadPoolExecutor(max(1, options.jobs)) as pool:
         for run in runs:  # a run waits only for earlier ones, which already have a thread

@@ -69,7 +69,7 @@ OWNERS: dict[str, list[str]] = {
     ],
     "safetensors": ["train/*.py"],
     "yaml": ["train/recipes.py"],
-    "jinja2": ["benchmarks/report/page.py"],
+    "jinja2": ["benchmarks/report/page.py", "studies/figures.py"],
     "matplotlib": ["benchmarks/report/plots.py"],
     "pygame": ["demo/camera/window.py"],
     "starlette": ["demo/web/*.py"],

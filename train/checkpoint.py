@@ -92,15 +92,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, header
 
 
-def parse_header(values: dict[str, Any], path: Path) -> CheckpointHeader:
-    """The header's known fields; InputError when one is missing."""
-    names = [item.name for item in dataclasses.fields(CheckpointHeader)]
-    try:
-        return CheckpointHeader(**{name: values[name] for name in names})
-    except KeyError as error:
-        raise InputError(f"the header of {path} lacks {error}: give a checkpoint that `train` wrote") from error
-
-
 def load_weights(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Load ``tensors`` into ``network``; InputError names a missing, extra, misshapen or non-finite weight."""
     wanted = network.state_dict()
@@ -126,7 +117,10 @@ def save_checkpoint(path: Path, network: nn.Module, header: CheckpointHeader) ->
 def load_checkpoint(path: Path) -> Checkpoint:
     """Load a checkpoint onto the CPU, in evaluation mode; InputError when it is missing, damaged or unknown."""
     tensors, values = read_tensors(path)
-    header = parse_header(values, path)
+    try:
+        header = CheckpointHeader(**{entry.name: values[entry.name] for entry in dataclasses.fields(CheckpointHeader)})
+    except KeyError as error:
+        raise InputError(f"the header of {path} lacks {error}: give a checkpoint that `train` wrote") from error
     try:
         network = build_network(header.architecture, header.sizes)
     except ValueError as error:

@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
 
 Padding = Literal["none", "zeros", "replicate"]
 
@@ -182,9 +183,6 @@ class LowPassDown(ConvNorm):
     tenth more than the plain one.
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__(inputs, outputs, padding="none")
-
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, (H - 2) / 2, (W - 2) / 2)."""
         return functional.relu(self.norm(functional.avg_pool2d(self.conv(x), 2)))
@@ -211,7 +209,7 @@ class SmoothPatchNetwork(PatchNetwork):
 
     def __init__(self, *, quarter: int, eighth: int, blocks: int, strokes: int, margin: int) -> None:
         super().__init__(quarter=quarter, eighth=eighth, blocks=blocks, strokes=strokes, margin=margin)
-        self.down = LowPassDown(quarter, eighth)
+        self.down = LowPassDown(quarter, eighth, padding="none")
         self.up = nn.Conv2d(eighth, quarter, 1)
 
     def enlarged(self, quarter: Tensor, eighth: Tensor) -> Tensor:
@@ -254,17 +252,9 @@ ARCHITECTURES: Mapping[str, tuple[Callable[..., nn.Module], dict[str, int]]] = {
 
 def multiplications(network: nn.Module, size: tuple[int, int]) -> int:
     """Multiply-accumulates of the convolutions for one frame; ``size`` is (width, height) in px."""
-    counts: list[int] = []
-
-    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        counts.append(output.shape[2] * output.shape[3] * layer.get_parameter("weight").numel())
-
-    hooks = [part.register_forward_hook(count) for part in network.modules() if isinstance(part, nn.Conv2d)]
-    with torch.no_grad():
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(torch.zeros(1, 3, size[1], size[0]))
-    for hook in hooks:
-        hook.remove()
-    return sum(counts)
+    return int(counter.get_total_flops()) // 2  # a multiplication and an addition each
 
 
 def cost(architecture: str, size: tuple[int, int], sizes: Mapping[str, int] | None = None) -> tuple[int, int]:

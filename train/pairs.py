@@ -4,6 +4,7 @@ Every sample depends on (seed, step, index) alone, so a resumed run sees the sam
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -35,24 +36,18 @@ class PhotoPairs:
     def __init__(self, folder: Path, recipe: Recipe) -> None:
         """List the photographs of ``folder``; they are read on demand, and the last 600 kept."""
         self._files = find_files(folder, IMAGE_ENDINGS, "photos")
-        self._images: dict[int, Image] = {}
         self._data = recipe.data
+        self.picture = lru_cache(600)(self._picture)
         self.picture(0)  # an unreadable folder fails before training starts
 
     def __len__(self) -> int:
         return len(self._files)
 
-    def picture(self, index: int) -> Image:
+    def _picture(self, index: int) -> Image:
         """A photograph, scaled to a shorter side of about 320 px."""
-        if index not in self._images:
-            image = read_image(self._files[index])
-            scale = 320 / min(image.shape[:2])
-            if abs(scale - 1) > 0.05:
-                image = scaled(image, scale)
-            if len(self._images) >= 600:
-                self._images.pop(next(iter(self._images)))
-            self._images[index] = image
-        return self._images[index]
+        image = read_image(self._files[index])
+        scale = 320 / min(image.shape[:2])
+        return scaled(image, scale) if abs(scale - 1) > 0.05 else image
 
     def sample(self, rng: np.random.Generator) -> Pair:
         """Draw a pair of crops."""
@@ -69,15 +64,9 @@ class PhotoPairs:
         grid = pixel_grid(size).astype(np.float32)
         for positions in (grid, grid + flow):
             at = ((positions - (size - 1) / 2) * stretch + centre).astype(np.float32)
-            view = cv2.remap(
-                image,
-                np.ascontiguousarray(at[..., 0]),
-                np.ascontiguousarray(at[..., 1]),
-                cv2.INTER_CUBIC,
-                borderMode=cv2.BORDER_REFLECT_101,
-            )
-            views.append(np.asarray(view, np.uint8))
-        views = [_with_noise(view, rng.uniform(0, self._data.noise), rng) for view in views]
+            columns, rows = cv2.split(at)
+            view = cv2.remap(image, columns, rows, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+            views.append(_with_noise(np.asarray(view, np.uint8), rng.uniform(0, self._data.noise), rng))
         return Pair(views[0], views[1], FlowPair(flow, inside(grid + flow)))
 
 

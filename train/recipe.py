@@ -1,6 +1,7 @@
 """The recipe of a training run, as nested frozen records; `recipes.py` reads them from YAML."""
 
 import dataclasses
+import json
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -196,10 +197,5 @@ class Recipe:
 
     def to_dict(self) -> dict[str, Any]:
         """Nested plain values, as for YAML and JSON."""
-        return {key: _plain(value) for key, value in dataclasses.asdict(self).items()}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+        values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return values

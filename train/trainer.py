@@ -101,7 +101,9 @@ def train(
         began = time.monotonic()
         with stop_on_signal() as stop:
             _loop(run, stop, on_step)
-            result = _finish(run, began)
+            run.save()
+            seconds, losses = time.monotonic() - began, dict(run.standing.losses)
+            result = TrainResult(job.checkpoint, run.standing.step, seconds, losses, run.share() >= 1.0)
         del run  # DistributedDataParallel must go before the process group: afterwards it waits in vain
         return result
 
@@ -249,12 +251,6 @@ def _loop(run: _Run, stop: threading.Event, on_step: OnStep | None) -> None:
                 run.save()
             if board is not None:
                 _tell(run, board, share, pace, on_step)
-
-
-def _finish(run: _Run, began: float) -> TrainResult:
-    run.save()
-    seconds, losses = time.monotonic() - began, dict(run.standing.losses)
-    return TrainResult(run.job.checkpoint, run.standing.step, seconds, losses, run.share() >= 1.0)
 
 
 def _step(run: _Run, batch: Batch, share: float) -> tuple[dict[str, Tensor], bool]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..common.arrays import Image
-from ..common.files import InputError, atomic_path
+from ..common.files import InputError
 
 Pixel = TypeVar("Pixel", np.uint8, np.float32)
 
@@ -23,24 +23,15 @@ _FLO_MAGIC = 202021.25
 _FLO_UNKNOWN = 1e9
 
 
-def _require_frame(name: str, frame: Image) -> None:
-    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-        raise ValueError(f"{name} must be (H, W, 3) uint8, but is {frame.shape} {frame.dtype}")
-
-
-def _require_flow(name: str, flow: NDArray[np.float32], shape: tuple[int, ...]) -> None:
-    if flow.shape != (*shape[:2], 2):
-        raise ValueError(f"{name} must be {(*shape[:2], 2)}, but is {flow.shape}")
-
-
 def estimate_flow(source: Image, target: Image) -> NDArray[np.float32]:
     """Estimate where each pixel of `source` is in `target`: pixel x of `source` is at x + flow(x) in `target`.
 
     OpenCV's dense inverse search (Kroeger et al., ECCV 2016), medium preset, on luma. Returns (H, W, 2) float32, (dx,
     dy) in pixels. Raises ValueError unless both frames are (H, W, 3) uint8 of one size; the order is RGB.
     """
-    _require_frame("source", source)
-    _require_frame("target", target)
+    for name, frame in (("source", source), ("target", target)):
+        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+            raise ValueError(f"{name} must be (H, W, 3) uint8, but is {frame.shape} {frame.dtype}")
     if source.shape != target.shape:
         raise ValueError(f"source and target must be of one size, but are {source.shape} and {target.shape}")
     height, width = source.shape[:2]
@@ -66,8 +57,9 @@ def warp(image: NDArray[Pixel], flow: NDArray[np.float32]) -> tuple[NDArray[Pixe
         The warped image, same shape and dtype (samples outside the frame repeat its border), and (H, W) bool, True
         where the flow is known and the sample position lies within the frame.
     """
-    _require_flow("flow", flow, image.shape)
     height, width = image.shape[:2]
+    if flow.shape != (height, width, 2):
+        raise ValueError(f"flow must be {(height, width, 2)}, but is {flow.shape}")
     x = flow[..., 0] + np.arange(width, dtype=np.float32)
     y = flow[..., 1] + np.arange(height, dtype=np.float32)[:, None]
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
@@ -140,29 +132,3 @@ def read_flo(path: Path) -> NDArray[np.float32]:
     flow = np.frombuffer(content, "<f4", 2 * width * height, offset=12).reshape(height, width, 2).astype(np.float32)
     flow[np.abs(flow) > _FLO_UNKNOWN] = np.nan
     return flow
-
-
-def read_kitti_flow(path: Path) -> NDArray[np.float32]:
-    """Read a flow file of the KITTI benchmarks: a 16-bit PNG (Geiger et al. 2012, development kit).
-
-    Returns (H, W, 2) float32, (dx, dy) in pixels, in steps of 1/64; NaN where unknown. Raises InputError if it is
-    missing or no 16-bit PNG of three channels.
-    """
-    if not path.is_file():
-        raise InputError(f"the flow file '{path}' does not exist: check the path")
-    stored = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)  # blue, green, red: valid, dy, dx
-    if stored is None or stored.dtype != np.uint16 or stored.ndim != 3 or stored.shape[2] != 3:
-        raise InputError(f"'{path}' is not a flow file of KITTI: give a 16-bit PNG of three channels")
-    flow = (stored[..., [2, 1]].astype(np.float32) - 2**15) / 64
-    flow[stored[..., 0] == 0] = np.nan
-    return np.asarray(flow, np.float32)
-
-
-def write_flo(path: Path, flow: NDArray[np.float32]) -> None:
-    """Write a Middlebury .flo file of (H, W, 2) float32, (dx, dy) in pixels; NaN is written as unknown."""
-    _require_flow("flow", flow, flow.shape)
-    height, width = flow.shape[:2]
-    vectors = np.where(np.isnan(flow), np.float32(1e10), flow).astype("<f4")
-    header = np.array(_FLO_MAGIC, "<f4").tobytes() + np.array([width, height], "<i4").tobytes()
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(header + vectors.tobytes())

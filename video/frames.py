@@ -13,13 +13,11 @@ import cv2
 
 from ..common.arrays import Image, resized, size_at_height
 from ..common.files import InputError
-from .images import IMAGE_SUFFIXES, read_image, write_image
+from .images import read_image, write_image
 from .sinks import VIDEO_SUFFIXES, FrameSink, open_sink
 from .sources import Frame, FrameSource, SourceInfo, open_source
 
 __all__ = [
-    "IMAGE_SUFFIXES",
-    "VIDEO_SUFFIXES",
     "Frame",
     "FrameSink",
     "FrameSource",

@@ -68,7 +68,7 @@ class Painter:
 
     def __init__(self, loss_network: LossNetwork, style: Image, settings: Settings) -> None:
         self._loss_network, self.settings = loss_network, settings
-        there = loss_network.available_layers()
+        there = loss_network.names
         self._content = next((layer for layer in _CONTENT_LAYERS if layer in there), _CONTENT_LAYERS[-1])
         self._style = tuple(layer for layer in _STYLE_LAYERS if layer in there)
         loss_network.require({self._content, *self._style})

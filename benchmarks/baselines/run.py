@@ -70,7 +70,7 @@ def run_baseline(
         "source": Path(source).name,
         "style image": sha256_of(style),
         "size": f"{frames[0].shape[1]}x{frames[0].shape[0]}",
-        "loss network": loss_network.available_layers()[-1],
+        "loss network": loss_network.names[-1],
     }
     passes = settings.passes if method == "ruder2016" else 1
     painted = 0

@@ -9,7 +9,7 @@ from ...common.arrays import Image, Size, resized, size_at_height
 from ...common.files import InputError
 from ...video.flow import FlowPair, flow_pair
 from ...video.frames import open_source
-from ...video.synthetic.harbour import Scene
+from ...video.synthetic.scene import Scene
 from ...video.temporal import FlowSource
 
 

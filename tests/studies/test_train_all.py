@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from steadystyle.common.files import InputError
+from steadystyle.studies import run_study
 from steadystyle.studies import train_all as queue
 from steadystyle.train.checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint
 from steadystyle.train.networks import build_network, resolve_sizes
@@ -30,7 +31,8 @@ def start(tmp_path: Path) -> str:
 
 def run(material: Path, small_loss_file: Path, file: Path, out: Path, *more: str) -> None:
     arguments = [str(file), "--styles", str(material), "--clips", str(material / "clips"), "--photos"]
-    queue.main([*arguments, str(material / "photos"), "--loss-network", str(small_loss_file), "-o", str(out), *more])
+    arguments += [str(material / "photos"), "--loss-network", str(small_loss_file), "-o", str(out), *more]
+    run_study(lambda: queue.main(arguments))
 
 
 def test_runs_wait_for_what_they_start_from_and_finished_ones_are_left_alone(

@@ -50,7 +50,7 @@ def test_both_input_conventions_are_converted_exactly(convention: Convention, lo
 def test_any_prefix_loads_and_a_deeper_layer_is_refused(loss_weights: Weights) -> None:
     prefix = {key: value for key, value in loss_weights.items() if key.split(".")[1] in ("0", "2")}
     network = LossNetwork(prefix, "caffe")
-    assert network.available_layers() == ("relu1_1", "relu1_2")
+    assert network.names == ["relu1_1", "relu1_2"]
     with pytest.raises(InputError, match=r"\(VGG-19\) ends at relu1_2: relu3_2 needs"):
         network(torch.rand(1, 3, 8, 8), ("relu3_2",))
 
@@ -68,7 +68,7 @@ def vgg16(upto: str = "relu4_3") -> Weights:
 
 def test_a_vgg16_is_told_from_a_vgg19_by_its_tensors() -> None:
     network = LossNetwork(vgg16(), "caffe")
-    assert network.architecture == "VGG-16" and network.available_layers()[-4:] == ("relu3_3", *DEEP)
+    assert network.architecture == "VGG-16" and network.names[-4:] == ["relu3_3", *DEEP]
     features = network(torch.rand(1, 3, 32, 48), ("relu3_3", "relu4_3"))
     assert features["relu3_3"].shape == (1, 256, 8, 12) and features["relu4_3"].shape == (1, 512, 4, 6)
     with pytest.raises(InputError, match=r"is VGG-16, which has no layer relu3_4: give --loss-network a VGG-19 file"):
@@ -136,7 +136,7 @@ def test_what_is_no_loss_network_is_refused(
         load_loss_network(None)
     save_file(loss_weights, tmp_path / "named.safetensors", {"input": "caffe"})
     monkeypatch.setenv("STEADYSTYLE_LOSS_NETWORK", str(tmp_path / "named.safetensors"))
-    assert load_loss_network(None).available_layers()[-1] == "relu2_2"
+    assert load_loss_network(None).names[-1] == "relu2_2"
 
 
 if SUPPLIED.is_dir():
@@ -144,7 +144,7 @@ if SUPPLIED.is_dir():
     @pytest.mark.parametrize(("name", "deepest"), [("vgg19_relu3_4", "relu3_4"), ("vgg16_relu4_3", "relu4_3")])
     def test_published_weights_tell_a_picture_from_its_noise(name: str, deepest: str) -> None:
         network = load_loss_network(SUPPLIED / f"{name}.safetensors")
-        assert network.available_layers()[-1] == deepest
+        assert network.names[-1] == deepest
         plane = torch.linspace(0, 1, 64).view(1, 1, 1, 64).expand(1, 3, 64, 64)
         deep = network(torch.cat([plane, torch.rand(1, 3, 64, 64)]), ("relu3_3",))["relu3_3"]
         assert deep.shape[1] == 256 and torch.isfinite(deep).all()

@@ -41,11 +41,11 @@ def nearest_style(
     """
     known = load_file(path) if path.is_file() else {}
     ours = signature(image, loss_network)
-    distances = {}
-    for name in among:
-        key = f"{loss_network.architecture}/{name}"
-        if key in known:
-            distances[name] = float((ours - known[key].float()).square().sum())
+    distances = {
+        name: float((ours - known[key].float()).square().sum())
+        for name in among
+        if (key := f"{loss_network.architecture}/{name}") in known
+    }
     if not distances:
         raise InputError("no bundled style is known to start from: name one with --from")
     best = min(distances, key=lambda name: distances[name])

@@ -12,7 +12,7 @@ into the first convolution.
 
 import os
 import urllib.request
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Literal, Self
 
@@ -52,11 +52,6 @@ def layers_of(architecture: str) -> list[tuple[str, int, int, int, bool]]:
     return layers
 
 
-def _architecture_of(weights: Mapping[str, Tensor]) -> str:
-    """VGG-19 has a convolution at index 16, where VGG-16 pools; up to relu3_3 both are alike."""
-    return "VGG-16" if "features.17.weight" in weights and "features.16.weight" not in weights else "VGG-19"
-
-
 class LossNetwork(nn.Module):
     """VGG-16's or VGG-19's convolutions up to the deepest one for which weights were given.
 
@@ -68,7 +63,9 @@ class LossNetwork(nn.Module):
 
     def __init__(self, weights: dict[str, Tensor], convention: Convention) -> None:
         super().__init__()
-        self.architecture = _architecture_of(weights)
+        # VGG-19 has a convolution at index 16, where VGG-16 pools; up to relu3_3 both are alike.
+        pools = "features.17.weight" in weights and "features.16.weight" not in weights
+        self.architecture = "VGG-16" if pools else "VGG-19"
         self.names: list[str] = []
         self.pooled: list[bool] = []
         self.convolutions = nn.ModuleList()
@@ -97,16 +94,11 @@ class LossNetwork(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
-    def available_layers(self) -> tuple[str, ...]:
-        """Names of the available layers, shallow to deep."""
-        return tuple(self.names)
-
     def require(self, layers: Iterable[str]) -> None:
         """Raise InputError when one of ``layers`` is not available."""
-        missing = sorted(layer for layer in layers if layer not in self.names)
-        if not missing:
+        first = min((layer for layer in layers if layer not in self.names), default=None)
+        if first is None:
             return
-        first = missing[0]
         if first not in {name for name, *_ in layers_of(self.architecture)}:
             other = next((key for key in CONVOLUTIONS if first in {name for name, *_ in layers_of(key)}), None)
             hint = f"give --loss-network a {other} file" if other else f"it has {', '.join(self.names)}"
@@ -129,11 +121,9 @@ class LossNetwork(nn.Module):
         features: dict[str, Tensor] = {}
         if not layers:
             return features
-        weight = next(self.convolutions.parameters())
-        if weight.dtype == torch.bfloat16:
-            x = (x - self.mean).to(torch.bfloat16, memory_format=torch.channels_last)
-        else:
-            x = x - self.mean
+        x = x - self.mean
+        if next(self.convolutions.parameters()).dtype == torch.bfloat16:
+            x = x.to(torch.bfloat16, memory_format=torch.channels_last)
         for name, pooled, convolution in zip(self.names, self.pooled, self.convolutions, strict=True):
             if pooled:
                 x = functional.max_pool2d(x, 2)

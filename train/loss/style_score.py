@@ -81,19 +81,16 @@ class StyleJudge:
         self.style_layers = (*_STYLE_LAYERS, *deep) if seen else ()
         self.content_layer = self.style_layers[-1] if seen else ""
         self.stroke_layers = _STROKE_LAYERS if "VGG-16" in self._networks else ()
-        # Rows with one style image share its features.
-        looks: dict[tuple[int, int], _Look] = {}
-        self._styles: dict[str, _Look] = {}
-        self._own_grams: dict[str, dict[str, Tensor]] = {}
-        self._strokes: dict[str, dict[str, Tensor]] = {}
+        looks: dict[tuple[int, int], _Look] = {}  # rows with one style image share its features
+        self._styles: dict[str, tuple[_Look, dict[str, Tensor], dict[str, Tensor]]] = {}
         for row, image in styles.items():
-            own_side = (own_sides or {}).get(row, style_side)
-            for side in {style_side, own_side, stroke_side}:
+            sides = style_side, (own_sides or {}).get(row, style_side), stroke_side
+            for side in sides:
                 if (id(image), side) not in looks:
-                    looks[id(image), side] = self._look(_at_side(image, side))
-            self._styles[row] = looks[id(image), style_side]
-            self._own_grams[row] = looks[id(image), own_side].grams
-            self._strokes[row] = looks[id(image), stroke_side].strokes
+                    size = size_at_shorter_side((image.shape[1], image.shape[0]), side)
+                    looks[id(image), side] = self._look(resized(image, size))
+            style, own, strokes = (looks[id(image), side] for side in sides)
+            self._styles[row] = style, own.grams, strokes.strokes
         self._looks: list[_Look] = []
 
     def _look(self, frame: Image) -> _Look:
@@ -136,7 +133,7 @@ class StyleJudge:
             figures: dict[str, float | None] = dict.fromkeys(("score", "own_score", "stroke", "colour"))
             figures["content"] = _share(_mean_square(look.content, original.content), mirror_distance)
             if row in self._styles:
-                style, own, strokes = self._styles[row], self._own_grams[row], self._strokes[row]
+                style, own, strokes = self._styles[row]
                 figures |= {
                     "score": _share(_distance(look.grams, style.grams), _distance(original.grams, style.grams)),
                     "own_score": _share(_distance(look.grams, own), _distance(original.grams, own)),
@@ -151,10 +148,6 @@ class StyleJudge:
 def _to_tensor(frame: Image) -> Tensor:
     """(1, 3, H, W) RGB in [0, 1]."""
     return frame_to_tensor(frame).float() / 255
-
-
-def _at_side(image: Image, shorter_side: int) -> Image:
-    return resized(image, size_at_shorter_side((image.shape[1], image.shape[0]), shorter_side))
 
 
 def _distance(grams: Mapping[str, Tensor], style: Mapping[str, Tensor]) -> float:

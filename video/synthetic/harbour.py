@@ -1,21 +1,15 @@
 """The bundled synthetic scene. Sizes, places and speeds are in units: a frame is 360 units high."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from .scene import Layer, Matrix, Plane, Scene, turned
+from .scene import UNITS, Layer, Matrix, Motion, Plane, Scene, turned
 from .texture import Sheet, clouds, colour, ramp, smooth_step
 
-__all__ = ["Layer", "Scene", "harbour"]
-
-_UNITS = 360
 _HORIZON = 196
 _SEED = 1831  # the year in which Hokusai's Great Wave was printed
-
-Motion = Callable[[float], Matrix]
 
 
 @dataclass(frozen=True)
@@ -28,7 +22,7 @@ class _Camera:
     @property
     def unit(self) -> float:
         """Pixels per unit."""
-        return self.height / _UNITS
+        return self.height / UNITS
 
     @property
     def span(self) -> float:
@@ -145,7 +139,7 @@ def _town(camera: _Camera, rng: np.random.Generator) -> Layer:
                 _house(sheet, rng, at, base, wide, tall, str(rng.choice(walls)), str(rng.choice(roofs)))
             at += wide * rng.uniform(1.0, 1.7)
     _lighthouse(sheet, margin + 0.90 * camera.span, 96 - 62 + 4)
-    sheet.tint(1 + 0.05 * sheet.noise(rng, (8, 4, 2)))
+    sheet.picture *= 1 + 0.05 * sheet.noise(rng, (8, 4, 2))[..., None]
     return Layer(sheet.texture(), camera.place(0.2, -margin, _HORIZON - 96))
 
 
@@ -196,7 +190,7 @@ def _swell(camera: _Camera, rng: np.random.Generator, index: int) -> Layer:
     unit = camera.unit
     # The wave must fit into the repeat a whole number of times.
     period = length * math.ceil((camera.span + 40) / length)
-    sheet = Sheet(_UNITS - _HORIZON - crest + 60 if index == 4 else 100, period, unit)
+    sheet = Sheet(UNITS - _HORIZON - crest + 60 if index == 4 else 100, period, unit)
     y, _ = sheet.grid()
     chop = _profile(sheet, rng, (24, 11, 5), repeats=True) * (0.6 + 1.6 * depth)
     depth_below = y - 12 - chop

@@ -4,18 +4,15 @@ Sizes and speeds are in units: a frame is 360 units high.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from .harbour import harbour
-from .scene import Layer, Matrix, Scene, turned
+from .scene import UNITS, Layer, Matrix, Motion, Scene, turned
 from .texture import Sheet, ramp, smooth_step
 
-_UNITS = 360
 _MARGIN = 90  # units of the rear sheet beyond each side of the frame: the camera may move this far
-
-Motion = Callable[[float], Matrix]
 
 
 def _tapestry(rng: np.random.Generator, height: float, width: float, unit: float) -> Sheet:
@@ -29,19 +26,18 @@ def _tapestry(rng: np.random.Generator, height: float, width: float, unit: float
         size = float(np.exp(rng.uniform(math.log(5), math.log(50))))
         paint = tuple(rng.uniform(0.05, 0.95, 3))
         if rng.random() < 0.4:
-            turn = rng.uniform(0, 2 * math.pi) + np.linspace(0, 2 * math.pi, 40)
-            radius = size / 2
-            sheet.fill([(x + radius * math.cos(a), y + radius * math.sin(a)) for a in turn], paint)
+            size /= 2
+            angles = rng.uniform(0, 2 * math.pi) + np.linspace(0, 2 * math.pi, 40)
         else:
             angles = np.sort(rng.uniform(0, 2 * math.pi, int(rng.integers(3, 7))))
-            sheet.fill([(x + size * math.cos(a), y + size * math.sin(a)) for a in angles], paint)
-    sheet.tint(np.asarray(1 + 0.12 * sheet.noise(rng, (24, 12, 6, 3, 1.5)), np.float32))
+        sheet.fill([(x + size * math.cos(a), y + size * math.sin(a)) for a in angles], paint)
+    sheet.picture *= 1 + 0.12 * sheet.noise(rng, (24, 12, 6, 3, 1.5))[..., None]
     return sheet
 
 
 def _backmost(rng: np.random.Generator, width: int, height: int) -> Sheet:
-    unit = height / _UNITS
-    return _tapestry(rng, _UNITS + 2 * _MARGIN, width / unit + 2 * _MARGIN, unit)
+    unit = height / UNITS
+    return _tapestry(rng, UNITS + 2 * _MARGIN, width / unit + 2 * _MARGIN, unit)
 
 
 def _moved(sheet: Sheet, motion: Motion) -> Layer:
@@ -69,7 +65,7 @@ def _sway(unit: float, reach: float = 70.0) -> Motion:
 
 def _islands(rng: np.random.Generator, width: int, height: int, motion: Motion) -> Layer:
     """A sheet with holes that show what is behind."""
-    sheet, unit = _backmost(rng, width, height), height / _UNITS
+    sheet, unit = _backmost(rng, width, height), height / UNITS
     shown = smooth_step(sheet.noise(rng, (110, 50, 25)) * unit, 0.75 * unit, (0.75 + 0.05 / unit) * unit)
     sheet.picture *= shown[..., None]
     sheet.cover *= shown[..., None]
@@ -78,8 +74,8 @@ def _islands(rng: np.random.Generator, width: int, height: int, motion: Motion) 
 
 def pan(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
     """A camera that sways over a flat picture."""
-    rng, unit = np.random.default_rng(1), height / _UNITS
-    return Scene("pan", width, height, frames, frame_rate, [_background(rng, width, height, _sway(unit))], 0)
+    rng, unit = np.random.default_rng(1), height / UNITS
+    return Scene("pan", width, height, frames, frame_rate, [_background(rng, width, height, _sway(unit))])
 
 
 def zoom(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
@@ -89,7 +85,7 @@ def zoom(width: int = 640, height: int = 360, frames: int = 50, frame_rate: floa
         return turned(0, (width / 2, height / 2), scale=1.15 + 0.15 * math.sin(1.5 * time_s))
 
     layer = _background(np.random.default_rng(2), width, height, motion)
-    return Scene("zoom", width, height, frames, frame_rate, [layer], 0)
+    return Scene("zoom", width, height, frames, frame_rate, [layer])
 
 
 def turn(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
@@ -99,20 +95,20 @@ def turn(width: int = 640, height: int = 360, frames: int = 50, frame_rate: floa
         return turned(math.radians(10) * math.sin(1.7 * time_s), (width / 2, height / 2), scale=1.1)
 
     layer = _background(np.random.default_rng(3), width, height, motion)
-    return Scene("turn", width, height, frames, frame_rate, [layer], 0)
+    return Scene("turn", width, height, frames, frame_rate, [layer])
 
 
 def parallax(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
     """A camera that moves past four layers, the nearer the faster."""
-    rng, unit = np.random.default_rng(4), height / _UNITS
+    rng, unit = np.random.default_rng(4), height / UNITS
     layers = [_background(rng, width, height, _sway(unit, 15.0))]
     layers += [_islands(rng, width, height, _sway(unit, reach)) for reach in (30.0, 50.0, 75.0)]
-    return Scene("parallax", width, height, frames, frame_rate, layers, 0)
+    return Scene("parallax", width, height, frames, frame_rate, layers)
 
 
 def occluder(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
     """A large object that turns and passes back and forth in front of a still picture."""
-    rng, unit = np.random.default_rng(5), height / _UNITS
+    rng, unit = np.random.default_rng(5), height / UNITS
     sheet = _tapestry(rng, 150, 150, unit)
     rows, columns = sheet.grid()
     inside = smooth_step(70 - np.hypot(columns - 75, rows - 75), 0, 1 / unit)
@@ -124,7 +120,7 @@ def occluder(width: int = 640, height: int = 360, frames: int = 50, frame_rate: 
         return _shift(middle - 75 * unit, 105 * unit) @ _square(turned(0.8 * time_s, (75 * unit, 75 * unit)))
 
     layers = [_background(rng, width, height, lambda time_s: _shift(0, 0)), Layer(sheet.texture(), passing)]
-    return Scene("occluder", width, height, frames, frame_rate, layers, 0)
+    return Scene("occluder", width, height, frames, frame_rate, layers)
 
 
 def still(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
@@ -135,31 +131,25 @@ def still(width: int = 640, height: int = 360, frames: int = 50, frame_rate: flo
 
 def light(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
     """A slow pan while the brightness varies between 0.7 and 1.0."""
-    rng, unit = np.random.default_rng(7), height / _UNITS
+    rng, unit = np.random.default_rng(7), height / UNITS
     layer = _background(rng, width, height, _sway(unit, 25.0))
-    return Scene(
-        "light", width, height, frames, frame_rate, [layer], 0, light=lambda time_s: 0.85 + 0.15 * math.sin(3 * time_s)
-    )
+
+    def brightness(time_s: float) -> float:
+        return 0.85 + 0.15 * math.sin(3 * time_s)
+
+    return Scene("light", width, height, frames, frame_rate, [layer], light=brightness)
 
 
 def blur(width: int = 640, height: int = 360, frames: int = 50, frame_rate: float = 25) -> Scene:
     """A quick pan with the shutter open for half of the frame interval."""
-    rng, unit = np.random.default_rng(8), height / _UNITS
+    rng, unit = np.random.default_rng(8), height / UNITS
 
     def motion(time_s: float) -> Matrix:
         return _shift(80 * unit * math.sin(1.8 * time_s), 0)
 
-    return Scene("blur", width, height, frames, frame_rate, [_background(rng, width, height, motion)], 0, shutter=0.5)
+    return Scene("blur", width, height, frames, frame_rate, [_background(rng, width, height, motion)], shutter=0.5)
 
 
-SCENES: Mapping[str, Callable[..., Scene]] = {  # called with width, height, frames and frame_rate
-    "harbour": harbour,
-    "pan": pan,
-    "zoom": zoom,
-    "turn": turn,
-    "parallax": parallax,
-    "occluder": occluder,
-    "still": still,
-    "light": light,
-    "blur": blur,
-}
+_ALL: Sequence[Callable[..., Scene]] = (harbour, pan, zoom, turn, parallax, occluder, still, light, blur)
+SCENES: Mapping[str, Callable[..., Scene]] = {scene.__name__: scene for scene in _ALL}
+"""Called with width, height, frames and frame_rate."""

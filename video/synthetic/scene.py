@@ -4,6 +4,7 @@ A scene is a stack of painted layers, back to front. Each has an affine motion a
 inverses. Thus a later frame's pixel maps through its layer's texture to an earlier frame; layer order gives visibility.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +18,10 @@ from ..flow import FlowPair
 
 Matrix = NDArray[np.float64]
 Plane = NDArray[np.float32]
+Motion = Callable[[float], Matrix]
+"""Maps a time in seconds to a (2, 3) matrix, in pixels."""
 
+UNITS = 360  # height of every frame
 _BLUR_STEPS = 9
 
 
@@ -81,39 +85,26 @@ def _clipped(positions: Matrix, size: int) -> slice:
     return slice(start, max(start, min(size, math.ceil(positions.max()) + 1)))
 
 
+@dataclass(frozen=True)
 class Scene:
-    """A synthetic clip with exact flow; each frame can be made alone and is reproducible."""
+    """A synthetic clip with exact flow; each frame can be made alone and is reproducible.
 
-    def __init__(
-        self,
-        name: str,
-        width: int,
-        height: int,
-        frames: int,
-        frame_rate: float,
-        layers: list[Layer],
-        noise: float,
-        *,
-        light: Callable[[float], float] | None = None,
-        shutter: float = 0.0,
-    ) -> None:
-        """Make a scene.
+    Attributes:
+        layers: from back to front; the first covers the whole frame at all times.
+        noise: standard deviation of sensor noise, of RGB in [0, 1].
+        light: maps a time in seconds to a factor of all colours; None is 1.
+        shutter: its open time, as a share of the frame interval; motion within it is blurred.
+    """
 
-        Args:
-            layers: from back to front; the first covers the whole frame at all times.
-            noise: standard deviation of sensor noise, of RGB in [0, 1].
-            light: maps a time in seconds to a factor of all colours; None is 1.
-            shutter: its open time, as a share of the frame interval; motion within it is blurred.
-        """
-        self.name = name
-        self.width = width
-        self.height = height
-        self.frames = frames
-        self.frame_rate = frame_rate
-        self._layers = layers
-        self._noise = noise
-        self._light = light
-        self._shutter = shutter
+    name: str
+    width: int
+    height: int
+    frames: int
+    frame_rate: float
+    layers: list[Layer]
+    noise: float = 0
+    light: Callable[[float], float] | None = None
+    shutter: float = 0
 
     def __iter__(self) -> Iterator[Image]:
         return (self.frame(t) for t in range(self.frames))
@@ -122,26 +113,22 @@ class Scene:
         """Paint frame `t`, (H, W, 3) uint8 RGB; raises IndexError if there is no such frame."""
         time_s = self._time(t)
         canvas = self._painted(time_s)
-        if self._shutter > 0:
+        if self.shutter > 0:
             # Centred on the frame's time, so that its flow is that of the middle of the blur.
-            open_s = self._shutter / self.frame_rate * np.linspace(-0.5, 0.5, _BLUR_STEPS)
+            open_s = self.shutter / self.frame_rate * np.linspace(-0.5, 0.5, _BLUR_STEPS)
             total = sum(self._painted(time_s + float(offset)).astype(np.float32) for offset in open_s)
             canvas = np.asarray(np.rint(np.asarray(total) / _BLUR_STEPS), np.uint8)
-        if self._light is not None:
-            canvas = np.asarray(cv2.convertScaleAbs(canvas, alpha=self._light(time_s)), np.uint8).reshape(canvas.shape)
-        if self._noise == 0:
+        if self.light is not None:
+            canvas = np.asarray(cv2.convertScaleAbs(canvas, alpha=self.light(time_s)), np.uint8).reshape(canvas.shape)
+        if self.noise == 0:
             return np.asarray(canvas, np.uint8)
-        grain = np.random.default_rng(t).standard_normal(canvas.shape, np.float32) * np.float32(255 * self._noise)
+        grain = np.random.default_rng(t).standard_normal(canvas.shape, np.float32) * np.float32(255 * self.noise)
         return np.asarray(cv2.add(canvas, grain, dtype=cv2.CV_8U), np.uint8)
 
     def _painted(self, time_s: float) -> Image:
         """The layers at a time, without light, blur and noise."""
         canvas = np.zeros((self.height, self.width, 3), np.uint8)
-        for layer in self._layers:
-            window = layer.window(time_s, self.width, self.height)
-            picture = self._seen(layer, window, time_s)
-            if picture.size == 0:
-                continue
+        for _, window, picture in self._pictures(time_s):
             cover = cv2.cvtColor(255 - picture[..., 3], cv2.COLOR_GRAY2RGB)
             behind = cv2.multiply(canvas[window], cover, scale=1 / 255)
             canvas[window] = cv2.add(behind, np.ascontiguousarray(picture[..., :3]))
@@ -156,7 +143,7 @@ class Scene:
         earlier_s, later_s = self._time(t), self._time(t + interval)
         owner_earlier, owner = self._owners(earlier_s), self._owners(later_s)
         flow = np.zeros((self.height, self.width, 2), np.float32)
-        for index, layer in enumerate(self._layers):
+        for index, layer in enumerate(self.layers):
             window = layer.window(later_s, self.width, self.height)
             x, y = _grid(window)
             x_earlier, y_earlier = layer.frame_position(*layer.texture_position(x, y, later_s), earlier_s)
@@ -169,35 +156,30 @@ class Scene:
             raise IndexError(f"frame {t} is not one of the {self.frames} frames of {self.name}")
         return t / self.frame_rate
 
-    def _seen(self, layer: Layer, window: tuple[slice, slice], time_s: float) -> NDArray[np.uint8]:
-        x, y = _grid(window)
-        if x.size == 0 or y.size == 0:
-            return np.zeros((0, 0, 4), np.uint8)
-        return layer.sample(*layer.texture_position(x, y, time_s))
+    def _pictures(self, time_s: float) -> Iterator[tuple[int, tuple[slice, slice], NDArray[np.uint8]]]:
+        """Index, window and (h, w, 4) picture of each layer that can be in the frame, back to front."""
+        for index, layer in enumerate(self.layers):
+            window = layer.window(time_s, self.width, self.height)
+            x, y = _grid(window)
+            if x.size and y.size:
+                yield index, window, layer.sample(*layer.texture_position(x, y, time_s))
 
     def _owners(self, time_s: float) -> NDArray[np.int8]:
         # Index of the layer that fully covers a pixel; -1 where two layers mix.
         owner = np.full((self.height, self.width), -1, np.int8)
-        for index, layer in enumerate(self._layers):
-            window = layer.window(time_s, self.width, self.height)
-            alpha = self._seen(layer, window, time_s)[..., 3]
-            if alpha.size:
-                part = owner[window]
-                part[alpha > 0] = -1
-                part[alpha == 255] = index
+        for index, window, picture in self._pictures(time_s):
+            alpha, part = picture[..., 3], owner[window]
+            part[alpha > 0] = -1
+            part[alpha == 255] = index
         return owner
 
     def _shows(self, owners: NDArray[np.int8], wanted: NDArray[np.int8], flow: Plane) -> NDArray[np.bool_]:
         x, y = _grid((slice(0, self.height), slice(0, self.width)))
         x, y = x + flow[..., 0], y + flow[..., 1]
-        inside = (x >= 0) & (x <= self.width - 1) & (y >= 0) & (y <= self.height - 1)
-        left, top = np.floor(x).astype(np.intp), np.floor(y).astype(np.intp)
-        right, bottom = np.ceil(x).astype(np.intp), np.ceil(y).astype(np.intp)
-        shown = inside
-        for column in (left, right):
-            for row in (top, bottom):
-                found = owners[row.clip(0, self.height - 1), column.clip(0, self.width - 1)]
-                shown = shown & (found == wanted)
+        shown = (x >= 0) & (x <= self.width - 1) & (y >= 0) & (y <= self.height - 1)
+        for column, row in itertools.product((np.floor(x), np.ceil(x)), (np.floor(y), np.ceil(y))):
+            at = row.clip(0, self.height - 1).astype(np.intp), column.clip(0, self.width - 1).astype(np.intp)
+            shown = shown & (owners[at] == wanted)
         return shown
 
 

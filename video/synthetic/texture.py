@@ -13,6 +13,7 @@ Plane = NDArray[np.floating[Any]]
 Colour = tuple[float, float, float]
 
 _FINE = 4  # shapes are drawn this many times larger and averaged down, for smooth edges
+_EVERYWHERE = slice(None), slice(None)
 
 
 def colour(code: str) -> Colour:
@@ -73,10 +74,15 @@ class Sheet:
         self.cover = np.zeros((*size, 1), np.float32)
         self.unit = unit
 
-    def put(self, mask: Plane, paint: Plane | Colour, *, inside: bool = False) -> None:
+    def put(
+        self, mask: Plane, paint: Plane | Colour, window: tuple[slice, slice] = _EVERYWHERE, *, inside: bool = False
+    ) -> None:
         """Paint one colour or (h, w, 3) float32 by a (h, w) mask in [0, 1]; `inside` only onto existing paint."""
-        everywhere = slice(None), slice(None)
-        self._put(everywhere, mask, np.asarray(paint, np.float32), inside)
+        picture, cover, strength = self.picture[window], self.cover[window], mask[..., None]
+        colours = np.asarray(paint, np.float32)
+        picture += (colours * cover if inside else colours) * strength - picture * strength
+        if not inside:
+            cover += (1 - cover) * strength
 
     def fill(self, points: Sequence[tuple[float, float]], paint: Plane | Colour, *, inside: bool = False) -> None:
         """Paint a polygon with smooth edges; corners (x, y) in units, paint and inside as in `put`."""
@@ -93,20 +99,13 @@ class Sheet:
         window = slice(top, bottom), slice(left, right)
         colours = np.asarray(paint, np.float32)
         colours = colours[window] if colours.ndim == 3 else colours
-        self._put(window, np.asarray(mask, np.float32) / 255, colours, inside)
+        self.put(np.asarray(mask, np.float32) / 255, colours, window, inside=inside)
 
-    def _put(self, window: tuple[slice, slice], mask: Plane, paint: Plane, inside: bool) -> None:
-        picture, cover = self.picture[window], self.cover[window]
-        strength = mask[..., None]
-        picture += (paint * cover if inside else paint) * strength - picture * strength
-        if not inside:
-            cover += (1 - cover) * strength
-
-    def disc(self, x: float, y: float, radius: float, paint: Plane | Colour, *, inside: bool = False) -> None:
+    def disc(self, x: float, y: float, radius: float, paint: Plane | Colour) -> None:
         """Paint a circle with a smooth edge; all in units."""
         rows, columns = self.grid()
         mask = np.clip((radius - np.hypot(columns - x, rows - y)) * self.unit + 0.5, 0, 1)
-        self.put(mask, paint, inside=inside)
+        self.put(mask, paint)
 
     def grid(self) -> tuple[Plane, Plane]:
         """Rows and columns of the pixels in units, each (h, w) float32."""
@@ -122,10 +121,6 @@ class Sheet:
         height, width = self.picture.shape[:2]
         cells = [(size * self.unit, size * stretch * self.unit) for size in sizes]
         return clouds(rng, height, width, cells, repeats=repeats)
-
-    def tint(self, shade: Plane) -> None:
-        """Multiply all colours by (h, w) float32, 1 = unchanged."""
-        self.picture *= shade[..., None]
 
     def texture(self, *, repeats: bool = False) -> NDArray[np.uint8]:
         """The layer's texture, (h, w, 4) uint8: RGB premultiplied by alpha, and alpha.

@@ -1,5 +1,6 @@
 """MPI-Sintel folders, on a small one of the same layout: a texture that moves two pixels to the right in each frame."""
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from steadystyle.benchmarks.measure.sintel import open_sintel
 from steadystyle.benchmarks.request import BenchmarkRequest
 from steadystyle.benchmarks.run import benchmark
 from steadystyle.common.files import InputError
-from steadystyle.video.flow import write_flo
 from steadystyle.video.images import write_image
 from steadystyle.video.temporal import temporal_error
 
@@ -31,7 +31,8 @@ def folder_with(root: Path, *scenes: str, factor: float = 1.0, masks: bool = Tru
             flow = np.zeros((HEIGHT, WIDTH, 2), np.float32)
             flow[..., 0] = STEP * factor
             (root / "training" / "flow" / scene).mkdir(parents=True, exist_ok=True)
-            write_flo(root / "training" / "flow" / scene / f"{name}.flo", flow)
+            content = b"PIEH" + struct.pack("<ii", WIDTH, HEIGHT) + flow.astype("<f4").tobytes()
+            (root / "training" / "flow" / scene / f"{name}.flo").write_bytes(content)
             hidden = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
             hidden[:5, :5] = 255
             if masks:
