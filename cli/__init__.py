@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from .. import __version__
+from ..common.signals import ENDINGS, is_ignored_hang_up
 from . import demo, doctor, make, measure, run
 from .terminal import complain, explain, note
 
@@ -27,7 +28,9 @@ app = typer.Typer(
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line (None: `sys.argv`) and exit: 0 success, 1 failure, 2 bad usage or input, 130 Ctrl-C."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    signal.signal(signal.SIGTERM, _leave)  # so that temporary files are removed as on Ctrl-C
+    for number in ENDINGS[1:]:
+        if not is_ignored_hang_up(number):
+            signal.signal(number, _leave)  # so that temporary files are removed as on Ctrl-C
     warnings.showwarning = _show_warning
     try:
         result = app(arguments, prog_name="steadystyle", standalone_mode=False, obj=arguments)

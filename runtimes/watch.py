@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from ..common.signals import ENDINGS
+
 MOST_SECONDS = 600.0
 """Longest time for one call of an engine; building TensorRT's engine, the slowest, takes minutes."""
 
 GRACE_SECONDS = 5.0
 """Time for a running call to return after Ctrl-C, SIGTERM or SIGHUP."""
 
-_ENDINGS = {signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])}
 _began: dict[int, float] = {}  # thread -> start of its running call
 
 
@@ -46,7 +47,7 @@ def _watch(reader: int, complain: Callable[[str], None]) -> None:
     number = 0
     while True:
         if select.select([reader], [], [], 1.0)[0]:
-            signals = set(os.read(reader, 64)) & _ENDINGS
+            signals = set(os.read(reader, 64)) & {*ENDINGS}
             if signals:
                 asked, number = time.monotonic(), min(signals)
         now, earliest = time.monotonic(), min([*_began.values()], default=None)
