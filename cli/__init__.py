@@ -11,6 +11,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from .. import __version__
+from ..common.signals import ENDINGS, is_ignored_hang_up
+from ..runtimes.watch import watch_engines
 from . import demo, doctor, make, measure, run
 from .terminal import complain, explain, note
 
@@ -26,8 +28,10 @@ app = typer.Typer(
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line (None: `sys.argv`) and exit: 0 success, 1 failure, 2 bad usage or input, 130 Ctrl-C."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    # So that temporary files are removed as on Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    for number in ENDINGS[1:]:
+        if not is_ignored_hang_up(number):  # so that temporary files are removed as on Ctrl-C
+            signal.signal(number, lambda number, frame: sys.exit(128 + number))
+    watch_engines(complain)
     warnings.showwarning = _show_warning
     try:
         result = app(arguments, prog_name="steadystyle", standalone_mode=False, obj=arguments)

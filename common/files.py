@@ -2,11 +2,14 @@
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 
 
@@ -80,27 +83,80 @@ def made_folder(folder: Path) -> Iterator[None]:
 
 
 def temporary_name(target: Path) -> Path:
-    """A free hidden name beside `target`, with its suffix, because many writers choose the format by the suffix."""
-    return target.with_name(f".{target.stem}.{secrets.token_hex(4)}.part{target.suffix}")
+    """A free hidden name beside `target`, with its suffix, because many writers choose the format by the suffix.
+
+    It holds a hash of this machine's name and this process's number, by which `remove_abandoned` knows its writer.
+    """
+    return target.with_name(f".{target.stem}.{_machine()}-{os.getpid()}-{secrets.token_hex(4)}.part{target.suffix}")
+
+
+@lru_cache
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files in a folder whose writers, processes of this machine, ended without doing it.
+
+    A process looks once into each folder.
+    """
+    for path in folder.glob(f".*.{_machine()}-*.part*"):
+        found = _TEMPORARY.fullmatch(path.name)
+        if found is not None and not is_running(int(found[1])):
+            with suppress(OSError):
+                _remove(path)
+
+
+_TEMPORARY = re.compile(r"\..*\.[0-9a-f]{8}-(\d{1,9})-[0-9a-f]{8}\.part(?:\.\w+)?", re.DOTALL)
+
+
+def _machine() -> str:
+    return hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
+
+
+def is_running(process: int) -> bool:
+    """Whether this machine runs a process of this number."""
+    if os.name != "posix":  # there, signal 0 would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's content, or a folder's entries, are on the disk; OSError if that fails."""
+    if os.name != "posix" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
+def atomic_path(target: Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `target`, with its suffix; rename it to `target` when the block succeeds.
 
     Missing parent folders are created. The block may also write a package (see `is_package`). On any exception,
-    `KeyboardInterrupt` too, the temporary file and new folders are removed and the old `target` stays. InputError as in
+    `KeyboardInterrupt` too, the temporary file and new folders are removed and the old `target` stays. `durable` waits
+    until file and folder are on the disk, so that a power cut leaves the old file or the new one. InputError as in
     `check_writable`; OSError when writing fails.
     """
     check_writable(target)
     with made_folder(target.parent):
+        remove_abandoned(target.parent)
         temporary = temporary_name(target)
         try:
             yield temporary
+            if durable:
+                sync(temporary)
             if temporary.is_dir():
                 _replace_by_folder(target, temporary)
             else:
                 temporary.replace(target)
+            if durable:
+                sync(target.parent)
         except BaseException:
             _remove(temporary)
             raise

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..common.arrays import Image, resized
 from .artifact import ArtifactMetadata
+from .watch import engine_call
 
 
 class Stylizer(ABC):
@@ -35,7 +36,9 @@ class Stylizer(ABC):
         height, width = frame.shape[:2]
         own_size = (self.metadata.width or width, self.metadata.height or height)
         fitting = resized(frame, own_size, enlarge=cv2.INTER_LINEAR)
-        return resized(self._stylize(np.ascontiguousarray(fitting)), (width, height), enlarge=cv2.INTER_LINEAR)
+        with engine_call():
+            stylized = self._stylize(np.ascontiguousarray(fitting))
+        return resized(stylized, (width, height), enlarge=cv2.INTER_LINEAR)
 
     def note(self, width: int, height: int) -> str:
         """One sentence for the user about frames of this size in pixels, or an empty text."""

@@ -18,7 +18,15 @@ import cv2
 import numpy as np
 from av.video.frame import VideoFrame
 
-from ..common.files import InputError, atomic_path, check_folder_writable, check_writable, made_folder, temporary_name
+from ..common.files import (
+    InputError,
+    atomic_path,
+    check_folder_writable,
+    check_writable,
+    made_folder,
+    remove_abandoned,
+    temporary_name,
+)
 from .audio import AudioTrack
 from .images import IMAGE_SUFFIXES, write_image
 from .sources import DEFAULT_RATE, Frame, FrameSource
@@ -198,6 +206,7 @@ class _FolderSink(FrameSink):
         stems = [Path(name).stem for name in names]
         self._stems = stems if len(set(stems)) == len(stems) else list(names)
         self._cleanup.enter_context(made_folder(target.parent))
+        remove_abandoned(target.parent)
         self._folder = temporary_name(target)
         self._folder.mkdir()
         self._cleanup.callback(shutil.rmtree, self._folder, ignore_errors=True)

@@ -34,13 +34,14 @@ Cli = Callable[..., Outcome]
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Cli:
     """Runs a command in an empty folder; what libraries print by themselves on stderr counts too."""
     monkeypatch.chdir(tmp_path)
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
 
     def command(*arguments: object) -> Outcome:
         capfd.readouterr()
         with pytest.raises(SystemExit) as leaving:
             cli.main([str(argument) for argument in arguments])
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         out, err = capfd.readouterr()
         assert isinstance(leaving.value.code, int)
         return Outcome(leaving.value.code, out, err)

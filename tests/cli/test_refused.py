@@ -217,7 +217,7 @@ def test_debug_shows_where_the_error_came_from(run: Cli) -> None:
     assert "InputError" in outcome.err
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_ends_it_and_leaves_nothing(
     run: Cli,
     tmp_path: Path,

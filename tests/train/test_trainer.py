@@ -163,7 +163,7 @@ def test_killed_at_any_moment_and_resumed_equals_unbroken(
         assert torch.equal(value, weights(tmp_path / "broken")[key]), key
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_saves_and_leaves(
     number: signal.Signals, material: Path, recipe: Recipe, loss_file: Path, tmp_path: Path
 ) -> None:
