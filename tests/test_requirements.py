@@ -29,7 +29,7 @@ def read_lock(name: str) -> dict[str, str]:
     assert lines.pop(0) == "--only-binary :all:"  # an archive of sources would run its own builder
     found = [re.fullmatch(r"([\w.-]+)==([\w.!+-]+)((?: +--hash=sha256:[0-9a-f]{64})+)", line) for line in lines]
     assert all(found), [line for line, match in zip(lines, found, strict=True) if match is None]
-    versions = {canonicalize_name(match[1]): match[2] for match in found if match}
+    versions: dict[str, str] = {canonicalize_name(match[1]): match[2] for match in found if match}
     assert len(versions) == len(lines)
     return versions
 
