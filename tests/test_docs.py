@@ -22,7 +22,7 @@ DOCS = ROOT / "docs"
 NOT_RUN = ("android.md", "ios.md", "jetson.md", "raspberry-pi.md")
 """Guides for hardware that was not at hand."""
 WRITTEN = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),
     *sorted(DOCS.rglob("*.md")),
     *sorted((ROOT / "runtimes" / "models").glob("*.md")),
 ]
