@@ -17,6 +17,7 @@ import msgspec
 from .. import __version__
 from ..common.files import InputError, atomic_path
 from ..common.machine import Device
+from ..common.untrusted import parse_json
 from ..video.temporal import FlowSource
 from .costs import CostGrowth, Latency, Roofline, Sustained, ThreadScaling
 from .fields import Count, DeviceName, MethodName, NotNegative, Positive, Share
@@ -24,6 +25,7 @@ from .request import BenchmarkRequest
 
 FORMAT_VERSION = 3
 OLDEST_FORMAT = 2
+_MOST_BYTES = 64 << 20
 
 Kind = Literal["artifact", "peer", "video", "control"]
 Control = Literal["identity", "blur", "still"]
@@ -316,7 +318,7 @@ def _mean(values: Iterable[float]) -> float | None:
 def load_report(path: Path) -> Report:
     """Read a `report.json`, also of format 2; InputError if it is missing, not JSON, or of another format."""
     try:
-        record = msgspec.json.decode(path.read_bytes())
+        record = parse_json(path.read_bytes(), most_bytes=_MOST_BYTES)
         version = record.get("format_version") if isinstance(record, dict) else None
         if version not in (None, OLDEST_FORMAT, FORMAT_VERSION):
             raise ValueError(f"it is of format {version}, and this version reads {OLDEST_FORMAT} and {FORMAT_VERSION}")

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from ..common.asked import Asked
 from ..common.files import InputError
+from ..common.untrusted import parse_json
 from .fields import FILE, InputFile, Positive, hints_of, with_marked
 
 
@@ -89,6 +90,6 @@ def _least_values(kind: Any) -> Iterator[tuple[str, float]]:
 def read_request(file: Path) -> BenchmarkRequest:
     """Read a request written by `to_json`; InputError if that fails."""
     try:
-        return msgspec.json.decode(file.read_bytes(), type=BenchmarkRequest)
+        return msgspec.convert(parse_json(file.read_bytes()), BenchmarkRequest)
     except (OSError, ValueError) as error:
         raise InputError(f"'{file}' is no benchmark request ({error}): write it with this version") from error

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 import typer.core
 
+from ..common.files import keep_inputs
 from ..demo.requests import CameraRequest, FileRequest, JetsonRequest
 from .asked import asks_for
 from .options import Debug, Json, Provider, Threads
-from .terminal import note, print_json, print_result, print_table, progress
+from .terminal import note, print_json, print_result, print_table, progress, say
 
 
 class DemoGroup(typer.core.TyperGroup):
@@ -47,12 +48,13 @@ def demo_file(
     """
     from ..demo.local import run_demo
 
+    keep_inputs(request.source, request.model)
     with progress() as update:
         result = run_demo(request, threads=threads, provider=provider, progress=update)
     if print_result(result, as_json):
         return
-    print("\n".join(str(path) for path in result.files))
-    print(
+    say("\n".join(str(path) for path in result.files))
+    say(
         f"\n{result.model} on {result.source}: {result.frames} frames of {result.width}x{result.height}, "
         f"{result.engine}\n"
         f"{result.fps_alone:.1f} frames/s alone, {result.fps_end_to_end:.1f} frames/s with decoding and encoding\n"
@@ -64,7 +66,7 @@ def demo_file(
             [[row.name, *(f"{row.errors[i]:.4f}" for i in intervals)] for row in result.rows],
         )
         shares = ", ".join(f"{result.mask_share[i]:.0%} at {i}" for i in intervals)
-        print(
+        say(
             "Temporal error e_temporal(k): RMS difference of frames k apart, warped along the source's motion; RGB in "
             "[0, 1].\n"
             f"Flow: {result.flow_source}; valid pixels: {shares}.\n"
@@ -91,17 +93,18 @@ def demo_jetson(
     """
     from ..demo.jetson.run import run_live
 
+    keep_inputs((request.source or "").removeprefix("file:"), request.model, request.config)
     with progress() as update:
         report = run_live(request, threads=threads, provider=provider, notify=note, progress=update)
     if not print_result(report, as_json):
-        print(
+        say(
             f"{report.source} -> {report.model} -> {report.sink}: {report.width}x{report.height}, {report.engine}\n"
             f"{report.frames_in} frames in, {report.frames_out} out, {report.dropped} dropped, {report.repeated} "
             f"repeated, {report.restarts} source restarts\n"
             f"{report.fps:.1f} frames/s over {report.seconds:.1f} s, peak memory {report.peak_memory_mib:.0f} MiB"
         )
         if report.latency_ms:
-            print(
+            say(
                 f"latency: median {report.latency_ms['median']:.1f} ms, p99 {report.latency_ms['p99']:.1f} ms; network "
                 f"alone: median {report.stylize_ms['median']:.1f} ms, p99 {report.stylize_ms['p99']:.1f} ms"
             )
@@ -129,10 +132,11 @@ def demo_camera(
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # its greeting would go to stdout, as our JSON does
     from ..demo.camera.session import run_camera
 
+    keep_inputs(request.source, *request.models)
     result = run_camera(request, threads=threads, provider=provider)
     if print_result(result, as_json):
         return
-    print(
+    say(
         f"{result.source}: {result.received} frames in, {result.shown} shown ({result.fps:.1f} frames/s), "
         f"{result.dropped} dropped, {result.paused} while paused, {result.reopened} reconnects\n"
     )
@@ -141,7 +145,7 @@ def demo_camera(
             ["model", "frames", "median ms", "p90 ms", "engine"],
             [[m.model, m.frames, _figure(m.median_ms), _figure(m.p90_ms), m.engine] for m in result.models],
         )
-    print("\n".join(str(path) for path in result.files))
+    say("\n".join(str(path) for path in result.files))
 
 
 def _figure(value: float | None) -> str | None:
@@ -172,10 +176,10 @@ def demo_web(
         if as_json:
             print_json(address)
         elif address.secure:
-            print(f"{address.qr_code()}\n{address.url}")
+            say(f"{address.qr_code()}\n{address.url}")
             note("the certificate is self-signed for this run: accept the phone browser's warning once")
         else:
-            print(address.url)
+            say(address.url)
         sys.stdout.flush()
 
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how a server ends

@@ -14,7 +14,7 @@ import typer
 
 from ..common.files import InputError
 from .options import Debug, Json
-from .terminal import EXTRAS, print_json, print_table
+from .terminal import EXTRAS, print_json, print_table, say
 
 app = typer.Typer()
 
@@ -85,7 +85,7 @@ def doctor(as_json: Json = False, debug: Debug = False) -> None:
     if as_json:
         return print_json({"machine": machine, "checks": checks})
     memory = f", {machine.memory_gib} GiB of memory" if machine.memory_gib else ""
-    print(f"{machine.system}, Python {machine.python}, {machine.processor}, {machine.cores} cores{memory}")
+    say(f"{machine.system}, Python {machine.python}, {machine.processor}, {machine.cores} cores{memory}")
     rows = [[check.what, "yes" if check.works else "no", check.detail] for check in checks]
     print_table(["", "works", "what was found, or how to get it"], rows)
 

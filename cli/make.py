@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..common.files import keep_inputs
 from ..runtimes.registry import DEFAULT_MODEL
 from .options import Debug, Json, LossNetworkFile, key_and_value, parse_size
-from .terminal import note, print_json, print_table, progress
+from .terminal import note, print_json, print_table, progress, say
 
 app = typer.Typer()
 
@@ -111,12 +112,13 @@ def train(
             device=device,
             cache=cache,
         )
+        keep_inputs(style, recipe, job.start_from, job.teacher, weights, clips, photos)
         result = run_training(job, judge, progress=update, on_step=on_step, notify=note)
     if as_json:
         print_json(result)
     else:
         losses = ", ".join(f"{key} {value:.4g}" for key, value in result.losses.items())
-        print(f"{result.checkpoint}: {result.steps} steps, {result.seconds:.0f} s now, {losses}")
+        say(f"{result.checkpoint}: {result.steps} steps, {result.seconds:.0f} s now, {losses}")
     if not result.finished:
         whole = f"of {chosen.schedule.steps}" if minutes is None else f"within its {minutes:g} minutes"
         note(f"stopped at step {result.steps} {whole}: the same command with --resume goes on from there")
@@ -154,7 +156,7 @@ def copy_recipe(
     from ..train.recipes import copy_recipe as copy
 
     copy(name, file)
-    print(f"{file}: steadystyle train --recipe {file} ...")
+    say(f"{file}: steadystyle train --recipe {file} ...")
 
 
 @app.command(epilog="Example: steadystyle export --target all --precision all --size 640x360 -o exports/")
@@ -195,6 +197,7 @@ def export(
     from ..export.pipeline import Proof
     from ..export.pipeline import export as run_export
 
+    keep_inputs(model, clip, style, loss_network, *(calibrate or []))
     proof = Proof(clip, style, loss_network, allow_degraded)
     with progress() as update:
         results = run_export(

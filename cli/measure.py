@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..benchmarks.request import BenchmarkRequest
+from ..common.files import keep_inputs
 from .asked import asks_for
 from .options import (
     Debug,
@@ -22,7 +23,7 @@ from .options import (
     Styles,
     parse_styles,
 )
-from .terminal import complain, note, print_json, print_table, progress
+from .terminal import complain, note, print_json, print_table, progress, say
 
 if TYPE_CHECKING:
     from ..benchmarks.record import Report
@@ -59,6 +60,7 @@ def benchmark(
     from ..benchmarks.request import read_request
 
     asked = read_request(request_file) if request_file else request
+    keep_inputs(*asked.files(), devices)
     targets = parse_devices(device or [], devices)
     measure = partial(benchmark_everywhere, asked, targets, pictures=pictures)
     _report(measure, context, output, fail_if, as_json)
@@ -85,6 +87,7 @@ def compare(
     """
     from ..benchmarks.compare import compare as run_compare
 
+    keep_inputs(source, *stylized, *(loss_networks or []), *parse_styles(styles or []).values())
     measure = partial(
         run_compare,
         source,
@@ -112,6 +115,7 @@ def merge(
     """
     from ..benchmarks.report.merge import merge as merge_files
 
+    keep_inputs(*reports)
     _report(lambda progress, **more: merge_files(reports, **more), context, output, fail_if, as_json)
 
 
@@ -130,10 +134,10 @@ def _report(
     else:
         for table in tables(report):
             print_table(table.columns, [cells for _, cells in table.rows], table.title)
-            print(table.caption, end="\n\n")
+            say(f"{table.caption}\n")
         for sentence in report.notes:
             note(sentence)
-        print(folder / "report.html")
+        say(folder / "report.html")
     failures = [*(f"not measured: {hole}" for hole in report.holes), *broken_limits(limits, report)]
     for failure in failures:
         complain(failure)
@@ -170,6 +174,7 @@ def baseline(
     from ..benchmarks.baselines.run import run_baseline
     from ..train.loss.network import load_loss_network
 
+    keep_inputs(source, style, loss_network)
     with progress() as update:
         result = run_baseline(
             method,
@@ -185,4 +190,4 @@ def baseline(
     if as_json:
         return print_json(result)
     each = f", {result.seconds_per_frame:.1f} s a frame" if result.seconds_per_frame is not None else ""
-    print(f"{result.output}: {result.frames} frames{each}")
+    say(f"{result.output}: {result.frames} frames{each}")

@@ -47,7 +47,8 @@ def parse_size(text: str) -> tuple[int, int] | None:
     if text == "any":
         return None
     width, _, height = text.partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) > 0 and int(height) > 0):
+    digits = width.isdecimal() and height.isdecimal() and len(text) < 12
+    if not (digits and int(width) > 0 and int(height) > 0):
         raise InputError(f"size '{text}' is not understood: give WIDTHxHEIGHT, for example 640x360, or any")
     return int(width), int(height)
 

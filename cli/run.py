@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from ..common.files import check_not_input
+from ..common.files import check_not_input, keep_inputs
 from ..demo.requests import MODEL
 from ..runtimes.registry import DEFAULT_MODEL
 from .options import Debug, Json, Provider, Threads
-from .terminal import note, print_json, progress
+from .terminal import note, print_json, progress, say
 
 app = typer.Typer()
 
@@ -41,7 +41,10 @@ def stylize(
     with open_source(source) as clip, open_stylizer(model, threads=threads, provider=provider) as stylizer:
         info, engine = clip.info, stylizer.engine
         target = output or _default_output(source, info.kind, stylizer.metadata.name)
+        keep_inputs(source, model)
         check_not_input(target, source, model)
+        for name in clip.file_names if target.suffix == "" else ():  # into a folder, by the names of the source
+            check_not_input(target / Path(name).with_suffix(".png"), source)
         report = RunReport()
         began = time.monotonic()
         with open_sink(target, clip) as sink, progress() as update:
@@ -64,7 +67,7 @@ def stylize(
         return print_json(
             {"output": target, "engine": engine, "width": info.width, "height": info.height, **vars(report)}
         )
-    print(f"{target}: {report.frames} frames in {report.seconds:.1f} s, {report.fps:.1f} frames/s, {engine}")
+    say(f"{target}: {report.frames} frames in {report.seconds:.1f} s, {report.fps:.1f} frames/s, {engine}")
 
 
 def _default_output(source: str, kind: str, model: str) -> Path:

@@ -17,6 +17,7 @@ from rich.table import Table
 from typer.exceptions import TyperException
 
 from ..common.files import InputError
+from ..common.untrusted import printable
 
 EXTRAS = {
     "onnx": ("run .onnx artifacts", ["onnxruntime"]),
@@ -77,7 +78,7 @@ def _explain_os_error(error: OSError) -> str:
 
 def complain(sentence: str) -> None:
     """Print an error on stderr as one line."""
-    _errors.print(" ".join(sentence.split()), style="red", markup=False)
+    _errors.print(printable(" ".join(sentence.split())), style="red", markup=False)
 
 
 def _plain(value: Any) -> Any:
@@ -106,21 +107,26 @@ def print_json(value: Any) -> None:
     print(json.dumps(_plain(value), indent=2, allow_nan=False))
 
 
+def say(text: object) -> None:
+    """Print text on stdout."""
+    print(printable(str(text)))
+
+
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
     """Print a table on stdout, numbers right-aligned; only a terminal limits its width."""
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False, markup=False)
-    table = Table(title=title, title_justify="left")
+    table = Table(title=printable(title or "") or None, title_justify="left")
     for index, column in enumerate(columns):
         words = any(character.isalpha() for row in rows for character in str(row[index]))
-        table.add_column(column, justify="left" if words else "right", overflow="fold")
+        table.add_column(printable(column), justify="left" if words else "right", overflow="fold")
     for row in rows:
-        table.add_row(*("-" if cell is None else str(cell) for cell in row))
+        table.add_row(*("-" if cell is None else printable(str(cell)) for cell in row))
     console.print(table)
 
 
 def note(sentence: str) -> None:
     """Print a note on stderr."""
-    _errors.print(sentence, style="yellow", markup=False)
+    _errors.print(printable(sentence), style="yellow", markup=False)
 
 
 @contextmanager
@@ -146,8 +152,8 @@ def progress() -> Iterator[Update]:
         if step != current:  # its time left is its own, and work that goes on had been done to here before
             current, first, step_began = step, done, now
             bar.remove_task(task)
-            task = bar.add_task(step, total=total, detail=detail)
-        bar.update(task, completed=done, total=total, detail=detail)
+            task = bar.add_task(printable(step), total=total, detail=detail)
+        bar.update(task, completed=done, total=total, detail=printable(detail))
         if now - began > 2:
             bar.start()
         if not _errors.is_terminal and now - said > 30:
@@ -155,7 +161,7 @@ def progress() -> Iterator[Update]:
             left = ""
             if total is not None and done > first:
                 left = f", {(now - step_began) / (done - first) * (total - done) / 60:.1f} min left"
-            _errors.print(f"{step}: {done} of {total or '?'}{left} {detail}".rstrip(), markup=False)
+            _errors.print(printable(f"{step}: {done} of {total or '?'}{left} {detail}".rstrip()), markup=False)
 
     try:
         yield update

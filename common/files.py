@@ -50,8 +50,23 @@ def is_package(path: Path) -> bool:
     return path.suffix == ".mlpackage" and (path / "Manifest.json").is_file()
 
 
+_inputs: list[str | Path | None] = []
+
+
+def keep_inputs(*inputs: str | Path | None) -> None:
+    """Name the files that this process reads: `check_writable`, which every writer asks, refuses them from now on.
+
+    Each command calls it once; inputs named before are forgotten. Names of no file, such as a camera's, are ignored.
+    """
+    _inputs[:] = inputs
+
+
 def check_writable(target: Path) -> None:
-    """Raise InputError unless a file can be written at `target`, whose folder need not exist yet; writes nothing."""
+    """Raise InputError unless a file can be written at `target`, whose folder need not exist yet; writes nothing.
+
+    An input (see `keep_inputs`) cannot be written.
+    """
+    check_not_input(target, *_inputs)
     if target.is_dir() and not is_package(target):
         raise InputError(f"the output path '{target}' is a folder: give the name of a file")
     if target.exists() and _is_read_only(target):

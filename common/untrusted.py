@@ -1,8 +1,10 @@
-"""Checks of what others wrote into files: names, text for the screen, JSON, and the header of safetensors."""
+"""Checks of what others wrote into files: names, text for the screen, JSON, TOML, and the header of safetensors."""
 
 import json
 import math
 import re
+import tomllib
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,10 +32,13 @@ def checked_name(name: object) -> str:
 
 def printable(text: str) -> str:
     r"""`text` with an escape, such as ``\x1b``, for each character that could steer a terminal; line ends stay."""
-    return "".join(
-        letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(letter if _is_harmless(letter) else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def _is_harmless(letter: str) -> bool:
+    return letter.isprintable() or letter == "\n" or unicodedata.category(letter) == "Zs"  # spaces of other widths
 
 
 def parse_json(text: str | bytes, *, most_bytes: int = MOST_JSON_BYTES) -> Any:
@@ -49,6 +54,25 @@ def parse_json(text: str | bytes, *, most_bytes: int = MOST_JSON_BYTES) -> Any:
         value = json.loads(text, parse_int=_whole_number)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    _check_depth(value)
+    return value
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """Read a TOML file within the limits of `parse_json`; InputError, which names it `what`, if that fails."""
+    if not path.is_file():
+        raise InputError(f"{what} '{path}' does not exist: check the path")
+    try:
+        if path.stat().st_size > MOST_JSON_BYTES:
+            raise ValueError(f"it has more than {MOST_JSON_BYTES} bytes")
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        _check_depth(values)
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{what} '{path}' cannot be read as TOML ({printable(str(error))}): correct it") from error
+    return values
+
+
+def _check_depth(value: Any) -> None:
     level = [value]
     for _ in range(MOST_JSON_DEPTH):
         for item in level:
@@ -56,7 +80,7 @@ def parse_json(text: str | bytes, *, most_bytes: int = MOST_JSON_BYTES) -> Any:
                 item.encode()  # UnicodeEncodeError, a ValueError, for half of a surrogate pair
         level = [inner for item in level for inner in _inside(item)]
         if not level:
-            return value
+            return
     raise ValueError(f"it is nested more than {MOST_JSON_DEPTH} levels deep")
 
 

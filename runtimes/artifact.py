@@ -11,6 +11,7 @@ from types import UnionType
 from typing import Any
 
 from ..common.files import InputError
+from ..common.untrusted import checked_name, parse_json
 
 METADATA_KEY = "steadystyle"
 """Key under which the JSON text stands in the artifact's own metadata."""
@@ -65,9 +66,9 @@ class ArtifactMetadata:
     def from_json(text: str) -> "ArtifactMetadata":
         """Read what `to_json` wrote; raises InputError for another format version, or missing or wrong fields."""
         try:
-            values = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InputError("its metadata is not JSON: export it again") from error
+            values = parse_json(text)
+        except ValueError as error:
+            raise InputError(f"its metadata is not JSON of at most 1 MB ({error}): export it again") from error
         if not isinstance(values, dict):
             raise InputError("its metadata is not a JSON object: export it again")
         if values.get("format_version") != FORMAT_VERSION:
@@ -89,8 +90,10 @@ class ArtifactMetadata:
                 f"its metadata says that frames are {metadata.layout} {metadata.colour_order} "
                 "and this steadystyle knows HWC RGB only: export it again"
             )
-        if metadata.style_size < 1:
-            raise InputError("its metadata has a 'style_size' that does not fit: export it again")
+        for part in (metadata.name, metadata.precision):  # file names are made of both
+            checked_name(part)
+        if metadata.style_size < 1 or not all(isinstance(size, int) for size in metadata.sizes.values()):
+            raise InputError("its metadata has a 'style_size' or 'sizes' that does not fit: export it again")
         sides = (metadata.width, metadata.height)
         if sides != (None, None) and not all(side is not None and side > 0 for side in sides):
             raise InputError(f"its metadata has no size in {metadata.width}x{metadata.height}: export it again")

@@ -5,7 +5,6 @@ The standard library reads the metadata, so that `info` needs no coremltools.
 """
 
 import hashlib
-import json
 import platform
 import sys
 from collections.abc import Iterator
@@ -18,7 +17,9 @@ import numpy as np
 
 from ..common.arrays import Image
 from ..common.files import InputError
+from ..common.protobuf import children, fields, texts
 from ..common.quiet import quiet as silent
+from ..common.untrusted import parse_json
 from .artifact import METADATA_KEY, NO_HASH, ArtifactMetadata, parse_metadata
 from .stylizer import Stylizer
 
@@ -122,10 +123,13 @@ def package_sha256(path: Path, stated: str = NO_HASH) -> str:
 def model_file(path: Path) -> Path:
     """Path of the model in a package; raises InputError if it is damaged or no Core ML package."""
     try:
-        manifest = json.loads((path / "Manifest.json").read_text(encoding="utf-8"))
+        manifest = parse_json((path / "Manifest.json").read_bytes())
         file = path / "Data" / str(manifest["itemInfoEntries"][manifest["rootModelIdentifier"]]["path"])
+        inside = file.resolve().is_relative_to((path / "Data").resolve())
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"'{path}' is damaged or not a Core ML package: copy or export it again") from error
+    if not inside:
+        raise InputError(f"'{path}' names a model outside of itself: export it again")
     if not file.is_file():
         raise InputError(f"'{path}' lacks its model: copy or export it again")
     return file
@@ -134,63 +138,24 @@ def model_file(path: Path) -> Path:
 def _read_description(path: Path) -> tuple[list[str], list[str], dict[str, str]]:
     """Inputs, outputs (see `_end`) and user-defined metadata of a package."""
     try:
-        description = _children(model_file(path).read_bytes(), _DESCRIPTION)[0]
-        texts: dict[str, str] = {}
-        for metadata in _children(description, _METADATA):
-            for entry in _children(metadata, _USER_DEFINED):
-                key, value = (_children(entry, number)[0].decode() for number in (1, 2))
-                texts[key] = value
-        inputs, outputs = ([_end(end) for end in _children(description, number)] for number in (_INPUTS, _OUTPUTS))
-    except (IndexError, UnicodeDecodeError, OSError) as error:
+        description = children(model_file(path).read_bytes(), _DESCRIPTION)[0]
+        entries = [entry for one in children(description, _METADATA) for entry in children(one, _USER_DEFINED)]
+        own = {texts(entry, 1)[0]: texts(entry, 2)[0] for entry in entries}
+        inputs, outputs = ([_end(end) for end in children(description, number)] for number in (_INPUTS, _OUTPUTS))
+    except InputError:
+        raise
+    except (IndexError, ValueError, OSError) as error:
         raise InputError(f"'{path}' is damaged or not a Core ML package: copy or export it again") from error
-    return inputs, outputs, texts
+    return inputs, outputs, own
 
 
-def _end(feature: bytes) -> str:
+def _end(feature: memoryview) -> str:
     """An input or output, such as ``'frame', RGB 640x360``."""
-    name = _children(feature, _NAME)[0].decode()
-    images = [image for kind in _children(feature, _TYPE) for image in _children(kind, _IMAGE)]
-    numbers = {number: value for image in images for number, value in _fields(image) if isinstance(value, int)}
+    name = texts(feature, _NAME)[0]
+    images = [image for kind in children(feature, _TYPE) for image in children(kind, _IMAGE)]
+    numbers = {number: value for image in images for number, value in fields(image) if isinstance(value, int)}
     colours = _COLOUR_SPACES.get(numbers.get(_COLOURS, 0), "unknown colours") if images else "no image"
     return f"'{name}', {colours} {numbers.get(_WIDTH, 0)}x{numbers.get(_HEIGHT, 0)}"
-
-
-def _children(message: bytes, wanted: int) -> list[bytes]:
-    """Strings or messages under one field number."""
-    return [value for number, value in _fields(message) if number == wanted and isinstance(value, bytes)]
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Number and value of each field of a protocol buffer; raises IndexError if it is damaged."""
-    position = 0
-    while position < len(message):
-        tag, position = _varint(message, position)
-        number, kind = tag >> 3, tag & 7
-        if kind == 0:
-            value, position = _varint(message, position)
-            yield number, value
-            continue
-        if kind == 2:
-            length, position = _varint(message, position)
-        elif kind in (1, 5):
-            length = 8 if kind == 1 else 4
-        else:
-            raise IndexError(f"no field has the kind {kind}")
-        if position + length > len(message):
-            raise IndexError("the last field is cut off")
-        yield number, message[position : position + length]
-        position += length
-
-
-def _varint(message: bytes, position: int) -> tuple[int, int]:
-    """A number of seven bits a byte, least significant first, and the position after it."""
-    value = shift = 0
-    while True:
-        byte = message[position]
-        value |= (byte & 0x7F) << shift
-        position, shift = position + 1, shift + 7
-        if byte < 0x80:
-            return value, position
 
 
 @contextmanager

@@ -8,7 +8,8 @@ import openvino
 
 from ..common.arrays import Image
 from ..common.files import InputError
-from .artifact import METADATA_KEY, ArrayType, check_content, check_ends
+from .artifact import ArrayType, check_content, check_ends
+from .onnx_file import check_onnx
 from .stylizer import Stylizer
 
 
@@ -20,16 +21,13 @@ class OpenVinoStylizer(Stylizer):
     """
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
+        self.metadata = check_content(path, check_onnx(path))
         core = openvino.Core()
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = str(threads)
         try:
             model = core.read_model(path)
-            place = ["framework", METADATA_KEY]
-            self.metadata = check_content(
-                path, model.get_rt_info(place).astype(str) if model.has_rt_info(place) else None
-            )
             inputs, outputs = ([_array_type(end) for end in ends] for ends in (model.inputs, model.outputs))
             check_ends(path, self.metadata, inputs, outputs, "u8")
             self._request: Any = core.compile_model(model, "CPU", options).create_infer_request()

@@ -24,6 +24,8 @@ DEFAULT_MODEL = "udnie"
 RENAMED: Mapping[str, str] = {"great-wave-edge": "great-wave"}
 """Former name of a bundled model, which still opens, with a warning -> its name now."""
 
+MOST_THREADS = 1024
+
 ENDINGS = (".onnx", ".tflite", ".mlpackage", ".safetensors")
 """Endings of files that can be opened; the engines are in `open_stylizer`."""
 
@@ -94,6 +96,8 @@ def open_stylizer(
         raise InputError(f"unknown model '{model}': {_choices('an artifact file', *ENDINGS)}")
     if not path.exists():
         raise InputError(f"there is no file '{model}': check the path")
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise InputError(f"{threads} threads are not possible: give 1 to {MOST_THREADS}")
     provider = provider or own_provider
     # Engines are imported on demand, so that one is enough.
     if ending == ".tflite":

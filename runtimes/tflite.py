@@ -22,6 +22,7 @@ import numpy as np
 from ..common.arrays import Image
 from ..common.files import InputError
 from ..common.quiet import quiet
+from ..common.untrusted import MOST_JSON_BYTES
 from .artifact import METADATA_KEY, ArtifactMetadata, check_ends, parse_metadata
 from .stylizer import Stylizer
 
@@ -155,7 +156,7 @@ def with_metadata(model: bytes, metadata: ArtifactMetadata) -> bytes:
 
 def flatbuffer_of(data: bytes) -> bytes:
     """The bytes of a whole file before the metadata; all of them if there is none."""
-    with suppress(zipfile.BadZipFile, struct.error), zipfile.ZipFile(io.BytesIO(data)) as archive:
+    with suppress(zipfile.BadZipFile, ValueError, struct.error), zipfile.ZipFile(io.BytesIO(data)) as archive:
         entries = archive.infolist()
         return data[: min(entry.header_offset for entry in entries)] if entries else data
     return data
@@ -168,11 +169,14 @@ def _checked_metadata(path: Path, data: bytes) -> ArtifactMetadata:
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         entry = archive.getinfo(METADATA_FILE)
-    except (KeyError, zipfile.BadZipFile, struct.error) as error:
+    except (KeyError, ValueError, zipfile.BadZipFile, struct.error) as error:
         raise InputError(
             f"'{path}' has no steadystyle metadata: give a whole artifact that `steadystyle export` wrote"
         ) from error
     try:
+        # Only what `with_metadata` writes is read: nothing compressed, nothing encrypted.
+        if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1 or entry.file_size > MOST_JSON_BYTES:
+            raise edited
         text = archive.read(entry).decode()
     except (zipfile.BadZipFile, UnicodeDecodeError, struct.error, EOFError, NotImplementedError) as error:
         raise edited from error

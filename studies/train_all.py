@@ -25,7 +25,6 @@ import signal
 import subprocess
 import sys
 import threading
-import tomllib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -34,6 +33,7 @@ from typing import Any
 
 from steadystyle.common.files import InputError
 from steadystyle.common.signals import stop_on_signal
+from steadystyle.common.untrusted import checked_name, read_toml
 from steadystyle.train.recipe import Recipe
 from steadystyle.train.recipes import load_recipe
 from steadystyle.train.state import STATE_NAME, steps_done
@@ -69,15 +69,19 @@ class QueuedRun:
 
 def read_queue(path: Path, styles: Path) -> list[QueuedRun]:
     """Read a TOML queue; InputError if unreadable, or for an unknown key, painting or recipe, or a name given twice."""
-    try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("run", [])
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"the queue {path} cannot be read: {error}") from error
+    entries = read_toml(path, "the queue").get("run", [])
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(f"the queue {path} has runs of another form: write each as [[run]]")
     runs: list[QueuedRun] = []
     for number, entry in enumerate(entries, start=1):
         try:
             run = QueuedRun(**entry)
-        except TypeError as error:
+            checked_name(run.name)
+            if not all(isinstance(value, str) for value in (run.style, run.recipe, run.start or "")):
+                raise TypeError("style, recipe and start are texts")
+            if not isinstance(run.set, dict) or not isinstance(run.stroke, int | float):
+                raise TypeError("set is a table, and stroke a number")
+        except (TypeError, InputError) as error:
             known = ", ".join(QueuedRun.__dataclass_fields__)
             raise InputError(f"run {number} of {path} is not understood ({error}): it may have {known}") from error
         if run.name in {other.name for other in runs}:

@@ -218,6 +218,8 @@ class _FolderSink(FrameSink):
     def _finish(self) -> None:
         self._target.mkdir(exist_ok=True)
         for path in self._folder.iterdir():
+            check_writable(self._target / path.name)
+        for path in self._folder.iterdir():
             path.replace(self._target / path.name)
 
 

@@ -56,7 +56,9 @@ def run_baseline(
         raise InputError(f"unknown baseline '{method}': choose one of {', '.join(METHODS)}")
     if out.suffix.lower() not in VIDEO_SUFFIXES:
         raise InputError(f"cannot write '{out}' as a video: end its name in {', '.join(sorted(VIDEO_SUFFIXES))}")
-    check_not_input(out, source, style)
+    kept = out.with_name(f"{out.name}.frames")
+    for written in (out, kept):
+        check_not_input(written, source, style)
     painter = Painter(loss_network, read_image(style), settings)
     with open_source(source) as clip:
         rate = clip.info.frame_rate or Fraction(25)
@@ -80,7 +82,7 @@ def run_baseline(
         painted += 1
         progress("painting", there + painted, passes * len(frames))
 
-    finished = Finished(out.with_name(f"{out.name}.frames"), settings, inputs, painted_one)
+    finished = Finished(kept, settings, inputs, painted_one)
     there = sum(finished.has(index, run) for run in range(passes) for index in range(len(frames)))
     began = time.monotonic()
     last = METHODS[method](frames, painter, finished)

@@ -11,7 +11,6 @@ name in `devices.toml`::
 import dataclasses
 import re
 import tempfile
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,6 +21,7 @@ import msgspec
 
 from ...common.files import InputError
 from ...common.progress import Progress, no_progress
+from ...common.untrusted import read_toml
 from ...runtimes.registry import bundled_models
 from ..record import Report
 from ..report.merge import merge_reports
@@ -76,10 +76,7 @@ def _parse(text: str, entries: Mapping[str, Target]) -> Target:
 def _read_devices(file: Path) -> dict[str, Target]:
     if not file.is_file():
         return {}
-    try:
-        entries = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"'{file}' cannot be read ({error}): correct it") from error
+    entries = read_toml(file, "the devices file")
     targets = {}
     for name, entry in entries.items():
         where = f"'{file}', [{name}]"

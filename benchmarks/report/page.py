@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ...common.arrays import Image
 from ...common.files import atomic_path
+from ...common.untrusted import printable
 from ..record import Report
 from ..request import BenchmarkRequest
 from .pictures import Grid
@@ -45,7 +46,7 @@ def write_page(report: Report, target: Path, pictures: Mapping[str, Pictures]) -
         pictures=pictures,
     )
     with atomic_path(target) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+        temporary.write_text(printable(page), encoding="utf-8")
 
 
 def _asked(request: BenchmarkRequest) -> list[tuple[str, str]]:

@@ -32,7 +32,7 @@ class Table:
         """The table in Markdown, with its caption below."""
         lines = [self.columns, ["---", *["---:"] * (len(self.columns) - 1)]]
         lines += [[f"*{cells[0]}*" if control else cells[0], *cells[1:]] for control, cells in self.rows]
-        text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        text = "\n".join(f"| {' | '.join(' '.join(cell.splitlines()) for cell in line)} |" for line in lines)
         return f"## {self.title}\n\n{text}\n\n{self.caption}\n"
 
 

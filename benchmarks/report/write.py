@@ -8,6 +8,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 from ...common.files import InputError, atomic_path, check_writable
+from ...common.untrusted import printable
 from ...video.frames import write_image
 from ..measure.steadiness import Moment
 from ..record import Report
@@ -59,7 +60,7 @@ def write_report(report: Report, moments: Sequence[Moment | None], folder: Path)
     with atomic_path(folder / "tables.md") as temporary:
         text = "\n".join(table.to_markdown() for tables in there.values() for table in tables)
         holes = "".join(f"Not measured: {hole}\n\n" for hole in report.holes)
-        temporary.write_text(f"{_FOREWORD}\n\n{holes}{text}", encoding="utf-8")
+        temporary.write_text(printable(f"{_FOREWORD}\n\n{holes}{text}"), encoding="utf-8")
     write_page(report, folder / "report.html", shown)
     report.write(folder / "report.json")
     return report

@@ -17,6 +17,7 @@ from typing import Any
 
 from ...common.arrays import Size
 from ...common.files import InputError
+from ...common.untrusted import read_toml
 
 PROFILES = Path(__file__).with_name("profiles.toml")
 TEGRA = Path("/etc/nv_tegra_release")  # exists on every Jetson
@@ -39,13 +40,34 @@ def load_profiles(config: Path | None = None) -> dict[str, Any]:
     profiles = tomllib.loads(PROFILES.read_text(encoding="utf-8"))
     if config is None:
         return profiles
-    if not config.is_file():
-        raise InputError(f"there is no file '{config}': check the path of --config")
-    try:
-        own = tomllib.loads(config.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"'{config}' is not TOML: {error}") from error
-    return _over(profiles, own)
+    merged = _over(profiles, read_toml(config, "the profiles file"))
+    _check_form(merged, _FORM, str(config))
+    return merged
+
+
+# What may stand in profiles.toml: a type, or names of entries and their forms; "*" is any name.
+_FORM = {
+    "pipe": {"*": str},
+    "packages": {"*": list},
+    "boards": {
+        "*": {
+            "like": str,
+            "source": str,
+            "sources": {"*": {"elements": str, "address": str, "live": bool}},
+            "sinks": {"*": str},
+        }
+    },
+}
+
+
+def _check_form(value: Any, form: Any, where: str) -> None:
+    kind = dict if isinstance(form, dict) else form
+    if not isinstance(value, kind):
+        raise InputError(f"{where}: it must be {'a table' if kind is dict else f'a {kind.__name__}'}, as in {PROFILES}")
+    for key, inner in value.items() if isinstance(form, dict) else ():
+        if key not in form and "*" not in form:
+            raise InputError(f"{where}: '{key}' is unknown: choose from {', '.join(form)}")
+        _check_form(inner, form.get(key, form.get("*")), f"{where}, {key}")
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,14 +78,19 @@ def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def board_of(profiles: Mapping[str, Any], name: str | None) -> dict[str, Any]:
-    """A board's profile; None is ``jetson`` on a Jetson, else ``software``. Raises InputError if unknown."""
+def board_of(profiles: Mapping[str, Any], name: str | None, seen: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A board's profile; None is ``jetson`` on a Jetson, else ``software``. Raises InputError if unknown.
+
+    `seen` are the boards that are like this one.
+    """
     name = name or ("jetson" if TEGRA.exists() else "software")
     boards = profiles["boards"]
     if name not in boards:
         raise InputError(f"there is no board '{name}': choose one of {', '.join(sorted(boards))}")
+    if name in seen:
+        raise InputError(f"the board '{name}' is like itself: correct 'like' of {', '.join(seen)}")
     own = boards[name]
-    base = board_of(profiles, own["like"]) if "like" in own else {"sources": {}, "sinks": {}}
+    base = board_of(profiles, own["like"], (*seen, name)) if "like" in own else {"sources": {}, "sinks": {}}
     return {**_over(base, own), "name": name}
 
 

@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from steadystyle import cli
+from steadystyle.common.files import keep_inputs
 from steadystyle.video.frames import write_image
 
 
@@ -42,6 +43,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
             cli.main([str(argument) for argument in arguments])
         for number, handler in before.items():
             signal.signal(number, handler)
+        keep_inputs()
         out, err = capfd.readouterr()
         assert isinstance(leaving.value.code, int)
         return Outcome(leaving.value.code, out, err)
