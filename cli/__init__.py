@@ -12,7 +12,7 @@ import typer
 
 from .. import __version__
 from ..common.signals import ENDINGS, is_ignored_hang_up
-from ..runtimes.watch import watch_engines
+from ..common.watch import watch_engines
 from . import demo, doctor, make, measure, run
 from .terminal import complain, explain, note
 

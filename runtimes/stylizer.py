@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 
 from ..common.arrays import Image, resized
+from ..common.watch import engine_call
 from .artifact import ArtifactMetadata
-from .watch import engine_call
 
 
 class Stylizer(ABC):

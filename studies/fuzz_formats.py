@@ -186,26 +186,17 @@ def _signed(build: Callable[[bytes], bytes], text: bytes) -> bytes:
 
 
 def _onnx_corpus(folder: Path) -> Sequence[Path]:
+    from steadystyle.common.protobuf import fields
     from steadystyle.runtimes.artifact import METADATA_KEY
 
-    content, kept, at = (MODELS / f"{SMALLEST}-any-fp32.onnx").read_bytes(), b"", 0
-    while at < len(content):  # every top-level field but the metadata, which is field 14
-        begin, (tag, at) = at, _read_varint(content, at)
-        length, at = _read_varint(content, at)
-        at += length if tag & 7 == 2 else 0
-        if not (tag >> 3 == 14 and METADATA_KEY.encode() in content[begin:at]):
-            kept += content[begin:at]
+    content = (MODELS / f"{SMALLEST}-any-fp32.onnx").read_bytes()
+    kept = b"".join(  # all but the metadata, which is field 14
+        _message(number, value if isinstance(value, int) else bytes(value))
+        for number, value in fields(content)
+        if number != 14 or METADATA_KEY.encode() not in bytes(value if isinstance(value, memoryview) else b"")
+    )
     text = _metadata().replace('"height": 24', '"height": null').replace('"width": 32', '"width": null')
     return [_place(folder / "model.onnx", text.encode() + b"\n" + kept)]
-
-
-def _read_varint(content: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        value |= (content[at] & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if content[at - 1] < 0x80:
-            return value, at
 
 
 def _place_onnx(path: Path, content: bytes) -> Path:

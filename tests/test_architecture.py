@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 MAY_IMPORT: dict[str, set[str]] = {
-    "studies": {"benchmarks", "export", "train", "runtimes", "video", "common"},
+    "studies": {"cli", "demo", "benchmarks", "export", "train", "runtimes", "video", "common"},
     "cli": {"demo", "benchmarks", "export", "train", "runtimes", "video", "common"},
     "demo": {"runtimes", "video", "common"},
     "benchmarks": {"runtimes", "video", "train", "common"},

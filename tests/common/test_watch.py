@@ -14,7 +14,7 @@ _STUCK = """
 import signal, sys
 import numpy as np
 import onnxruntime
-from steadystyle.runtimes import watch
+from steadystyle.common import watch
 watch.GRACE_SECONDS, watch.MOST_SECONDS = 0.5, {most}
 watch.watch_engines(lambda sentence: print(sentence, file=sys.stderr, flush=True))
 for number in (signal.SIGTERM, signal.SIGHUP):  # as the commands do; without a handler they end it by themselves
@@ -27,7 +27,7 @@ with watch.engine_call():
 
 _BETWEEN = """
 import signal, sys, time
-from steadystyle.runtimes import watch
+from steadystyle.common import watch
 watch.GRACE_SECONDS = 0.2
 watch.watch_engines(print)
 signal.signal(signal.SIGTERM, lambda *_: None)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from ..common.signals import ENDINGS
+from .signals import ENDINGS
 
 MOST_SECONDS = 600.0
 """Longest time for one call of an engine; building TensorRT's engine, the slowest, takes minutes."""
