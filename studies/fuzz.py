@@ -47,10 +47,9 @@ def mutated(form: Format, seeds: Sequence[Path], seed: int, case: int) -> tuple[
     return chosen, form.mutate(chosen.read_bytes(), random)
 
 
-def _work(name: str, seed: int, cases: range, where: Path, answers: "Connection[object, object]") -> None:
+def _work(form: Format, seed: int, cases: range, where: Path, answers: "Connection[object, object]") -> None:
     """Run cases in this process: send each number before its case and the complaint, or None, after it."""
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
-    form = FORMATS[name]
     corpus, room = where / "corpus", where / "room"
     corpus.mkdir()
     seeds = form.corpus(corpus)
@@ -110,7 +109,7 @@ def _run_until_broken(form: Format, cases: range, seed: int, where: Path) -> tup
     """The number of the next case to run, and what was found."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    worker = context.Process(target=_work, args=(form.name, seed, cases, where, theirs))
+    worker = context.Process(target=_work, args=(form, seed, cases, where, theirs))
     worker.start()
     theirs.close()
     findings: list[Finding] = []
