@@ -115,10 +115,10 @@ def parse_metadata(path: Path, text: str | None) -> ArtifactMetadata:
         raise InputError(f"'{path}' cannot be used because {error}") from error
 
 
-def check_content(path: Path, text: str | None) -> ArtifactMetadata:
-    """Read metadata that states the file's hash; InputError if it is missing or unreadable, or the file has changed."""
+def check_content(path: Path, text: str | None, content: bytes) -> ArtifactMetadata:
+    """Read metadata that states the hash of `content`; InputError if it is missing, or the hash does not fit."""
     metadata = parse_metadata(path, text)
-    if metadata.content_sha256 != content_sha256(path.read_bytes(), metadata.content_sha256):
+    if metadata.content_sha256 != content_sha256(content, metadata.content_sha256):
         raise InputError(f"'{path}' is damaged or was edited (its hash does not fit): copy or export it again")
     return metadata
 

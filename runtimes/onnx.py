@@ -11,8 +11,8 @@ from onnxruntime.capi import onnxruntime_pybind11_state as pybind11_state
 
 from ..common.arrays import Image
 from ..common.files import InputError, sha256_of
-from .artifact import check_content, check_ends
-from .onnx_file import check_onnx
+from .artifact import check_ends
+from .onnx_file import check_artifact
 from .stylizer import Stylizer
 
 PROVIDERS = {
@@ -40,7 +40,7 @@ class OnnxStylizer(Stylizer):
     def __init__(
         self, path: Path, *, threads: int | None = None, provider: str | None = None, engine_cache: Path | None = None
     ) -> None:
-        self.metadata = check_content(path, check_onnx(path))
+        self.metadata = check_artifact(path)
         self._session, self.engine = open_session(path, threads=threads, provider=provider, engine_cache=engine_cache)
         taken, given = self._session.get_inputs(), self._session.get_outputs()
         # A side of any length is a name or None.

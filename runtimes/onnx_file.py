@@ -1,10 +1,12 @@
 """Checks an ``.onnx`` file before an engine opens it, with the standard library alone."""
 
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ..common.files import InputError
 from ..common.protobuf import children, fields, texts
-from .artifact import METADATA_KEY
+from .artifact import METADATA_KEY, ArtifactMetadata, check_content
 
 # Field numbers in onnx.proto: models, texts, graphs, nodes, attributes, tensors.
 _GRAPH, _PROPERTIES, _FUNCTIONS = 7, 14, 25
@@ -22,40 +24,56 @@ OPERATORS = frozenset({
 """What an artifact's graph may compute: no loop, no branch, and nothing that makes large data of a small file."""
 
 
-def check_onnx(path: Path) -> str | None:
-    """Return the text of an artifact's metadata; None if the file has none, as other networks.
-
-    Raises InputError if the file is damaged, if it takes data from other files, which its hash does not cover, or if
-    an artifact holds an operator that is not in `OPERATORS`.
-    """
-    try:
+def check_artifact(path: Path) -> ArtifactMetadata:
+    """Metadata of an artifact whose hash fits and whose graph holds `OPERATORS` only, in one file; else InputError."""
+    with _damaged(path):
         content = path.read_bytes()
-        properties = {texts(entry, _KEY)[0]: entry for entry in children(content, _PROPERTIES)}
-        text = texts(properties[METADATA_KEY], _VALUE)[0] if METADATA_KEY in properties else None
-        graphs = [graph for number, graph in fields(content) if number == _GRAPH and isinstance(graph, memoryview)]
-        for graph in graphs:
-            _check_graph(path, graph, artifact=text is not None)
-        if text is not None and children(content, _FUNCTIONS):
-            raise _refused(path, "functions of its own")
+        entries = {texts(entry, _KEY)[0]: entry for entry in children(content, _PROPERTIES)}
+        text = texts(entries[METADATA_KEY], _VALUE)[0] if METADATA_KEY in entries else None
+        _check_graphs(path, content)
+        metadata = check_content(path, text, content)
+        _check_graphs(path, content, OPERATORS)
+    return metadata
+
+
+def check_network(path: Path) -> None:
+    """Raise InputError unless it is an ONNX file that takes no data from other files, which no hash covers."""
+    with _damaged(path):
+        _check_graphs(path, path.read_bytes())
+
+
+@contextmanager
+def _damaged(path: Path) -> Iterator[None]:
+    try:
+        yield
     except InputError:
         raise
     except (ValueError, IndexError, RecursionError) as error:
         raise InputError(f"'{path}' is damaged or not an ONNX file: copy or export it again") from error
-    return text
 
 
-def _check_graph(path: Path, graph: memoryview, *, artifact: bool) -> None:
+def _check_graphs(path: Path, content: bytes, operators: Collection[str] | None = None) -> None:
+    graphs = children(content, _GRAPH)
+    if not graphs:
+        raise ValueError("it has no graph")
+    if operators is not None and children(content, _FUNCTIONS):
+        raise _refused(path, "functions of its own")
+    for graph in graphs:
+        _check_graph(path, graph, operators)
+
+
+def _check_graph(path: Path, graph: memoryview, operators: Collection[str] | None) -> None:
     tensors = [*children(graph, _INITIALIZER), *children(graph, _SPARSE_INITIALIZER)]
     for node in children(graph, _NODE):
         name = (texts(node, _OPERATOR) or [""])[0]
-        if artifact and (name not in OPERATORS or texts(node, _DOMAIN) not in ([], [""], ["ai.onnx"])):
+        if operators is not None and (name not in operators or texts(node, _DOMAIN) not in ([], [""], ["ai.onnx"])):
             raise _refused(path, f"the operator {name!a:.40}")
         for attribute in children(node, _ATTRIBUTE):
             tensors += [*children(attribute, _TENSOR), *children(attribute, _TENSORS)]
             for inner in (*children(attribute, _SUBGRAPH), *children(attribute, _SUBGRAPHS)):
-                if artifact:
+                if operators is not None:
                     raise _refused(path, f"a graph inside the operator {name!a:.40}")
-                _check_graph(path, inner, artifact=artifact)
+                _check_graph(path, inner, operators)
     for tensor in tensors:
         if any(number == _EXTERNAL_DATA or (number == _DATA_LOCATION and value) for number, value in fields(tensor)):
             raise InputError(f"'{path}' takes weights from other files: give a file that holds all of its weights")

@@ -8,8 +8,8 @@ import openvino
 
 from ..common.arrays import Image
 from ..common.files import InputError
-from .artifact import ArrayType, check_content, check_ends
-from .onnx_file import check_onnx
+from .artifact import ArrayType, check_ends
+from .onnx_file import check_artifact
 from .stylizer import Stylizer
 
 
@@ -21,7 +21,7 @@ class OpenVinoStylizer(Stylizer):
     """
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
-        self.metadata = check_content(path, check_onnx(path))
+        self.metadata = check_artifact(path)
         core = openvino.Core()
         options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if threads is not None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...common.arrays import Image
 from ...common.files import InputError
-from ...runtimes.onnx_file import check_onnx
+from ...runtimes.onnx_file import check_network
 
 _MULTIPLE = 4
 """Networks with two stride-2 stages keep the size only if both sides are multiples of this."""
@@ -29,7 +29,7 @@ class Peer:
             raise InputError(
                 "a peer needs onnxruntime, which is not installed: pip install 'steadystyle[onnx]'"
             ) from error
-        check_onnx(path)
+        check_network(path)
         self._session, self.engine = open_session(path, threads=threads)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:

@@ -26,7 +26,7 @@ MEETINGS = {
     "demo jetson": ["demo jetson --board software --source file:{in} --sink file:{in} --headless"],
     "demo camera": [],  # its names are of the time, and never of a file that exists: tests/demo/test_camera.py
     "train": [
-        "train --style picture.png --photos runs/a/previews -o runs/a --name x --from runs/a/x.safetensors {vgg}"
+        "train --recipe huang2017 --style picture.png --photos frames -o runs/a --name x --from runs/a/x.safetensors {vgg}"
     ],
     "recipes copy": ["recipes copy paint.yaml paint.yaml"],
     "export": ["export tiny.safetensors --size any -o . --calibrate tiny-any-fp32.onnx"],

@@ -1,27 +1,48 @@
 """What an ONNX file may hold, before any engine sees it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import onnx
 import pytest
-from onnx import NodeProto, TensorProto, helper
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from steadystyle.common.files import InputError
-from steadystyle.runtimes.artifact import METADATA_KEY
-from steadystyle.runtimes.onnx_file import OPERATORS, check_onnx
+from steadystyle.runtimes.artifact import METADATA_KEY, NO_HASH, ArtifactMetadata, content_sha256
+from steadystyle.runtimes.onnx_file import OPERATORS, check_artifact, check_network
 from steadystyle.runtimes.registry import bundled_models
+
+METADATA = ArtifactMetadata(
+    name="x",
+    style="x.jpg",
+    architecture="none",
+    sizes={},
+    precision="fp32",
+    width=None,
+    height=None,
+    checkpoint_sha256="",
+    calibration_sha256=None,
+    steps=0,
+    producer="test",
+    content_sha256=NO_HASH,
+)
 
 
 def write(
-    path: Path, nodes: Sequence[NodeProto], weights: Sequence[TensorProto] = (), *, metadata: str | None = "{}"
+    path: Path, nodes: Sequence[NodeProto], weights: Sequence[TensorProto] = (), *, artifact: bool = True
 ) -> Path:
+    """An ONNX file of these nodes; an artifact has metadata with the hash that fits."""
     ends = [helper.make_tensor_value_info(name, TensorProto.UINT8, ["h", "w", 3]) for name in ("in", "out")]
     graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], list(weights))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    if metadata is not None:
-        helper.set_model_props(model, {"other": "text", METADATA_KEY: metadata})
-    path.write_bytes(model.SerializeToString())
+    if artifact:
+        helper.set_model_props(model, {"other": "text", METADATA_KEY: METADATA.to_json()})
+    return sign(path, model)
+
+
+def sign(path: Path, model: ModelProto) -> Path:
+    content = model.SerializeToString()
+    path.write_bytes(content.replace(NO_HASH.encode(), content_sha256(content).encode()))
     return path
 
 
@@ -42,72 +63,76 @@ def inside(node: NodeProto) -> NodeProto:
     return helper.make_node("If", ["in"], ["out"], then_branch=branch, else_branch=branch)
 
 
-def test_the_metadata_is_given_back_and_other_networks_have_none(tmp_path: Path) -> None:
-    assert check_onnx(write(tmp_path / "a.onnx", [identity()], metadata='{"a": 1}')) == '{"a": 1}'
-    assert check_onnx(write(tmp_path / "b.onnx", [identity()], metadata=None)) is None
+def test_an_artifact_is_let_in_with_its_metadata_and_another_network_without(tmp_path: Path) -> None:
+    assert check_artifact(write(tmp_path / "a.onnx", [identity()])).name == "x"
+    check_network(write(tmp_path / "b.onnx", [identity()], artifact=False))
+    with pytest.raises(InputError, match="no steadystyle metadata"):
+        check_artifact(tmp_path / "b.onnx")
 
 
 def test_every_bundled_model_is_let_in() -> None:
     for model in bundled_models():
-        text = check_onnx(model.path)
-        assert text is not None, model.name
-        assert f'"name": "{model.name}"' in text
+        assert check_artifact(model.path).name == model.name
 
 
 @pytest.mark.parametrize("location", ["weights.bin", "../weights.bin", "/etc/passwd"])
-@pytest.mark.parametrize("metadata", ["{}", None])
-def test_weights_in_other_files_are_refused(tmp_path: Path, location: str, metadata: str | None) -> None:
+@pytest.mark.parametrize("check", [check_artifact, check_network])
+def test_weights_in_other_files_are_refused(tmp_path: Path, location: str, check: Callable[[Path], object]) -> None:
     (tmp_path / "weights.bin").write_bytes(b"\0\0\0\0")
-    file = write(tmp_path / "x.onnx", [identity()], [elsewhere("w", location)], metadata=metadata)
+    file = write(tmp_path / "x.onnx", [identity()], [elsewhere("w", location)])
     with pytest.raises(InputError, match="takes weights from other files"):
-        check_onnx(file)
+        check(file)
 
 
 def test_weights_in_other_files_are_found_in_attributes_and_branches(tmp_path: Path) -> None:
     constant = helper.make_node("Constant", [], ["out"], value=elsewhere("w", "weights.bin"))
-    with pytest.raises(InputError, match="takes weights from other files"):
-        check_onnx(write(tmp_path / "a.onnx", [constant]))
-    with pytest.raises(InputError, match="takes weights from other files"):
-        check_onnx(write(tmp_path / "b.onnx", [inside(constant)], metadata=None))
+    for number, node in enumerate((constant, inside(constant), inside(inside(constant)))):
+        with pytest.raises(InputError, match="takes weights from other files"):
+            check_network(write(tmp_path / f"{number}.onnx", [node], artifact=False))
 
 
 @pytest.mark.parametrize("name", ["Loop", "Scan", "ConstantOfShape", "RandomNormal", "\x1b[2J"])
 def test_an_artifact_with_another_operator_is_refused_and_another_network_is_not(tmp_path: Path, name: str) -> None:
     node = helper.make_node(name, ["in"], ["out"])
     with pytest.raises(InputError, match="which no export writes") as caught:
-        check_onnx(write(tmp_path / "a.onnx", [node]))
+        check_artifact(write(tmp_path / "a.onnx", [node]))
     assert str(caught.value).isprintable()
-    assert check_onnx(write(tmp_path / "b.onnx", [node], metadata=None)) is None
+    check_network(write(tmp_path / "b.onnx", [node], artifact=False))
 
 
 def test_an_artifact_with_a_graph_in_an_operator_or_a_foreign_domain_is_refused(tmp_path: Path) -> None:
     carrier = inside(identity())
     carrier.op_type = "Identity"
     with pytest.raises(InputError, match="a graph inside"):
-        check_onnx(write(tmp_path / "a.onnx", [carrier]))
+        check_artifact(write(tmp_path / "a.onnx", [carrier]))
     foreign = helper.make_node("Identity", ["in"], ["out"], domain="com.example")
     with pytest.raises(InputError, match="which no export writes"):
-        check_onnx(write(tmp_path / "b.onnx", [foreign]))
+        check_artifact(write(tmp_path / "b.onnx", [foreign]))
 
 
 def test_an_artifact_with_functions_is_refused(tmp_path: Path) -> None:
-    file = write(tmp_path / "a.onnx", [identity()])
-    model = onnx.load(file)
-    opset = [helper.make_opsetid("", 18)]
-    model.functions.append(
-        helper.make_function("d", "Relu", ["x"], ["y"], [helper.make_node("Relu", ["x"], ["y"])], opset)
-    )
-    file.write_bytes(model.SerializeToString())
+    model = onnx.load(write(tmp_path / "a.onnx", [identity()]))
+    helper.set_model_props(model, {METADATA_KEY: METADATA.to_json()})
+    relu = helper.make_node("Relu", ["x"], ["y"])
+    model.functions.append(helper.make_function("d", "Relu", ["x"], ["y"], [relu], [helper.make_opsetid("", 18)]))
     with pytest.raises(InputError, match="functions of its own"):
-        check_onnx(file)
+        check_artifact(sign(tmp_path / "b.onnx", model))
 
 
-def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("check", [check_artifact, check_network])
+def test_a_damaged_file_is_refused(tmp_path: Path, check: Callable[[Path], object]) -> None:
     content = write(tmp_path / "a.onnx", [identity()]).read_bytes()
-    for damaged in (content[:-3], b"\xff" * 100, b"\x3a\x7f"):
+    for damaged in (b"", content[:-3], b"\xff" * 100, b"\x3a\x7f", b"text"):
         (tmp_path / "b.onnx").write_bytes(damaged)
         with pytest.raises(InputError, match="damaged or not an ONNX file"):
-            check_onnx(tmp_path / "b.onnx")
+            check(tmp_path / "b.onnx")
+
+
+def test_an_edited_artifact_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.onnx", [identity()])
+    file.write_bytes(file.read_bytes().replace(b"Identity", b"BitwiseX"))
+    with pytest.raises(InputError, match="hash does not fit"):
+        check_artifact(file)
 
 
 def test_no_loop_and_no_branch_is_among_the_operators() -> None:
