@@ -352,7 +352,17 @@ def check(record: Any) -> Report:
         what, _, where = str(error).partition(" - at `$")
         raise ValueError(f"report{where.rstrip('`')}: {what[:1].lower()}{what[1:]}") from error
     _check_known(record, report.to_dict(), "report")
+    unknown = sorted(_named(record) - {method.name for method in report.methods})
+    if unknown:
+        raise ValueError(f"it has figures of '{unknown[0]}', which is not among its methods")
     return report
+
+
+def _named(value: Any) -> set[str]:
+    """Every method that a figure is of."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    own = {value["method"]} if isinstance(value, dict) and isinstance(value.get("method"), str) else set()
+    return own.union(*map(_named, inside))
 
 
 def _check_known(given: Any, kept: Any, where: str) -> None:

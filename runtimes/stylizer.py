@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from ..common.arrays import Image, resized
+from ..common.files import InputError
 from ..common.watch import engine_call
 from .artifact import ArtifactMetadata
 
@@ -29,6 +30,7 @@ class Stylizer(ABC):
     def __call__(self, frame: Image) -> Image:
         """Stylize (H, W, 3) uint8 RGB into a new array; raises ValueError for another shape or type.
 
+        Raises InputError if the engine fails on it.
         A frame of any size is resized to an artifact's fixed size, and the result back (see `note`).
         """
         if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
@@ -37,7 +39,14 @@ class Stylizer(ABC):
         own_size = (self.metadata.width or width, self.metadata.height or height)
         fitting = resized(frame, own_size, enlarge=cv2.INTER_LINEAR)
         with engine_call():
-            stylized = self._stylize(np.ascontiguousarray(fitting))
+            try:
+                stylized = self._stylize(np.ascontiguousarray(fitting))
+            except (RuntimeError, ValueError) as error:  # a damaged graph, or too little memory
+                reason = str(error).strip().split("\n")[0][:200]
+                raise InputError(
+                    f"the model '{self.metadata.name}' fails on a frame of {width}x{height} ({reason}): "
+                    "take smaller frames, or export it again"
+                ) from error
         return resized(stylized, (width, height), enlarge=cv2.INTER_LINEAR)
 
     def note(self, width: int, height: int) -> str:

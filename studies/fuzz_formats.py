@@ -214,6 +214,15 @@ def _read_artifact(path: Path) -> None:
     read_metadata(path)
 
 
+def _run_artifact(path: Path) -> None:
+    import numpy as np
+
+    from steadystyle.runtimes.registry import open_stylizer
+
+    with open_stylizer(path, threads=1) as stylizer:
+        stylizer(np.full((24, 32, 3), 90, np.uint8))
+
+
 def _tflite_corpus(folder: Path) -> Sequence[Path]:
     return [_place(folder / "model.tflite", _metadata().encode() + b"\n" + b"\x1c\0\0\0TFL3" + bytes(range(256)))]
 
@@ -341,8 +350,9 @@ def _report_corpus(folder: Path) -> Sequence[Path]:
 
 def _read_report(path: Path) -> None:
     from steadystyle.benchmarks.record import load_report
+    from steadystyle.benchmarks.report.merge import merge_reports
 
-    load_report(path)
+    merge_reports([load_report(path), load_report(path)], command="")
 
 
 def _read_request(path: Path) -> None:
@@ -386,7 +396,7 @@ FORMATS = {
     for form in (
         Format("image", _image_corpus, _read_image),
         Format("video", _video_corpus, _read_video),
-        Format("onnx", _onnx_corpus, _read_artifact, _mutate_metadata, _place_onnx),
+        Format("onnx", _onnx_corpus, _run_artifact, _mutate_metadata, _place_onnx),
         Format("tflite", _tflite_corpus, _read_tflite, _mutate_metadata, _place_tflite),
         Format("coreml", _coreml_corpus, _read_artifact, _mutate_metadata, _place_coreml),
         Format("checkpoint", _checkpoint_corpus, _read_checkpoint, _mutate_safetensors),

@@ -51,6 +51,7 @@ _FORM = {
     "packages": {"*": list},
     "boards": {
         "*": {
+            "about": str,
             "like": str,
             "source": str,
             "sources": {"*": {"elements": str, "address": str, "live": bool}},
