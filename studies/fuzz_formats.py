@@ -262,11 +262,17 @@ def _place_coreml(path: Path, content: bytes) -> Path:
 
     inside = path / "Data" / "com.apple.CoreML"
     inside.mkdir(parents=True)
-    random = Random(content)
     whole = _signed(model, text)
-    _place(inside / "model.mlmodel", mutate_bytes(whole, random) if random.random() < 0.4 else whole)
+    _place(inside / "model.mlmodel", mutate_bytes(whole, Random(content)) if manifest.startswith(b" ") else whole)
     _place(path / "Manifest.json", manifest)
     return path
+
+
+def _mutate_package(data: bytes, random: Random) -> bytes:
+    """A space before the manifest asks `_place_coreml` to mutate the model."""
+    if random.random() < 0.4:
+        return data.replace(b"\n", b"\n" + b" " * random.randrange(1, 999), 1)
+    return _mutate_metadata(data, random)
 
 
 # Checkpoints and training states.
@@ -343,7 +349,7 @@ def _report_corpus(folder: Path) -> Sequence[Path]:
     """The smallest part of a report that has every kind of row."""
     record = json.loads(next(ROOT.glob("results/*/report.json")).read_text(encoding="utf-8"))
     record["clips"] = [{**record["clips"][0], "rows": record["clips"][0]["rows"][:2]}]
-    for name in ("methods", "latency", "summary", "drift"):
+    for name in ("latency", "summary", "drift"):
         record[name] = record[name][:2]
     return [_place(folder / "report.json", json.dumps(record).encode())]
 
@@ -398,7 +404,7 @@ FORMATS = {
         Format("video", _video_corpus, _read_video),
         Format("onnx", _onnx_corpus, _run_artifact, _mutate_metadata, _place_onnx),
         Format("tflite", _tflite_corpus, _read_tflite, _mutate_metadata, _place_tflite),
-        Format("coreml", _coreml_corpus, _read_artifact, _mutate_metadata, _place_coreml),
+        Format("coreml", _coreml_corpus, _read_artifact, _mutate_package, _place_coreml),
         Format("checkpoint", _checkpoint_corpus, _read_checkpoint, _mutate_safetensors),
         Format("state", _state_corpus, _read_state, _mutate_safetensors),
         Format("report", _report_corpus, _read_report, _mutate_text_file),

@@ -25,9 +25,7 @@ MEETINGS = {
     "demo file": ["demo file {in} -o .", "demo source.mp4 -o .", "demo file link.mp4 -o ."],
     "demo jetson": ["demo jetson --board software --source file:{in} --sink file:{in} --headless"],
     "demo camera": [],  # its names are of the time, and never of a file that exists: tests/demo/test_camera.py
-    "train": [
-        "train --recipe huang2017 --style picture.png --photos frames -o runs/a --name x --from runs/a/x.safetensors {vgg}"
-    ],
+    "train": ["train --recipe huang2017 --style picture.png --photos frames -o runs/a --name x --from {there} {vgg}"],
     "recipes copy": ["recipes copy paint.yaml paint.yaml"],
     "export": ["export tiny.safetensors --size any -o . --calibrate tiny-any-fp32.onnx"],
     "benchmark": ["benchmark the-scream --clip {in} --style report.json -o ."],
@@ -91,7 +89,9 @@ def test_an_output_that_is_an_input_is_refused(run: Cli, inputs: Path, random_lo
     if words.startswith("demo jetson") and shutil.which("gst-launch-1.0") is None:
         pytest.skip("no GStreamer here: apt-get install gstreamer1.0-tools")
     before = hashes(inputs)
-    filled = words.format(**{"in": inputs / "source.mp4", "vgg": f"--loss-network {random_loss_network}"})
+    filled = words.format(
+        **{"in": inputs / "source.mp4", "there": "runs/a/x.safetensors", "vgg": f"--loss-network {random_loss_network}"}
+    )
     outcome = run(*filled.split())
     assert hashes(inputs) == before
     assert outcome.code == 2

@@ -72,7 +72,8 @@ def _grows(path: Path) -> None:
 def test_planted_defects_are_found(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, read: Callable[[Path], None], what: str
 ) -> None:
-    monkeypatch.setattr(fuzz, "MOST_SECONDS", 3.0)
+    if read is _hangs:
+        monkeypatch.setattr(fuzz, "MOST_SECONDS", 3.0)
     planted = Format("planted", _corpus, read, _unchanged)
     findings = fuzz.fuzz(planted, range(2), seed=1, out=tmp_path)
     assert [finding.case for finding in findings] == [0, 1]
