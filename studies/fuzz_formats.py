@@ -1,7 +1,6 @@
 """The formats that `studies.fuzz` mutates: a small corpus of each, how to mutate it, and who reads it."""
 
 import json
-import re
 import shutil
 import zipfile
 from collections.abc import Callable, Sequence
@@ -12,6 +11,8 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
+from .fuzz_mutations import mutate_bytes, mutate_text, mutate_text_file, place
+
 if TYPE_CHECKING:
     import torch
     from torch import nn
@@ -21,68 +22,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ROOT / "runtimes" / "models"
 SMALLEST = "the-scream"
-
-_TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*"|[-+]?\d[\d.eE+-]*|[A-Za-z_]+|[][{}:,=]')
-_TEXTS = [
-    "null", "true", "{}", "[]", '""', "-1", "0", "1.5", "1e999", "NaN", "-Infinity", "2147483648", "4294967296",
-    "18446744073709551616", "9" * 30, "9" * 5000, "[" * 70 + "]" * 70, "[" * 5000 + "]" * 5000,
-    '{"a":' * 5000 + "1" + "}" * 5000, '"\\ud800"', '"\\u001b[2J"', '"../../escaped"', '"/etc/passwd"', '"$x_{"',
-    '"' + "x" * 300 + '"', '"\\u0000"', "&a [*a]", "*a", "!!python/name:os.system", "2026-11-27", "'''", "\n", "[x]",
-    "\x00", "\x1b[31m", "\ufeff", "a.b.c", "like = 'software'",
-]  # fmt: skip
-_NUMBERS = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40, (1 << 64) - 1]
-
-
-def mutate_bytes(data: bytes, random: Random) -> bytes:
-    """One to six changes, of bits, numbers and chunks; half of them lie in the first 512 bytes."""
-    content = bytearray(data)
-    for _ in range(random.choice((1, 1, 2, 3, 6))):
-        size = len(content)
-        if not size:
-            break
-        at = random.randrange(min(size, 512)) if random.random() < 0.5 else random.randrange(size)
-        length = random.choice((1, 2, 4, 8, 64, 1024))
-        change = random.randrange(7)
-        if change == 0:
-            content[at] ^= 1 << random.randrange(8)
-        elif change == 1:
-            content[at] = random.randrange(256)
-        elif change == 2:
-            width = random.choice((2, 4, 8))
-            number = random.choice(_NUMBERS) % (1 << 8 * width)
-            content[at : at + width] = number.to_bytes(width, random.choice(("little", "big")))
-        elif change == 3:
-            del content[at : at + length]
-        elif change == 4:
-            content[at:at] = content[at : at + length] * random.choice((1, 2, 50))
-        elif change == 5:
-            content[at:at] = random.randbytes(length)
-        else:
-            del content[at:]
-    return bytes(content)
-
-
-def mutate_text(text: str, random: Random) -> str:
-    """One to four words replaced, removed or doubled."""
-    for _ in range(random.choice((1, 1, 2, 4))):
-        words = list(_TOKEN.finditer(text))
-        if not words:
-            return text
-        word = random.choice(words)
-        new = random.choice([*_TEXTS, *_TEXTS, "", word[0] * 2, random.choice(words)[0]])
-        text = text[: word.start()] + new + text[word.end() :]
-    return text
-
-
-def _mutate_text_file(data: bytes, random: Random) -> bytes:
-    if random.random() < 0.2:
-        return mutate_bytes(data, random)
-    return mutate_text(data.decode(), random).encode("utf-8", "surrogatepass")
-
-
-def _place(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
 
 
 @dataclass(frozen=True)
@@ -100,7 +39,7 @@ class Format:
     corpus: Callable[[Path], Sequence[Path]]
     read: Callable[[Path], None]
     mutate: Callable[[bytes, Random], bytes] = mutate_bytes
-    place: Callable[[Path, bytes], Path] = _place
+    place: Callable[[Path, bytes], Path] = place
 
 
 # Pictures and videos.
@@ -197,7 +136,7 @@ def _onnx_corpus(folder: Path) -> Sequence[Path]:
         if number != 14 or METADATA_KEY.encode() not in bytes(value if isinstance(value, memoryview) else b"")
     )
     text = _metadata().replace('"height": 24', '"height": null').replace('"width": 32', '"width": null')
-    return [_place(folder / "model.onnx", text.encode() + b"\n" + kept)]
+    return [place(folder / "model.onnx", text.encode() + b"\n" + kept)]
 
 
 def _place_onnx(path: Path, content: bytes) -> Path:
@@ -205,7 +144,7 @@ def _place_onnx(path: Path, content: bytes) -> Path:
 
     text, _, model = content.partition(b"\n")
     key = _message(1, METADATA_KEY.encode())
-    return _place(path, _signed(lambda stated: model + _message(14, key + _message(2, stated)), text))
+    return place(path, _signed(lambda stated: model + _message(14, key + _message(2, stated)), text))
 
 
 def _read_artifact(path: Path) -> None:
@@ -224,7 +163,7 @@ def _run_artifact(path: Path) -> None:
 
 
 def _tflite_corpus(folder: Path) -> Sequence[Path]:
-    return [_place(folder / "model.tflite", _metadata().encode() + b"\n" + b"\x1c\0\0\0TFL3" + bytes(range(256)))]
+    return [place(folder / "model.tflite", _metadata().encode() + b"\n" + b"\x1c\0\0\0TFL3" + bytes(range(256)))]
 
 
 def _place_tflite(path: Path, content: bytes) -> Path:
@@ -234,7 +173,7 @@ def _place_tflite(path: Path, content: bytes) -> Path:
     file = BytesIO(model)
     with zipfile.ZipFile(file, "a", zipfile.ZIP_DEFLATED if len(text) % 2 else zipfile.ZIP_STORED) as archive:
         archive.writestr(METADATA_FILE, text)
-    return _place(path, file.getvalue())
+    return place(path, file.getvalue())
 
 
 def _read_tflite(path: Path) -> None:
@@ -245,12 +184,12 @@ def _read_tflite(path: Path) -> None:
 
 def _coreml_corpus(folder: Path) -> Sequence[Path]:
     manifest = {"itemInfoEntries": {"1": {"path": "com.apple.CoreML/model.mlmodel"}}, "rootModelIdentifier": "1"}
-    return [_place(folder / "model.mlpackage", _metadata().encode() + b"\n" + json.dumps(manifest).encode())]
+    return [place(folder / "model.mlpackage", _metadata().encode() + b"\n" + json.dumps(manifest).encode())]
 
 
 def _place_coreml(path: Path, content: bytes) -> Path:
-    from steadystyle.runtimes.artifact import METADATA_KEY
-    from steadystyle.runtimes.coreml import INPUT, OUTPUT
+    from steadystyle.runtimes.artifact import METADATA_KEY, NO_HASH
+    from steadystyle.runtimes.coreml import INPUT, OUTPUT, package_sha256
 
     text, _, manifest = content.partition(b"\n")
     size = _message(1, 32) + _message(2, 24) + _message(3, 20)
@@ -262,9 +201,10 @@ def _place_coreml(path: Path, content: bytes) -> Path:
 
     inside = path / "Data" / "com.apple.CoreML"
     inside.mkdir(parents=True)
-    whole = _signed(model, text)
-    _place(inside / "model.mlmodel", mutate_bytes(whole, Random(content)) if manifest.startswith(b" ") else whole)
-    _place(path / "Manifest.json", manifest)
+    place(path / "Manifest.json", manifest)
+    stated = package_sha256(place(inside / "model.mlmodel", model(text)).parents[2]).encode()
+    whole = model(text.replace(NO_HASH.encode(), stated))
+    place(inside / "model.mlmodel", mutate_bytes(whole, Random(content)) if manifest.startswith(b" ") else whole)
     return path
 
 
@@ -342,7 +282,7 @@ def _copied(pattern: str, folder: Path) -> Sequence[Path]:
 
 
 def _written(name: str, text: str, folder: Path) -> Sequence[Path]:
-    return [_place(folder / name, text.encode())]
+    return [place(folder / name, text.encode())]
 
 
 def _report_corpus(folder: Path) -> Sequence[Path]:
@@ -351,7 +291,7 @@ def _report_corpus(folder: Path) -> Sequence[Path]:
     record["clips"] = [{**record["clips"][0], "rows": record["clips"][0]["rows"][:2]}]
     for name in ("latency", "summary", "drift"):
         record[name] = record[name][:2]
-    return [_place(folder / "report.json", json.dumps(record).encode())]
+    return [place(folder / "report.json", json.dumps(record).encode())]
 
 
 def _read_report(path: Path) -> None:
@@ -407,11 +347,11 @@ FORMATS = {
         Format("coreml", _coreml_corpus, _read_artifact, _mutate_package, _place_coreml),
         Format("checkpoint", _checkpoint_corpus, _read_checkpoint, _mutate_safetensors),
         Format("state", _state_corpus, _read_state, _mutate_safetensors),
-        Format("report", _report_corpus, _read_report, _mutate_text_file),
-        Format("request", partial(_written, "request.json", _REQUEST), _read_request, _mutate_text_file),
-        Format("recipe", partial(_copied, "train/recipes/*.yaml"), _read_recipe, _mutate_text_file),
-        Format("boards", partial(_copied, "demo/jetson/profiles.toml"), _read_boards, _mutate_text_file),
-        Format("devices", partial(_written, "devices.toml", _DEVICES), _read_devices, _mutate_text_file),
-        Format("queue", partial(_written, "queue.toml", _QUEUE), _read_queue, _mutate_text_file),
+        Format("report", _report_corpus, _read_report, mutate_text_file),
+        Format("request", partial(_written, "request.json", _REQUEST), _read_request, mutate_text_file),
+        Format("recipe", partial(_copied, "train/recipes/*.yaml"), _read_recipe, mutate_text_file),
+        Format("boards", partial(_copied, "demo/jetson/profiles.toml"), _read_boards, mutate_text_file),
+        Format("devices", partial(_written, "devices.toml", _DEVICES), _read_devices, mutate_text_file),
+        Format("queue", partial(_written, "queue.toml", _QUEUE), _read_queue, mutate_text_file),
     )
 }
