@@ -57,11 +57,13 @@ def mutate_text(text: str, random: Random) -> str:
 
 
 def mutate_text_file(data: bytes, random: Random) -> bytes:
+    """A text file's words changed, or in one case of five its bytes."""
     if random.random() < 0.2:
         return mutate_bytes(data, random)
     return mutate_text(data.decode(), random).encode("utf-8", "surrogatepass")
 
 
 def place(path: Path, content: bytes) -> Path:
+    """Write the bytes to the path, and return it."""
     path.write_bytes(content)
     return path

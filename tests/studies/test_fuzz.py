@@ -9,8 +9,8 @@ from random import Random
 
 import pytest
 
-from studies import fuzz
-from studies.fuzz_formats import FORMATS, Format
+from steadystyle.studies import fuzz
+from steadystyle.studies.fuzz_formats import FORMATS, Format
 
 
 @pytest.mark.parametrize("name", FORMATS)
