@@ -26,8 +26,9 @@ PROVIDERS = {
 """Short name -> ONNX Runtime's own name."""
 
 # The engine's errors have no common base class.
-_ENGINE_ERRORS: tuple[type[Exception], ...] = tuple(
-    kind for kind in vars(pybind11_state).values() if isinstance(kind, type) and issubclass(kind, Exception)
+_ENGINE_ERRORS: tuple[type[Exception], ...] = (
+    UnicodeDecodeError,  # the engine quotes the file's own bytes
+    *(kind for kind in vars(pybind11_state).values() if isinstance(kind, type) and issubclass(kind, Exception)),
 )
 
 
@@ -93,7 +94,7 @@ def open_session(
             providers.append(PROVIDERS["cuda"])  # computes what TensorRT cannot
     try:
         session: Any = onnxruntime.InferenceSession(path, options, providers=providers)
-    except (*_ENGINE_ERRORS, UnicodeDecodeError) as error:  # the engine quotes the file's own bytes
+    except _ENGINE_ERRORS as error:  # the engine quotes the file's own bytes
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"'{path}' is damaged or not an ONNX file: copy or export it again ({reason})") from error
     # ONNX Runtime silently replaces a provider that fails to start by the CPU.

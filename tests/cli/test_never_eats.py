@@ -3,8 +3,8 @@
 import hashlib
 import shutil
 from pathlib import Path
+from typing import Any
 
-import click
 import numpy as np
 import pytest
 import typer.main
@@ -43,7 +43,7 @@ def commands() -> set[str]:
     """All commands that have an output, by their words."""
     found = set()
 
-    def walk(command: click.Command, words: list[str]) -> None:
+    def walk(command: Any, words: list[str]) -> None:
         for name, inner in getattr(command, "commands", {}).items():
             walk(inner, [*words, name])
         names = {parameter.name for parameter in command.params}

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,9 +59,14 @@ def test_folders_go_too_and_names_of_others_stay(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_looked_through_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    looked = []
+    looked: list[Path] = []
     glob = Path.glob
-    monkeypatch.setattr(Path, "glob", lambda self, pattern: looked.append(self) or glob(self, pattern))
+
+    def counted(self: Path, pattern: str) -> Iterator[Path]:
+        looked.append(self)
+        return glob(self, pattern)
+
+    monkeypatch.setattr(Path, "glob", counted)
     for name in ("a", "b", "c"):
         with atomic_path(tmp_path / name) as temporary:
             temporary.write_text("")
@@ -80,7 +86,12 @@ def test_a_durable_file_is_synced_before_its_name_and_the_folder_after(
     calls: list[str] = []
     monkeypatch.setattr(files, "sync", lambda path: calls.append(f"sync {path.name[-5:]}"))
     replace = Path.replace
-    monkeypatch.setattr(Path, "replace", lambda self, to: calls.append("rename") or replace(self, to))
+
+    def noted(self: Path, target: Path) -> Path:
+        calls.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", noted)
     with atomic_path(tmp_path / "a", durable=True) as temporary:
         temporary.write_text("x")
     assert calls == ["sync .part", "rename", f"sync {tmp_path.name[-5:]}"]
