@@ -1,5 +1,6 @@
 """The server of the page: what it gives, and what it refuses."""
 
+import asyncio
 import http.client
 import json
 import re
@@ -18,9 +19,11 @@ import cv2
 import numpy as np
 import pytest
 import uvicorn
+from starlette.responses import PlainTextResponse
 
 from steadystyle.common.files import InputError
 from steadystyle.demo.web.certificate import write_certificate
+from steadystyle.demo.web.guard import Guard
 from steadystyle.demo.web.server import PAGE, Address, build_app, serve, served_models
 from steadystyle.runtimes.registry import bundled_models
 
@@ -167,6 +170,29 @@ def test_an_upload_is_refused_before_it_is_read(served: Served) -> None:
     # Only said to be large: the answer comes without a byte of it.
     assert served.ask("/", "GET", content_length=str(10**12)).status == 413
     assert served.ask("/", "POST", transfer_encoding="chunked").status == 413
+
+
+def test_the_zeros_before_a_length_count_for_nothing(served: Served) -> None:
+    assert served.ask("/", content_length="0" * 20).status == 200
+    assert served.ask("/", content_length="1000000".zfill(20)).status == 413
+    assert served.ask("/", content_length="9" * 1000).status == 400  # h11 reads 20 digits
+
+
+@pytest.mark.parametrize(("length", "status"), [("0" * 9000, 200), ("5".zfill(9000), 200), ("9" * 9000, 413)])
+def test_the_guard_counts_a_length_of_thousands_of_digits(length: str, status: int) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b""}
+    headers = [(b"host", b"here:1"), (b"content-length", length.encode())]
+    guard = Guard(PlainTextResponse("all is well"), {"here:1"}, None, False)
+    asyncio.run(guard({**scope, "headers": headers}, receive, send))
+    assert sent[0]["status"] == status
 
 
 @pytest.mark.parametrize(
