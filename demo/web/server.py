@@ -13,7 +13,6 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import segno
@@ -28,7 +27,7 @@ from starlette.types import ASGIApp
 
 from ...common.files import InputError
 from ...runtimes.registry import DEFAULT_MODEL, bundled_models, read_metadata
-from .certificate import write_certificate
+from .certificate import tls_context
 from .guard import Guard
 
 PAGE = Path(__file__).parent / "dist"
@@ -170,7 +169,7 @@ def serve(host: str, port: int, *, models: Sequence[str | Path] = (), ready: Cal
     built, a model is unusable, or host or port is unavailable.
     """
     offered = served_models(models)
-    with _listen(host, port) as listener, TemporaryDirectory(prefix="steadystyle-") as folder:
+    with _listen(host, port) as listener:
         here = listener.getsockname()[0]
         secure = not ipaddress.ip_address(here).is_loopback
         token = secrets.token_urlsafe(16) if secure else None
@@ -187,8 +186,8 @@ def serve(host: str, port: int, *, models: Sequence[str | Path] = (), ready: Cal
             timeout_graceful_shutdown=2,
         )
         if secure:
-            certificate, key = write_certificate(Path(folder), address.names)
-            config.ssl_certfile, config.ssl_keyfile = str(certificate), str(key)
+            context = tls_context(address.names)
+            config.ssl_context_factory = lambda *_: context
         ready(address)
         uvicorn.Server(config).run(sockets=[listener])
 
