@@ -74,7 +74,7 @@ OWNERS: dict[str, list[str]] = {
     "matplotlib": ["benchmarks/report/plots.py"],
     "pygame": ["demo/camera/window.py"],
     "starlette": ["demo/web/*.py"],
-    "uvicorn": ["demo/web/server.py"],
+    "uvicorn": ["demo/web/*.py"],
     "segno": ["demo/web/server.py"],
     "cryptography": ["demo/web/certificate.py"],
 }

@@ -2,21 +2,28 @@
 
 import datetime
 import ipaddress
-from collections.abc import Iterable
+import os
+import secrets
+import ssl
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 DAYS = 7
 
 
-def write_certificate(folder: Path, names: Iterable[str]) -> tuple[Path, Path]:
-    """Write a self-signed certificate for host names and IP addresses, and its key, which only the owner can read.
+def tls_context(names: Iterable[str]) -> ssl.SSLContext:
+    """A server's TLS context with a new key and a self-signed certificate for host names and IP addresses.
 
-    Returns the files of the certificate and of the key, PEM.
+    The key exists in memory only: what stands in the file that OpenSSL reads is encrypted by a password that is
+    forgotten.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "steadystyle demo")])
@@ -34,13 +41,26 @@ def write_certificate(folder: Path, names: Iterable[str]) -> tuple[Path, Path]:
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(key, hashes.SHA256())
     )
-    certificate_file, key_file = folder / "certificate.pem", folder / "key.pem"
-    certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_file.touch(mode=0o600)
-    key_file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return certificate_file, key_file
+    password = secrets.token_hex(32).encode()
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(password))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with _file(certificate.public_bytes(Encoding.PEM) + private) as path:
+        context.load_cert_chain(path, password=password)
+    return context
+
+
+@contextmanager
+def _file(content: bytes) -> Iterator[str]:
+    """Path of a file for the block: in memory on Linux, so that no signal leaves it behind; elsewhere on the disk."""
+    if hasattr(os, "memfd_create"):
+        with os.fdopen(os.memfd_create("certificate"), "wb", buffering=0) as file:
+            file.write(content)
+            yield f"/proc/self/fd/{file.fileno()}"
+    else:
+        with TemporaryDirectory(prefix="steadystyle-") as folder:
+            path = Path(folder, "certificate.pem")
+            path.write_bytes(content)
+            yield str(path)
 
 
 def _general_name(name: str) -> x509.GeneralName:

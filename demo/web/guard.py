@@ -88,7 +88,8 @@ class Guard:
 
 def _is_small(headers: Headers) -> bool:
     length = headers.get("content-length", "0")
-    return "transfer-encoding" not in headers and length.isdecimal() and int(length[:9]) <= MAX_BODY
+    digits = length.lstrip("0") or "0"  # int() of thousands of digits is an error
+    return "transfer-encoding" not in headers and length.isdecimal() and len(digits) < 9 and int(digits) <= MAX_BODY
 
 
 def _say(status: int, sentence: str, *, allow: str = "", close: bool = False) -> PlainTextResponse:

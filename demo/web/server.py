@@ -10,10 +10,10 @@ import ipaddress
 import json
 import secrets
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import segno
@@ -28,8 +28,9 @@ from starlette.types import ASGIApp
 
 from ...common.files import InputError
 from ...runtimes.registry import DEFAULT_MODEL, bundled_models, read_metadata
-from .certificate import write_certificate
+from .certificate import tls_context
 from .guard import Guard
+from .limits import Listener, Loop, Protocol
 
 PAGE = Path(__file__).parent / "dist"
 FOR_EVER = {"cache-control": "private, max-age=31536000, immutable"}  # for files named by a hash of their content
@@ -170,30 +171,36 @@ def serve(host: str, port: int, *, models: Sequence[str | Path] = (), ready: Cal
     built, a model is unusable, or host or port is unavailable.
     """
     offered = served_models(models)
-    with _listen(host, port) as listener, TemporaryDirectory(prefix="steadystyle-") as folder:
+    with _listen(host, port) as listener:
         here = listener.getsockname()[0]
         secure = not ipaddress.ip_address(here).is_loopback
         token = secrets.token_urlsafe(16) if secure else None
         address = _address(host, here, listener.getsockname()[1], token)
-        config = uvicorn.Config(
-            build_app(offered, address, token),
-            http="h11",
+        app = build_app(offered, address, token)
+        server = build_server(app, tls_context(address.names) if secure else None)
+        ready(address)
+        server.run(sockets=[listener])
+
+
+def build_server(app: ASGIApp, context: ssl.SSLContext | None) -> uvicorn.Server:
+    """The server of an application, by https if there is a context; to be run on a `Listener`, which limits it."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            app,
+            http=Protocol,
+            loop=f"{Loop.__module__}:{Loop.__name__}",
             ws="none",
             lifespan="off",
-            log_level="critical" if secure else "error",  # a phone that distrusts the certificate causes a warning
+            log_level="critical" if context else "error",  # a phone that distrusts the certificate causes a warning
             access_log=False,
             server_header=False,
-            limit_concurrency=100,
             timeout_graceful_shutdown=2,
+            ssl_context_factory=(lambda *_: context) if context else None,
         )
-        if secure:
-            certificate, key = write_certificate(Path(folder), address.names)
-            config.ssl_certfile, config.ssl_keyfile = str(certificate), str(key)
-        ready(address)
-        uvicorn.Server(config).run(sockets=[listener])
+    )
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int) -> Listener:
     elsewhere = f"'{host}' is no address of this machine: give one, or 0.0.0.0 for all"
     sentences = {
         errno.EADDRINUSE: f"port {port} is taken: choose another with --port, or --port 0 for a free one",
@@ -202,7 +209,7 @@ def _listen(host: str, port: int) -> socket.socket:
     }
     try:
         family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(where, family=family, dualstack_ipv6=family == socket.AF_INET6)
+        return Listener(socket.create_server(where, family=family, dualstack_ipv6=family == socket.AF_INET6))
     except (socket.gaierror, UnicodeError) as error:
         raise InputError(elsewhere) from error
     except OSError as error:

@@ -1,14 +1,18 @@
 """The server of the page: what it gives, and what it refuses."""
 
+import asyncio
 import http.client
 import json
+import os
 import re
+import signal
 import socket
 import ssl
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -17,14 +21,19 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import uvicorn
+from starlette.responses import PlainTextResponse
 
 from steadystyle.common.files import InputError
-from steadystyle.demo.web.certificate import write_certificate
-from steadystyle.demo.web.server import PAGE, Address, build_app, serve, served_models
+from steadystyle.demo.web.certificate import tls_context
+from steadystyle.demo.web.guard import Guard
+from steadystyle.demo.web.limits import Listener
+from steadystyle.demo.web.server import PAGE, Address, build_app, build_server, serve, served_models
 from steadystyle.runtimes.registry import bundled_models
 
 TOKEN = "a-token-for-this-test"
+
+UNCHECKED = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+UNCHECKED.check_hostname, UNCHECKED.verify_mode = False, ssl.CERT_NONE
 
 
 @dataclass
@@ -70,11 +79,11 @@ def running(folder: Path, token: str | None) -> Iterator[Served]:
     (page / "assets" / "engine-1234.mjs").write_text("export {}")
     (folder / "secret.txt").write_text("SECRET")
     (page / "leak.txt").symlink_to(folder / "secret.txt")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with Listener(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
         address = Address(f"http://127.0.0.1:{port}/", ["127.0.0.1", "localhost"], port, False)
         app = build_app(served_models(), address, token, page)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", ws="none"))
+        server = build_server(app, None)
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         yield Served(port)
@@ -123,7 +132,7 @@ def test_every_answer_has_the_headers(served: Served) -> None:
         assert answer.headers["cross-origin-embedder-policy"] == "require-corp"
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["referrer-policy"] == "no-referrer"
-        assert "server" not in answer.headers or "uvicorn" in answer.headers["server"]  # `serve` leaves it out
+        assert "server" not in answer.headers
 
 
 @pytest.mark.parametrize(
@@ -167,6 +176,29 @@ def test_an_upload_is_refused_before_it_is_read(served: Served) -> None:
     # Only said to be large: the answer comes without a byte of it.
     assert served.ask("/", "GET", content_length=str(10**12)).status == 413
     assert served.ask("/", "POST", transfer_encoding="chunked").status == 413
+
+
+def test_the_zeros_before_a_length_count_for_nothing(served: Served) -> None:
+    assert served.ask("/", content_length="0" * 20).status == 200
+    assert served.ask("/", content_length="1000000".zfill(20)).status == 413
+    assert served.ask("/", content_length="9" * 1000).status == 400  # h11 reads 20 digits
+
+
+@pytest.mark.parametrize(("length", "status"), [("0" * 9000, 200), ("5".zfill(9000), 200), ("9" * 9000, 413)])
+def test_the_guard_counts_a_length_of_thousands_of_digits(length: str, status: int) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b""}
+    headers = [(b"host", b"here:1"), (b"content-length", length.encode())]
+    guard = Guard(PlainTextResponse("all is well"), {"here:1"}, None, False)
+    asyncio.run(guard({**scope, "headers": headers}, receive, send))
+    assert sent[0]["status"] == status
 
 
 @pytest.mark.parametrize(
@@ -232,12 +264,29 @@ def test_a_port_that_is_taken_and_a_host_that_is_not_ours() -> None:
             serve(host, 0, ready=must_not_start)
 
 
-def test_the_certificate_is_for_the_names_and_its_key_for_nobody_else(tmp_path: Path) -> None:
-    certificate, key = write_certificate(tmp_path, ["localhost", "127.0.0.1"])
-    assert key.stat().st_mode & 0o077 == 0
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificate, key)
-    client = ssl.create_default_context(cafile=str(certificate))
+def certificate_of(server: ssl.SSLContext) -> bytes:
+    """The certificate that a server shows, DER."""
+    inward, outward = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ours = UNCHECKED.wrap_bio(inward, outward)
+    theirs = server.wrap_bio(outward, inward, server_side=True)
+    for side in (ours, theirs, ours):
+        with suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    shown = ours.getpeercert(binary_form=True)
+    assert shown is not None
+    return shown
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_the_certificate_is_for_the_names_and_nothing_is_left_of_its_file(
+    in_memory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    if not in_memory:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
+    server = tls_context(["localhost", "127.0.0.1"])
+    assert list(tmp_path.iterdir()) == []
+    client = ssl.create_default_context(cadata=certificate_of(server))
     for name, fits in (("127.0.0.1", True), ("localhost", True), ("evil.test", False)):
         inward, outward = ssl.MemoryBIO(), ssl.MemoryBIO()
         ours = client.wrap_bio(inward, outward, server_hostname=name)
@@ -252,6 +301,40 @@ def test_the_certificate_is_for_the_names_and_its_key_for_nobody_else(tmp_path: 
                 trusted = False
                 break
         assert trusted == fits, name
+
+
+SERVE = """
+import functools, pathlib, signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup would have it ignored
+from steadystyle.demo.web import server
+server.build_app = functools.partial(server.build_app, page=pathlib.Path(sys.argv[1]))  # needs no `make web`
+server.serve("0.0.0.0", 0, ready=lambda address: print(address.port, flush=True))
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGINT", "SIGTERM", "SIGUSR1", "SIGKILL"])
+def test_no_signal_leaves_a_file(name: str, tmp_path: Path) -> None:
+    (tmp_path / "index.html").touch()
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    where = {**os.environ, "TMPDIR": str(temporary)}
+    command = [sys.executable, "-c", SERVE, str(tmp_path)]
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=where) as process,
+        ExitStack() as ending,
+    ):
+        ending.callback(process.kill)
+        assert process.stdout is not None
+        connection = http.client.HTTPSConnection(
+            "127.0.0.1", int(process.stdout.readline()), context=UNCHECKED, timeout=30
+        )
+        with closing(connection):
+            connection.request("GET", "/")
+            assert connection.getresponse().status == 403
+        assert list(temporary.iterdir()) == []
+        process.send_signal(getattr(signal, name))
+        process.wait(30)
+    assert list(temporary.iterdir()) == []
 
 
 @pytest.fixture
@@ -278,11 +361,9 @@ def test_for_the_network_it_is_https_with_a_token_and_a_code_to_scan(on_the_netw
     found = re.fullmatch(r"https://([\d.]+):(\d+)(/\?token=[\w-]{22})", url)
     assert found, url
     host, port, path = found.groups()
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
 
     def ask(path: str, **headers: str) -> Any:
-        connection = http.client.HTTPSConnection(host, int(port), context=context, timeout=30)
+        connection = http.client.HTTPSConnection(host, int(port), context=UNCHECKED, timeout=30)
         connection.request("GET", path, headers=headers)
         return connection.getresponse()
 
