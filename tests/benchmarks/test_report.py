@@ -162,3 +162,26 @@ def test_tables_show_every_row_and_a_dash_for_what_is_absent(whole: Report) -> N
     text = first.to_markdown()
     assert "| *identity* | 0.0100 |" in text
     assert "| ours | 0.0300 | +0.0200 | 0.50 |" in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000 + "]" * 100_000,
+        '{"a":' * 70 + "1" + "}" * 70,
+        '{"format_version": ' + "9" * 5000 + "}",
+        '{"kind": "\\ud800"}',
+        "\ud800",
+    ],
+)
+def test_a_hostile_report_is_refused_in_a_sentence(tmp_path: Path, text: str) -> None:
+    (tmp_path / "report.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(InputError, match="is not a report that can be read"):
+        load_report(tmp_path / "report.json")
+
+
+def test_figures_of_a_method_that_the_report_does_not_have_are_refused(whole: Report) -> None:
+    record = whole.to_dict()
+    record["latency"][0]["method"] = "another"
+    with pytest.raises(ValueError, match="figures of 'another', which is not among its methods"):
+        check(record)

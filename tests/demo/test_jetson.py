@@ -331,3 +331,27 @@ def test_the_service_and_the_container_use_words_that_exist() -> None:
     options = re.findall(r"(?<= )--[a-z-]+", start)
     assert options
     assert all(option in help_text for option in options)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ('[boards.a]\nlike = "b"\n[boards.b]\nlike = "a"\n', "is like itself"),
+        ('[boards.a]\nlike = "a"\n', "is like itself"),
+        ("boards = 3\n", "it must be a table"),
+        ("[boards.a]\nlike = 3\n", "it must be a str"),
+        ("[boards.a.sources.x]\nelements = 3\n", "it must be a str"),
+        ("[boards.a.sinks]\nx = []\n", "it must be a str"),
+        ("[boards.a]\nlikes = 'software'\n", "'likes' is unknown"),
+        (f"a = {'[' * 5000}{']' * 5000}\n", "cannot be read as TOML"),
+        (f"a = {'9' * 5000}\n", "cannot be read as TOML"),
+        ("a = '\ud800'\n", "cannot be read as TOML"),
+        ("a = 1\n" * 2, "cannot be read as TOML"),
+        ("#" * (1 << 20) + "\n", "cannot be read as TOML"),
+    ],
+)
+def test_hostile_profiles_are_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    own = tmp_path / "own.toml"
+    own.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(InputError, match=complaint):
+        board_of(load_profiles(own), "a")

@@ -58,6 +58,15 @@ def test_words_of_a_report_are_no_markup(whole: Report, tmp_path: Path) -> None:
     assert "<dd>none</dd>" in page and page.startswith("<!doctype html>")
 
 
+def test_no_control_character_of_a_report_is_written(whole: Report, tmp_path: Path) -> None:
+    named = dataclasses.replace(whole.clips[0], name="a\x1b[2J\x07\u202eb\n| c.mp4", notes=["\x9bnote"])
+    write_report(dataclasses.replace(whole, clips=[named], holes=["\x1b]0;owned\x07"]), [None], tmp_path)
+    for file in ("report.html", "tables.md"):
+        text = (tmp_path / file).read_text(encoding="utf-8")
+        assert text.replace("\n", "").isprintable(), file
+        assert "\\x1b[2J" in text, file
+
+
 @pytest.mark.parametrize("module", ["matplotlib", "jinja2"])
 def test_what_the_report_needs_is_told_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str
