@@ -33,6 +33,9 @@ def stylize(
     """Stylize a video, an image, a folder of images or a camera.
 
     A video keeps its size, frame times and audio. A camera runs until Ctrl-C, which completes the file.
+
+    A frame may have 64 million pixels; the environment variable STEADYSTYLE_MAX_MEGAPIXELS sets another limit, in all
+    commands.
     """
     from ..runtimes.pipeline import RunReport, run
     from ..runtimes.registry import open_stylizer

@@ -18,6 +18,9 @@ from .stylizer import Stylizer
 _LOOK_UP_S = 0.1
 """Seconds between a waiting stage's checks for a stop; a frame wakes it at once."""
 
+_MOST_BYTES = 256_000_000
+"""Most bytes of the frames that wait before a stage, of which there are two."""
+
 _KEPT = 100_000
 """Least number of latest frame times that are kept, of at most twice as many: a camera may run for weeks."""
 
@@ -30,7 +33,15 @@ class RunReport:
     seconds: float = 0.0  # from the first frame asked for to the last one written
     fps: float = 0.0
     stylize_ms: list[float] = field(default_factory=list)  # of each frame in the stylizer; of the latest in a long run
-    notes: list[str] = field(default_factory=list)  # sentences for the user, such as that a file breaks off
+    notes: list[str] = field(default_factory=list)  # sentences for the user; the sink adds its own until it is closed
+
+
+class _Frames(Queue[Frame | None]):
+    """A queue that is full with `maxsize` frames, or when one more of the last one's size would pass `_MOST_BYTES`."""
+
+    def _qsize(self) -> int:
+        waiting = [frame.image.nbytes for frame in self.queue if frame is not None]
+        return self.maxsize if waiting and sum(waiting) + waiting[-1] > _MOST_BYTES else len(self.queue)
 
 
 class _Run:
@@ -94,14 +105,13 @@ def run(
         stylizer: a `Stylizer`, or any function from a frame to a frame, each (H, W, 3) uint8 RGB.
         sinks: take the stylized frames with the times of their sources; None: frames are dropped.
         progress: called with the numbers of frames done and of all; None if the latter is unknown.
-        queue_size: number of frames that may wait before each stage.
+        queue_size: number of frames that may wait before each stage; of large ones fewer, at least one.
 
     Raises:
         BaseException: the first error of a stage, after all stages have ended.
     """
     shared = _Run()
-    decoded: Queue[Frame | None] = Queue(queue_size)
-    stylized: Queue[Frame | None] = Queue(queue_size)
+    decoded, stylized = _Frames(queue_size), _Frames(queue_size)
 
     def decode() -> None:
         for frame in source:
@@ -143,5 +153,6 @@ def run(
     report.seconds = time.perf_counter() - began
     report.fps = report.frames / report.seconds
     size_note = stylizer.note(source.info.width, source.info.height) if isinstance(stylizer, Stylizer) else ""
-    report.notes = [note for note in (size_note, source.note) if note]
+    report.notes = sinks.notes if sinks is not None else []
+    report.notes += [note for note in (size_note, source.note) if note]
     return report

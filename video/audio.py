@@ -1,7 +1,7 @@
 """Copies the audio of a source video into an output file, in sync with its frames."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,21 +13,27 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.stream import Discard
 
+from .limits import open_container
+
 _GAP_S = Fraction(1, 5)  # a longer gap in the source's audio is kept
 _AHEAD_S = 1  # audio is written this far ahead of video, so that both lie close together in the file
+
+UNUSABLE = (av.error.FFmpegError, ValueError, ArithmeticError)
+"""What PyAV raises for audio that is broken; those that are OSError or MemoryError, too, are no fault of the audio."""
 
 
 class AudioTrack:
     """Copies the audio stream of a file into an output container while the video is written.
 
     It opens the file a second time, so that memory stays constant. A codec that the container cannot hold becomes AAC.
+    Of a codec that is unknown, and of a stream that cannot be written, all methods raise one of `UNUSABLE`.
     """
 
     def __init__(self, path: Path, origin: Fraction, output: OutputContainer) -> None:
         """Add an audio stream to `output` before its first packet; source time `origin` (seconds) becomes 0."""
         self._origin = origin
         self._output = output
-        self._input = av.open(f"file:{path}", metadata_errors="replace")
+        self._input = open_container(path)
         self._source = self._input.streams.audio[0]
         for stream in self._input.streams:
             if stream.index != self._source.index:
@@ -35,11 +41,16 @@ class AudioTrack:
         self._packets: Iterator[Packet[AudioStream]] = self._input.demux(self._source)
         self._pending: Packet[AudioStream] | None = None
         self._heard_s: Fraction | None = None
-        self._copies = _can_hold(output.format.name, self._source)
-        if self._copies:
-            self._stream = output.add_stream_from_template(self._source)
-        else:
-            self._stream = _add_aac(output, self._source)
+        try:
+            if self._source.codec_context is None:
+                raise ValueError("its codec is unknown")
+            self._copies = _can_hold(output, _add_copy, self._source)
+            if not self._copies and not _can_hold(output, _add_aac, self._source):
+                raise ValueError("it is not sound")
+            self._stream = (_add_copy if self._copies else _add_aac)(output, self._source)
+        except BaseException:
+            self.close()
+            raise
 
     def write_until(self, time_s: Fraction | None) -> None:
         """Write the audio up to `time_s` seconds after the origin, and a little more; None writes all of it."""
@@ -53,6 +64,8 @@ class AudioTrack:
     def finish(self) -> None:
         """Flush the encoder and close the source."""
         if not self._copies:
+            if self._heard_s is None:
+                raise ValueError("nothing of it can be decoded")
             self._output.mux(self._stream.encode(None))
         self.close()
 
@@ -105,15 +118,21 @@ class AudioTrack:
         self._heard_s = start + Fraction(frame.samples, frame.sample_rate)
 
 
-def _can_hold(container_format: str, stream: AudioStream) -> bool:
+def _can_hold(
+    output: OutputContainer, add: Callable[[OutputContainer, AudioStream], AudioStream], source: AudioStream
+) -> bool:
     # A muxer lists more codecs than it can write: try it.
     try:
-        with av.open(io.BytesIO(), "w", format=container_format) as trial:
-            trial.add_stream_from_template(stream)
+        with av.open(io.BytesIO(), "w", format=output.format.name) as trial:
+            add(trial, source)
             trial.start_encoding()
-    except (av.error.FFmpegError, ValueError):
+    except UNUSABLE:
         return False
     return True
+
+
+def _add_copy(output: OutputContainer, source: AudioStream) -> AudioStream:
+    return output.add_stream_from_template(source)
 
 
 def _add_aac(output: OutputContainer, source: AudioStream) -> AudioStream:

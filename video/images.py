@@ -1,47 +1,66 @@
 """Still images in and out; every image is read as 8-bit RGB."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ..common.arrays import Image
 from ..common.files import InputError, atomic_path
+from .heads import image_size
+from .limits import check_size, most_pixels
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})  # read and written
 
 _FULL_SCALE = {"uint8": 255, "uint16": 65535, "float32": 1}
+_BAND = 256  # rows that are computed in float at a time
 
 
 def read_image(path: Path) -> Image:
     """Read an image file as (H, W, 3) uint8 RGB.
 
     Grayscale is spread to three channels, alpha is composited on white, 16-bit values are scaled to 8 bits, and EXIF
-    orientation is applied. Raises InputError if the file is missing, cannot be opened, or is not an image.
+    orientation is applied. Raises InputError if the file is missing, cannot be opened, is not an image, or has more
+    than `limits.most_pixels`, before it takes memory for them.
     """
     if not path.is_file():
         raise InputError(f"the image '{path}' does not exist: check the path")
     try:
-        # OpenCV itself cannot open every file name on every system.
-        content = np.fromfile(path, np.uint8)
-        image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
-        if image is not None and (image.ndim == 2 or image.shape[2] != 4):
-            # IMREAD_UNCHANGED keeps alpha but ignores EXIF orientation: without alpha, decode again.
-            image = cv2.imdecode(content, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+        # OpenCV itself cannot open every file name on every system. No pixel takes over 16 bytes.
+        content = path.read_bytes() if path.stat().st_size <= 16 * most_pixels() else b""
     except OSError as error:
         raise InputError(f"the image '{path}' cannot be opened ({error.strerror}): make it readable") from error
-    except cv2.error:
-        image = None
+    size = image_size(content)
+    if size is not None:
+        check_size(path, *size)
+    image = None if size is None else _decoded(np.frombuffer(content, np.uint8))
     if image is None or image.dtype.name not in _FULL_SCALE:
         raise InputError(f"'{path}' is not an image that can be read: give a whole PNG, JPEG, WebP, BMP or TIFF file")
     if image.dtype == np.uint8 and image.shape[2] == 3:
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
-    values = image.astype(np.float32) / _FULL_SCALE[image.dtype.name]
-    colour = values[:, :, 2::-1]
-    if values.shape[2] == 4:
-        alpha = values[:, :, 3:]
-        colour = colour * alpha + (1 - alpha)
-    return np.rint(np.clip(colour, 0, 1) * 255).astype(np.uint8)
+    rgb = np.empty((*image.shape[:2], 3), np.uint8)
+    for rows in (slice(top, top + _BAND) for top in range(0, len(rgb), _BAND)):
+        values = image[rows].astype(np.float32) / _FULL_SCALE[image.dtype.name]
+        colour = values[:, :, 2::-1]
+        if values.shape[2] == 4:
+            alpha = values[:, :, 3:]
+            colour = colour * alpha + (1 - alpha)
+        rgb[rows] = np.rint(np.clip(colour, 0, 1) * 255)
+    return rgb
+
+
+def _decoded(content: NDArray[np.uint8]) -> NDArray[Any] | None:
+    """(H, W) or (H, W, C) in OpenCV's order, BGR or BGRA; None if it cannot be decoded."""
+    try:
+        image = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+        if image is not None and (image.ndim == 2 or image.shape[2] != 4):
+            # IMREAD_UNCHANGED keeps alpha but ignores EXIF orientation: without alpha, decode again.
+            return cv2.imdecode(content, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    return image
 
 
 def write_image(path: Path, image: Image) -> None:

@@ -27,7 +27,7 @@ from ..common.files import (
     remove_abandoned,
     temporary_name,
 )
-from .audio import AudioTrack
+from .audio import UNUSABLE, AudioTrack
 from .images import IMAGE_SUFFIXES, write_image
 from .sources import DEFAULT_RATE, Frame, FrameSource
 
@@ -41,9 +41,13 @@ class FrameSink(ABC):
     """Takes frames and writes them: `with open_sink(path, source) as sink: sink.write(frame)`.
 
     The target appears at `close`; leaving the `with` block by an exception removes the unfinished output.
+
+    Attributes:
+        notes: sentences for the user, complete after `close`.
     """
 
     def __init__(self, target: Path) -> None:
+        self.notes: list[str] = []
         self._target = target
         self._cleanup = ExitStack()
         self._closed = False
@@ -131,7 +135,9 @@ class _VideoSink(FrameSink):
         if self._source is not None:
             codec.sample_aspect_ratio = self._source.pixel_aspect
             if self._source.audio_path is not None:
-                self._audio = AudioTrack(self._source.audio_path, self._source.origin, self._container)
+                with self._sound():
+                    self._audio = AudioTrack(self._source.audio_path, self._source.origin, self._container)
+        self._container.start_encoding()
 
     def _write(self, frame: Frame) -> None:
         if not self._size:
@@ -152,16 +158,18 @@ class _VideoSink(FrameSink):
         picture.pts, picture.time_base = self._last_pts, self._tick
         picture.duration = round(1 / self._rate / self._tick)
         with self._system_errors():
-            if self._audio is not None:
-                self._audio.write_until(self._last_time)
+            with self._sound():
+                if self._audio is not None:
+                    self._audio.write_until(self._last_time)
             self._container.mux(self._stream.encode(picture))
 
     def _finish(self) -> None:
         with self._system_errors():
-            if self._audio is not None:
-                whole = self._source is not None and self._source.exhausted
-                self._audio.write_until(None if whole else self._last_time)
-                self._audio.finish()
+            with self._sound():
+                if self._audio is not None:
+                    whole = self._source is not None and self._source.exhausted
+                    self._audio.write_until(None if whole else self._last_time)
+                    self._audio.finish()
             self._container.mux(self._stream.encode(None))
             self._container.close()
 
@@ -170,6 +178,20 @@ class _VideoSink(FrameSink):
             self._audio.close()
         with suppress(av.error.FFmpegError, OSError):  # it is removed anyway
             self._container.close()
+
+    @contextmanager
+    def _sound(self) -> Iterator[None]:
+        # Where the sound fails, the video goes on without it.
+        try:
+            yield
+        except UNUSABLE as error:
+            if isinstance(error, (OSError, MemoryError)):
+                raise
+            if self._audio is not None:
+                self._audio.close()
+                self._audio = None
+            reason = getattr(error, "strerror", None) or error
+            self.notes.append(f"the sound is left out or breaks off, because it cannot be read or written ({reason})")
 
     @contextmanager
     def _system_errors(self) -> Iterator[None]:
@@ -229,7 +251,8 @@ def open_sink(
     """Open an output; its suffix selects the format.
 
     - .mp4, .mov, .mkv: H.264 with 4:2:0 chroma and BT.709 colours; odd sides grow by one repeated line. Frames keep
-      their times. Audio is copied, or transcoded to AAC where the container cannot hold it.
+      their times. Audio is copied, or transcoded to AAC where the container cannot hold it; where it is broken it is
+      left out, with a note.
     - an image suffix: one picture.
     - no suffix: a folder of PNG files, named like the source's images, else 000001.png and so on. Other files in an
       existing folder stay.
@@ -243,6 +266,8 @@ def open_sink(
     Raises:
         InputError: the suffix is unknown or does not fit the source, or the target is not writable.
     """
+    if not target.name:
+        raise InputError(f"the output '{target}' has no name of its own: give the name of a file or of a new folder")
     suffix = target.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         return _VideoSink(target, source, frame_rate, crf)

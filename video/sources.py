@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from ..common.arrays import Image, resized
 from ..common.files import InputError
 from .images import IMAGE_SUFFIXES, read_image
+from .limits import check_size, most_pixels, open_container
 
 Pixel = TypeVar("Pixel", bound=np.generic)
 
@@ -107,8 +108,7 @@ class _VideoSource(FrameSource):
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            # "file:" keeps a colon in a name from being read as a protocol.
-            self._container = av.open(f"file:{path}", metadata_errors="replace")
+            self._container = open_container(path)
         except av.error.FFmpegError as error:
             raise InputError(
                 f"'{path}' is not a video that can be read, or it breaks off before its index: give a whole video file"
@@ -119,20 +119,25 @@ class _VideoSource(FrameSource):
             self._decoded = self._decode()
             self._first = next(self._decoded, None)
             if self._first is None:
-                raise InputError(f"there is no picture in '{path}' that can be decoded: give another video file")
+                limit = f"of up to {most_pixels() // 1_000_000} million pixels"
+                raise InputError(f"there is no picture in '{path}' that can be decoded, {limit}: give another video")
             self._describe(self._first)
         except BaseException:
             self._container.close()
             raise
 
     def _video_stream(self) -> VideoStream:
-        # FFmpeg takes a text file, and the cover picture of a song, for a video.
-        is_text = self._container.format.name == "tty"
+        # FFmpeg takes the cover picture of a song for a video.
         streams = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
-        if is_text or not streams:
+        if not streams:
             raise InputError(f"there is no video in '{self._path}': give a video file")
-        streams[0].thread_type = "AUTO"
-        return streams[0]
+        stream = streams[0]
+        if stream.codec_context is None:
+            raise InputError(f"the video in '{self._path}' is of an unknown kind: convert it to H.264")
+        check_size(self._path, stream.width, stream.height)
+        stream.thread_type = "AUTO"
+        stream.codec_context.options = {"max_pixels": str(most_pixels())}  # a stream may change its size on the way
+        return stream
 
     def _describe(self, first: VideoFrame) -> None:
         stream = self._stream
@@ -177,6 +182,7 @@ class _VideoSource(FrameSource):
                 try:
                     pictures = packet.decode()
                 except av.error.FFmpegError:
+                    check_size(self._path, self._stream.width, self._stream.height)
                     self._damaged = True
                     continue
                 self._damaged |= any(picture.is_corrupt for picture in pictures)
@@ -307,7 +313,7 @@ def open_source(spec: str | Path) -> FrameSource:
     picture.
     """
     path = Path(spec)
-    camera = re.fullmatch(r"(?:camera:|/dev/video)?(\d+)", str(spec))
+    camera = re.fullmatch(r"(?:camera:|/dev/video)?(\d{1,9})", str(spec))
     if camera is not None and not path.is_file() and not path.is_dir():
         return _CameraSource(int(camera[1]))
     if path.is_dir():

@@ -20,7 +20,7 @@ from ..measure.latency import DEADLINE_MS
 from ..record import JUDGED, Method, Report, summarize
 from ..request import BenchmarkRequest
 from ..subjects import method_of
-from .target import Target, last_line
+from .target import LONG_S, SHORT_S, Target, call, last_line, measuring_s
 
 _FOLDER = "/data/local/tmp/steadystyle"
 _ABSENT = "benchmark_model gives back no frames: measure it on another device too (--device local)"
@@ -64,7 +64,7 @@ def benchmark_over_adb(
     """Time a request's `.tflite` artifacts on a phone; any other artifact is a hole in the report.
 
     Of the rest of the request, threads and latency count; the report has latency only. InputError without tool, adb or
-    phone, or if no artifact could be timed.
+    phone, if a step takes too long, or if no artifact could be timed.
     """
     device, tool = target.name, Path(target.benchmark_model or "")
     if not tool.is_file():
@@ -74,7 +74,7 @@ def benchmark_over_adb(
     phone = _Phone(device, target.address)
     described = phone.describe()
     phone.run("shell", f"mkdir -p {_FOLDER}")
-    phone.run("push", str(tool), f"{_FOLDER}/benchmark_model")
+    phone.run("push", str(tool), f"{_FOLDER}/benchmark_model", limit_s=LONG_S)
     phone.run("shell", f"chmod 755 {_FOLDER}/benchmark_model")
     methods, latency, holes, notes = [], list[Latency](), list[str](), list[str]()
     try:
@@ -89,7 +89,10 @@ def benchmark_over_adb(
             latency.append(row)
             notes.append(f"{device}: the 95th percentile of {method.name} is {p95_ms:.2f} ms.")
     finally:
-        phone.call("shell", f"rm -rf {_FOLDER}")
+        try:
+            phone.call("shell", f"rm -rf {_FOLDER}")
+        except InputError as error:  # the report counts, or the error before
+            notes.append(f"{device}: {_FOLDER} may still be there ({error}).")
     if not latency:
         raise InputError(holes[0] if holes else f"{device} runs .tflite artifacts: give one")
     return replace(
@@ -114,11 +117,12 @@ def _time(
     if metadata.width is None or metadata.height is None:
         raise InputError(f"'{path.name}' has no size of its own: export it with --size")
     there, seconds = f"{_FOLDER}/{path.name}", request.latency_seconds
-    phone.run("push", str(path), there)
+    phone.run("push", str(path), there, limit_s=LONG_S)
     output = phone.run(
         "shell",
         f"{_FOLDER}/benchmark_model --graph={shlex.quote(there)} --num_threads={request.threads} "
         f"--num_runs={request.latency_frames} --min_secs={seconds:g} --max_secs={max(150.0, 4 * seconds):g} 2>&1",
+        limit_s=measuring_s(request, 1),
     )
     timing = parse_benchmark_model(output)
     ratio = timing.median_ms / first.median_ms if first else 1.0
@@ -161,14 +165,13 @@ class _Phone:
         if shutil.which("adb") is None:
             raise InputError(f"{name} needs adb, which is not here: install Android's platform tools")
 
-    def call(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [*self._adb, *arguments], capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL
-        )
+    def call(self, *arguments: str, limit_s: float | None = None) -> "subprocess.CompletedProcess[str]":
+        """Run adb for at most `limit_s` seconds or a minute."""
+        return call(self.name, [*self._adb, *arguments], limit_s or SHORT_S)
 
-    def run(self, *arguments: str) -> str:
-        """Run adb and return its output; InputError if it fails."""
-        done = self.call(*arguments)
+    def run(self, *arguments: str, limit_s: float | None = None) -> str:
+        """Run adb as `call` does, and return its output; InputError if it fails or takes too long."""
+        done = self.call(*arguments, limit_s=limit_s)
         if done.returncode != 0:
             reason = last_line(done.stderr) or last_line(done.stdout) or f"exit code {done.returncode}"
             raise InputError(f"{self.name}: adb {arguments[0]} failed ({reason}): check `adb devices`")

@@ -35,8 +35,8 @@ from .target import Target
 LOCAL, CUDA = "local", "cuda"
 DEVICES_FILE = Path("devices.toml")
 _FORMS = "local, cuda, ssh://user@host[:port], adb, adb:SERIAL"
-# A host that starts with a dash would be an option of ssh.
-_ADDRESS = re.compile(r"local|cuda|adb(:[\w.:-]+)?|ssh://([\w.+-]+@)?[\w.\[][\w.:\[\]-]*", re.ASCII)
+# What starts with a dash would be an option of ssh or adb.
+_ADDRESS = re.compile(r"local|cuda|adb(:[\w.:][\w.:-]*)?|ssh://([\w.+][\w.+-]*@)?[\w.\[][\w.:\[\]-]*", re.ASCII)
 _KEYS = {"ssh": ("python", "install", "options"), "adb": ("benchmark_model",)}
 """Options of an address, by its scheme."""
 Here = Callable[[Callable[[Report], Report] | None], Report]

@@ -19,7 +19,7 @@ from ..fields import FILE, with_marked
 from ..record import Report, load_report
 from ..report.merge import rename
 from ..request import BenchmarkRequest
-from .target import Target, last_line
+from .target import LONG_S, SHORT_S, Target, call, last_line, measuring_s
 from .wheel import write_wheel
 
 _CACHE = ".cache/steadystyle"
@@ -31,9 +31,10 @@ def benchmark_over_ssh(
 ) -> Report:
     """Run a benchmark on another machine, to which the request's files are copied.
 
-    The report has local file names. InputError if the machine is unreachable, lacks a module, or the benchmark fails.
+    The report has local file names. InputError if the machine is unreachable, lacks a module, or takes too long, or if
+    the benchmark fails.
     """
-    machine = _Machine(target, progress)
+    machine, notes = _Machine(target, progress), list[str]()
     folder = machine.run(f"mkdir -p {_CACHE} && mktemp -d {_CACHE}/run.XXXXXX").strip()
     try:
         with tempfile.TemporaryDirectory() as here:
@@ -43,14 +44,19 @@ def benchmark_over_ssh(
             asked.write_bytes(there.to_json())
             machine.copy(asked, f"{folder}/{asked.name}")
             python = machine.prepare(folder, wheel.name)
-            report = machine.measure(folder, python, asked.name, Path(here) / "report.json")
+            limit_s = measuring_s(request, len(request.artifacts or bundled_models()) + len(request.peers))
+            report = machine.measure(folder, python, asked.name, Path(here) / "report.json", limit_s)
     finally:
-        machine.run(f"rm -rf {shlex.quote(folder)}", check=False)
+        try:
+            machine.run(f"rm -rf {shlex.quote(folder)}", check=False)
+        except InputError as error:  # the report counts, or the error before
+            notes.append(f"{target.name}: {folder} may still be there ({error}).")
     runs = [
         dataclasses.replace(with_marked(run, {FILE: lambda file: names.get(file, file)}), command=command)
         for run in report.runs
     ]
-    return rename(dataclasses.replace(report, runs=runs), devices={"local": target.name})
+    report = dataclasses.replace(report, runs=runs, notes=[*report.notes, *notes])
+    return rename(report, devices={"local": target.name})
 
 
 def _carried(machine: "_Machine", request: BenchmarkRequest, folder: str) -> tuple[BenchmarkRequest, dict[str, str]]:
@@ -88,16 +94,17 @@ class _Machine:
         options = ["BatchMode=yes", "ConnectTimeout=15", "ServerAliveInterval=30", *([f"Port={port}"] if port else [])]
         self._options = [part for option in (*options, *target.options) for part in ("-o", option)]
 
-    def run(self, script: str, *, check: bool = True) -> str:
-        """Run a shell command there and return its output."""
-        done = self._call(["ssh", *self._options, self._host, script])
+    def run(self, script: str, *, check: bool = True, limit_s: float | None = None) -> str:
+        """Run a shell command there, for at most `limit_s` seconds or a minute, and return its output."""
+        done = self._ssh(script, limit_s or SHORT_S)
         if check and done.returncode != 0:
             raise InputError(f"{self._device}: {last_line(done.stderr) or 'it refused the work'}: check the machine")
         return done.stdout
 
     def copy(self, file: Path, target: str) -> None:
         self._progress(f"copying {file.name} to {self._device}", 0, None)
-        done = self._call(["scp", "-q", "-r", *self._options, str(file.absolute()), f"{self._host}:{target}"])
+        source = str(file.absolute())
+        done = self._call(["scp", "-q", "-r", *self._options, "--", source, f"{self._host}:{target}"], LONG_S)
         if done.returncode != 0:
             raise InputError(
                 f"{self._device}: '{file.name}' could not be copied there ({last_line(done.stderr)}): check its disk"
@@ -117,12 +124,13 @@ class _Machine:
         package = shlex.quote(f"{folder}/{wheel}{extra}")
         self.run(
             f"{environment}/bin/python -m pip install -q {package} 1>&2 && "
-            f"{environment}/bin/python -m pip install -q --force-reinstall --no-deps {folder}/{wheel} 1>&2"
+            f"{environment}/bin/python -m pip install -q --force-reinstall --no-deps {folder}/{wheel} 1>&2",
+            limit_s=LONG_S,
         )
         return f'"$HOME"/{environment}/bin/python'
 
     def _python(self, script: str, python: str) -> None:
-        done = self._call(["ssh", *self._options, self._host, script])
+        done = self._ssh(script, LONG_S)
         if done.returncode == _NOT_FOUND:
             raise InputError(
                 f"{self._device}: there is no {python}: install Python there, or name it "
@@ -131,12 +139,12 @@ class _Machine:
         if done.returncode != 0:
             raise InputError(f"{self._device}: {python} failed ({last_line(done.stderr)}): check it there")
 
-    def measure(self, folder: str, python: str, request: str, target: Path) -> Report:
+    def measure(self, folder: str, python: str, request: str, target: Path, limit_s: float) -> Report:
         """Run the benchmark there and fetch its report."""
         self._progress(f"measuring on {self._device}", 0, None)
         words = f"--request {request} --no-pictures -o report --json"
         script = f"cd {folder} && {python} -m steadystyle.cli benchmark {words}"
-        done = self._call(["ssh", *self._options, self._host, script])
+        done = self._ssh(script, limit_s)
         if done.returncode not in (0, 1) or not done.stdout.strip():
             raise InputError(f"{self._device}: {self._reason(done.stderr, done.returncode)}")
         target.write_text(done.stdout, encoding="utf-8")
@@ -152,16 +160,17 @@ class _Machine:
             )
         return last or f"the benchmark ended there with exit code {code}: free memory, or take a smaller --size"
 
-    def _call(self, command: list[str]) -> "subprocess.CompletedProcess[str]":
-        if shutil.which(command[0]) is None:
-            raise InputError(f"there is no {command[0]} on this machine: install an OpenSSH client")
-        # Own standard input: ssh would consume ours.
-        done = subprocess.run(
-            command, capture_output=True, text=True, encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL
-        )
-        if done.returncode == _SSH_FAILED and command[0] == "ssh":
+    def _ssh(self, script: str, limit_s: float) -> "subprocess.CompletedProcess[str]":
+        # After "--" nothing is an option.
+        done = self._call(["ssh", *self._options, "--", self._host, script], limit_s)
+        if done.returncode == _SSH_FAILED:
             raise InputError(
                 f"{self._device} cannot be reached ({last_line(done.stderr)}): check the address, and that "
                 f"`ssh {self._host}` logs in with a key and without a question"
             )
         return done
+
+    def _call(self, command: list[str], limit_s: float) -> "subprocess.CompletedProcess[str]":
+        if shutil.which(command[0]) is None:
+            raise InputError(f"there is no {command[0]} on this machine: install an OpenSSH client")
+        return call(self._device, command, limit_s)

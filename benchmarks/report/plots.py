@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from ...common.files import atomic_path
@@ -53,6 +54,8 @@ def _panels(height: float, x: str, *y: str, width: float = _WIDTH) -> tuple[Figu
 
 def save(figure: Figure, target: Path) -> None:
     """Write a plot as PNG; InputError or OSError if that fails."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # a name may have dollar signs
     with atomic_path(target) as temporary:
         figure.savefig(temporary, dpi=150, facecolor="white")
 

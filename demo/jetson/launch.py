@@ -28,11 +28,16 @@ LAUNCH, INSPECT = "gst-launch-1.0", "gst-inspect-1.0"
 class End:
     """A source or a sink."""
 
-    name: str  # as the user gave it, for messages and the report
+    name: str  # as the user gave it, without a password, for messages and the report
     kind: str  # for example ``usb``; ``elements`` for the user's own elements
     address: str  # the part after the colon, or empty
     words: list[str]  # arguments of ``gst-launch-1.0``, with ``{fd}`` for the pipe's number
     live: bool = False  # whether a source drops frames rather than falling behind
+
+
+def masked(text: str) -> str:
+    """`text` with three stars in place of the password of each URL in it; an `@` behind a port counts as one, too."""
+    return re.sub(r"(://[^:/@\s]*:)\S*@", r"\1***@", text)
 
 
 def load_profiles(config: Path | None = None) -> dict[str, Any]:
@@ -129,7 +134,7 @@ class Ends:
         else:
             profile = self.board["sources"][kind]
             elements, live = profile["elements"], profile.get("live", False)
-            name = address if "://" in address else f"{kind}:{address}".rstrip(":")
+            name = masked(address) if "://" in address else f"{kind}:{address}".rstrip(":")
         chain = f"{elements} ! {self.profiles['pipe']['take_live' if live else 'take']}"
         return End(name, kind, address, self._words(chain, address), live)
 
@@ -152,7 +157,7 @@ class Ends:
                 )
         if kind == "display" and own is None and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise InputError("there is no display here: give --headless, or another --sink (file:PATH, rtp:HOST:PORT)")
-        return End(spec, kind, address, self._words(f"{self.profiles['pipe']['give']} ! {elements}", address))
+        return End(masked(spec), kind, address, self._words(f"{self.profiles['pipe']['give']} ! {elements}", address))
 
     def _words(self, chain: str, address: str) -> list[str]:
         host, _, port = address.rpartition(":")
@@ -170,7 +175,9 @@ class Ends:
             return [word.format(**values) for word in shlex.split(chain)]
         except (KeyError, IndexError, ValueError) as error:
             fields = ", ".join("{" + name + "}" for name in values)
-            raise InputError(f"the elements '{chain}' are not understood ({error}): they may have {fields}") from error
+            raise InputError(
+                f"the elements '{masked(chain)}' are not understood ({error}): they may have {fields}"
+            ) from error
 
 
 def _of_kind(board: Mapping[str, Any], end: str, kind: str) -> Any:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from io import FileIO
 from typing import IO
 
-from .launch import LAUNCH
+from .launch import LAUNCH, masked
 
 
 @contextmanager
@@ -45,10 +45,10 @@ def end_process(process: subprocess.Popen[bytes]) -> int:
 
 
 def first_error(log: IO[bytes]) -> str:
-    """First error or warning of GStreamer in the log; empty without one."""
+    """First error or warning of GStreamer in the log, without passwords; empty without one."""
     log.seek(0)
     for line in log.read(2**16).decode(errors="replace").splitlines():
         found = re.match(r"(?:ERROR|WARNING): (?:from element \S*?(\w+): |erroneous pipeline: )?(.+)", line)
         if found:
-            return f"{found[1]}: {found[2]}" if found[1] else found[2]
+            return masked(f"{found[1]}: {found[2]}" if found[1] else found[2])
     return ""

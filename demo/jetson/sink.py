@@ -11,7 +11,7 @@ import numpy as np
 
 from ...common.files import InputError, atomic_path
 from ...video.frames import Frame, FrameSink
-from .launch import End
+from .launch import End, masked
 from .process import end_process, first_error, piped
 
 FINISH_S = 60.0  # longest time for a sink to write its index
@@ -30,7 +30,7 @@ class GstSink(FrameSink):
     def __init__(
         self, end: End, make_words: Callable[[str], Sequence[str]], clock: Callable[[], float], pace: Fraction | None
     ) -> None:
-        super().__init__(Path(end.address or end.name))
+        super().__init__(Path(end.address if end.kind == "file" else masked(end.address) or end.name))
         self.repeated = self.skipped = 0
         self.latencies_ms: deque[float] = deque(maxlen=LATENCIES)
         self._clock, self._pace = clock, pace

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from fractions import Fraction
@@ -22,6 +23,7 @@ from steadystyle.common.files import InputError
 from steadystyle.common.progress import Progress
 from steadystyle.demo.jetson import source as gst
 from steadystyle.demo.jetson.launch import Ends, board_of, elements_in, load_profiles, source_end
+from steadystyle.demo.jetson.process import first_error
 from steadystyle.demo.jetson.run import open_best, run_live
 from steadystyle.demo.requests import JetsonRequest
 from steadystyle.video.frames import open_source, read_frames, write_video
@@ -294,6 +296,40 @@ def test_every_profile_makes_words_and_says_where_its_elements_come_from(monkeyp
             assert set(elements_in(end.words)) <= known
             assert not re.search(r"\{(?!fd\})", " ".join(end.words))
     assert source_end(board_of(profiles, "orin-nano"), None) == ("csi", "0")
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("rtsp://cam/stream", "rtsp://cam/stream"),
+        ("rtsp://cam:554/stream", "rtsp://cam:554/stream"),
+        ("rtsp://user@cam/stream", "rtsp://user@cam/stream"),
+        ("rtsp://user:secret@cam/stream", "rtsp://user:***@cam/stream"),
+        ("rtsp://user:se/cr@et@cam:554/stream", "rtsp://user:***@cam:554/stream"),
+        ("rtsp://:secret@cam", "rtsp://:***@cam"),
+    ],
+)
+def test_a_password_is_shown_nowhere(address: str, shown: str) -> None:
+    profiles = load_profiles()
+    ends = Ends(profiles, board_of(profiles, "software"), SIZE, Fraction(30))
+    end = ends.source("rtsp", address)
+    assert end.name == shown
+    assert f"location={address}" in end.words  # GStreamer needs it
+    assert ends.sink(address, "appsink").name == shown
+    with tempfile.TemporaryFile() as log:
+        log.write(f"ERROR: from element /GstPipeline:p/GstRTSPSrc:r: Could not open {address}".encode())
+        assert first_error(log) == f"r: Could not open {shown}"
+    with pytest.raises(InputError, match="not understood") as refusal:
+        ends.source("elements", "", f"rtspsrc location={address} foo={{bar}}")
+    assert f"location={shown} foo" in str(refusal.value)
+
+
+@needs_gstreamer
+def test_a_camera_that_does_not_answer_is_told_without_its_password() -> None:
+    done = run("--headless", "--source", "rtsp://user:secret@127.0.0.1:1/stream", "--json")
+    assert done.returncode == 2
+    assert "the source rtsp://user:***@127.0.0.1:1/stream gives no picture" in done.stderr
+    assert "secret" not in done.stderr + done.stdout
 
 
 def test_names_of_elements_are_found_among_the_words() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from steadystyle.runtimes import pipeline
 from steadystyle.runtimes.artifact import ArtifactMetadata
 from steadystyle.runtimes.pipeline import run
 from steadystyle.runtimes.stylizer import Stylizer
@@ -115,6 +116,22 @@ def test_a_slow_encoder_holds_up_the_decoder() -> None:
     run(source, negative, Sink(lambda index: ahead.append(source.made - index)), queue_size=3)
     # In each of two queues three, and one in the hands of each stage.
     assert max(ahead) <= 2 * 3 + 3
+
+
+def test_fewer_of_large_frames_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 2 * pipeline._MOST_BYTES <= 512 * 2**20
+    frame = 64 * 64 * 3
+    for room, waiting in ((frame // 2, 1), (2 * frame, 2), (2.9 * frame, 2), (100 * frame, 4)):
+        monkeypatch.setattr(pipeline, "_MOST_BYTES", room)
+        source, ahead = Source(40, side=64), list[int]()
+
+        def encode(index: int, source: Source = source, ahead: list[int] = ahead) -> None:
+            time.sleep(0.005)
+            ahead.append(source.made - index)
+
+        run(source, negative, Sink(encode))
+        # In each of two queues so many, and one in the hands of each stage.
+        assert 2 * waiting < max(ahead) <= 2 * waiting + 3
 
 
 def test_memory_does_not_grow_with_the_length() -> None:

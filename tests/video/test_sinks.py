@@ -1,5 +1,6 @@
 """Frames out, and what a video keeps on the way: frames, times, sound, colours."""
 
+import re
 import subprocess
 import sys
 from fractions import Fraction
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from steadystyle.common.files import InputError
+from steadystyle.runtimes.pipeline import run
 from steadystyle.tests.video.material import copy, make_clip, packets, picture, times
 from steadystyle.video.frames import Frame, open_sink, open_source, read_frames, write_video
 
@@ -122,6 +124,40 @@ def test_pixels_that_are_not_square_stay_so(tmp_path: Path) -> None:
         assert container.streams.video[0].sample_aspect_ratio == Fraction(16, 11)
 
 
+def changed(path: Path, before: bytes, after: bytes) -> Path:
+    content = path.read_bytes()
+    assert before in content and len(before) == len(after)
+    path.write_bytes(content.replace(before, after))
+    return path
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_sound_of_an_unknown_codec_is_left_out_and_said(tmp_path: Path, ending: str) -> None:
+    path = changed(make_clip(tmp_path / "clip.mkv", 30, audio="aac"), b"A_AAC", b"A_ZZZ")
+    target = tmp_path / f"out.{ending}"
+    with open_source(path) as source, open_sink(target, source) as sink:
+        report = run(source, np.invert, sink)
+    why = "because it cannot be read or written (its codec is unknown)"
+    assert report.notes == [f"the sound is left out or breaks off, {why}"]
+    assert len(times(target)) == 30
+    with av.open(str(target)) as container:
+        assert not container.streams.audio
+
+
+def test_sound_that_cannot_be_decoded_is_left_out_and_said(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "clip.avi", 30, audio="wmav2", audio_rate=44100)
+    content = path.read_bytes()
+    for chunk in re.finditer(rb"01wb(..)\0\0", content.partition(b"idx1")[0], re.DOTALL):
+        length = int.from_bytes(chunk[1], "little")
+        content = content[: chunk.end()] + b"\xff" * length + content[chunk.end() + length :]
+    path.write_bytes(content)
+    target = tmp_path / "out.mp4"
+    with open_source(path) as source, open_sink(target, source) as sink:
+        report = run(source, np.invert, sink)
+    assert len(report.notes) == 1 and "(nothing of it can be decoded)" in report.notes[0]
+    assert len(times(target)) == len(times(path))
+
+
 def test_nothing_stands_at_the_target_before_it_is_whole(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     sink = open_sink(target, None)
@@ -163,6 +199,7 @@ def test_bad_targets_are_refused_before_anything_is_written(tmp_path: Path) -> N
         "file/out.mp4": "is a file",
         "out.webm": "end its name in",
         "out.png": "can hold one picture only",
+        "/": "has no name of its own",
     }
     with open_source(clip) as source:
         for name, reason in reasons.items():

@@ -109,7 +109,7 @@ def test_bad_input_is_refused_in_one_sentence(tmp_path: Path) -> None:
         "missing.mp4": "does not exist",
         "empty.mp4": "is empty",
         "text.mp4": "is not a video",
-        "notes.txt": "there is no video",
+        "notes.txt": "is not a video",
         "sound.m4a": "there is no video",
         "folder": "there are no images",
     }
@@ -209,3 +209,9 @@ def test_a_camera_gives_frames_until_it_stops(tmp_path: Path, monkeypatch: pytes
     assert len(times(tmp_path / "out.mp4")) == 3
     with pytest.raises(InputError, match="camera 0 gives no picture"):
         open_source("0")
+
+
+@pytest.mark.parametrize("number", ["4294967296", "camera:99999999999999999999", "999999999"])
+def test_a_number_that_no_camera_has_is_refused(number: str) -> None:
+    with pytest.raises(InputError, match=r"does not exist|gives no picture"):
+        open_source(number)

@@ -146,6 +146,23 @@ def test_an_artifact_is_pushed_and_timed(phone: Path, whole: Report, tmp_path: P
     assert "Latency and memory on adb:ABC" in (tmp_path / "both" / "report.html").read_text()
 
 
+def test_a_phone_that_hangs_is_told(phone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wave, tool = artifact(tmp_path / "wave.tflite"), tmp_path / "benchmark_model"
+    tool.touch()
+    request = BenchmarkRequest(artifacts=(str(wave),))
+    adb = tmp_path / "bin" / "adb"
+    sound = adb.read_text()
+    monkeypatch.setattr("steadystyle.benchmarks.remote.adb.SHORT_S", 1.0)
+    adb.write_text(sound.replace("#!/bin/sh\n", '#!/bin/sh\ncase "$*" in *"rm -rf"*) exec sleep 60;; esac\n'))
+    report = benchmark_over_adb(Target("adb", "adb", benchmark_model=str(tool)), request)
+    # What was measured is kept.
+    assert report.latency[0].median_ms == 105.718
+    assert "adb: /data/local/tmp/steadystyle may still be there (adb: adb was not done after 1 s" in report.notes[-1]
+    adb.write_text("#!/bin/sh\nexec sleep 60\n")
+    with pytest.raises(InputError, match="adb: adb was not done after 1 s"):
+        benchmark_over_adb(Target("adb", "adb", benchmark_model=str(tool)), request)
+
+
 def test_what_is_missing_is_told(phone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tool = tmp_path / "benchmark_model"
 

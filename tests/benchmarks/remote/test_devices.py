@@ -25,7 +25,8 @@ def test_devices_have_one_of_four_forms() -> None:
     fine = ["local", "cuda", "adb", "adb:R5CT10", "ssh://pi@raspberrypi", "ssh://10.0.0.7:2222"]
     assert [target.name for target in parse_devices(fine)] == fine
     assert [target.address for target in parse_devices(fine)] == fine
-    for text in ("gpu", "ssh://", "ssh:host", "ssh://-oProxyCommand=x", "ssh://a b", "ssh://h;reboot", "adb:$(x)"):
+    options = ("ssh://-oProxyCommand=x", "ssh://-x@host", "adb:-x")
+    for text in (*options, "gpu", "ssh://", "ssh:host", "ssh://a b", "ssh://h;reboot", "adb:$(x)"):
         with pytest.raises(InputError, match="unknown device"):
             parse_devices([text])
     with pytest.raises(InputError, match="twice"):

@@ -16,8 +16,9 @@ import pytest
 
 import steadystyle
 from steadystyle.benchmarks.record import Report
+from steadystyle.benchmarks.remote import ssh
 from steadystyle.benchmarks.remote.ssh import benchmark_over_ssh
-from steadystyle.benchmarks.remote.target import Target
+from steadystyle.benchmarks.remote.target import Target, measuring_s
 from steadystyle.benchmarks.remote.wheel import write_wheel
 from steadystyle.benchmarks.request import BenchmarkRequest
 from steadystyle.common.files import InputError
@@ -111,6 +112,31 @@ def test_what_is_missing_there_is_told_in_a_sentence(
 def test_a_host_that_is_not_there_is_told() -> None:
     with pytest.raises(InputError, match=r"ssh://nobody@127.0.0.1:1 cannot be reached \(.*refused\)"):
         benchmark_over_ssh(Target("ssh://nobody@127.0.0.1:1", "ssh://nobody@127.0.0.1:1"), QUICK)
+
+
+needs_ssh = pytest.mark.skipif(shutil.which("ssh") is None, reason="there is no ssh")
+
+
+@needs_ssh
+def test_a_host_is_no_option_of_ssh() -> None:
+    # Without the "--" before it ssh would print its version, and succeed.
+    with pytest.raises(InputError, match="ssh://-V cannot be reached"):
+        benchmark_over_ssh(Target("ssh://-V", "ssh://-V"), QUICK)
+
+
+@needs_ssh
+def test_a_machine_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "SHORT_S", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        device = f"ssh://nobody@127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(InputError, match=f"{device}: ssh was not done after 1 s"):
+            benchmark_over_ssh(Target(device, device), QUICK)
+
+
+def test_measuring_elsewhere_has_a_generous_limit() -> None:
+    assert measuring_s(QUICK, 3) == 6 * 3600
+    assert measuring_s(replace(QUICK, minutes=60, latency_seconds=10, thread_counts=(1, 2)), 3) == 130_500
+    assert measuring_s(replace(QUICK, minutes=1e300), 3) == 30 * 86400
 
 
 @pytest.fixture(scope="module")
