@@ -49,7 +49,12 @@ OWNERS: dict[str, list[str]] = {
     "av": ["video/sources.py", "video/sinks.py", "video/audio.py"],
     "typer": ["cli/*.py"],
     "rich": ["cli/terminal.py"],
-    "msgspec": ["benchmarks/*.py", "common/machine.py"],
+    "msgspec": [
+        "benchmarks/*.py",
+        "common/checkpoint.py",
+        "common/machine.py",
+        "train/state.py",
+    ],
     "onnxruntime": ["runtimes/onnx.py", "export/onnx.py"],  # export: its quantizer
     "onnx": ["export/onnx.py"],
     "onnxscript": ["export/onnx.py"],
