@@ -53,6 +53,7 @@ OWNERS: dict[str, list[str]] = {
         "benchmarks/*.py",
         "common/checkpoint.py",
         "common/machine.py",
+        "studies/train_all.py",
         "train/state.py",
     ],
     "onnxruntime": ["runtimes/onnx.py", "export/onnx.py"],  # export: its quantizer
@@ -73,6 +74,7 @@ OWNERS: dict[str, list[str]] = {
         "studies/*.py",
     ],
     "safetensors": ["train/*.py"],
+    "filelock": ["train/lock.py"],
     "yaml": ["train/recipes.py"],
     "jinja2": ["benchmarks/report/page.py", "studies/figures.py"],
     "matplotlib": ["benchmarks/report/plots.py"],

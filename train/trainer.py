@@ -21,6 +21,7 @@ from ..common.untrusted import checked_name
 from ..video.images import read_image, write_image
 from .checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint, starting_weights
 from .clips import Pair
+from .lock import hold_folder
 from .loss.network import LossNetwork
 from .loss.objective import Objective, check_style_image, faster_precision, loss_offset, needed_layers
 from .networks import build_network, resolve_sizes
@@ -100,9 +101,9 @@ def train(
     the first process writes.
 
     ``progress`` is called for each clip while its flow is computed, before the first step. InputError for unusable
-    style, data, state or checkpoint, an earlier run in ``out``, or divergence.
+    style, data, state or checkpoint, an earlier run or another trainer in ``out``, or divergence.
     """
-    with join_workers(choose_device(job.device)) as workers:
+    with join_workers(choose_device(job.device)) as workers, hold_folder(job.out, workers):
         run = _prepare(job, workers, loss_network, progress, notify if workers.first else no_notify)
         began = time.monotonic()
         with stop_on_signal() as stop:
