@@ -28,12 +28,14 @@ import threading
 import tomllib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from steadystyle.common.files import InputError
 from steadystyle.common.signals import stop_on_signal
+from steadystyle.common.untrusted import checked_name
 from steadystyle.train.recipe import Recipe
 from steadystyle.train.recipes import load_recipe
 from steadystyle.train.state import STATE_NAME, steps_done
@@ -41,8 +43,7 @@ from steadystyle.train.state import STATE_NAME, steps_done
 from . import run_study
 
 
-@dataclass(frozen=True)
-class QueuedRun:
+class QueuedRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One entry of a queue file; see the module's docstring."""
 
     name: str
@@ -51,7 +52,7 @@ class QueuedRun:
     start: str | None = None
     steps: int | None = None
     stroke: float = 1.0
-    set: Mapping[str, Any] = field(default_factory=dict)
+    set: dict[str, Any] = {}
 
     def values(self) -> dict[str, str]:
         """Values that differ from the recipe, as YAML."""
@@ -60,7 +61,7 @@ class QueuedRun:
             chosen["schedule.steps"] = self.steps
         if self.stroke != 1.0:
             chosen["loss.stroke"] = float(self.stroke)
-        return {key: json.dumps(value) for key, value in chosen.items()}  # which is YAML, too
+        return {key: json.dumps(value, default=str) for key, value in chosen.items()}  # which is YAML, too
 
     def load(self) -> Recipe:
         """The recipe with its changes; InputError when a value does not fit."""
@@ -70,15 +71,16 @@ class QueuedRun:
 def read_queue(path: Path, styles: Path) -> list[QueuedRun]:
     """Read a TOML queue; InputError if unreadable, or for an unknown key, painting or recipe, or a name given twice."""
     try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("run", [])
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        entries = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")).get("run", []), list[Any])
+    except (OSError, ValueError, RecursionError, msgspec.ValidationError) as error:
         raise InputError(f"the queue {path} cannot be read: {error}") from error
     runs: list[QueuedRun] = []
     for number, entry in enumerate(entries, start=1):
         try:
-            run = QueuedRun(**entry)
-        except TypeError as error:
-            known = ", ".join(QueuedRun.__dataclass_fields__)
+            run = msgspec.convert(entry, QueuedRun)
+            checked_name(run.name)
+        except (msgspec.ValidationError, InputError) as error:
+            known = ", ".join(QueuedRun.__struct_fields__)
             raise InputError(f"run {number} of {path} is not understood ({error}): it may have {known}") from error
         if run.name in {other.name for other in runs}:
             raise InputError(f"the queue {path} names '{run.name}' twice: choose another name")
