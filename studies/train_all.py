@@ -27,9 +27,10 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from steadystyle.common.files import InputError
 from steadystyle.common.signals import stop_on_signal
@@ -41,8 +42,7 @@ from steadystyle.train.state import STATE_NAME, steps_done
 from . import run_study
 
 
-@dataclass(frozen=True)
-class QueuedRun:
+class QueuedRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One entry of a queue file; see the module's docstring."""
 
     name: str
@@ -51,7 +51,7 @@ class QueuedRun:
     start: str | None = None
     steps: int | None = None
     stroke: float = 1.0
-    set: Mapping[str, Any] = field(default_factory=dict)
+    set: dict[str, Any] = {}
 
     def values(self) -> dict[str, str]:
         """Values that differ from the recipe, as YAML."""
@@ -60,7 +60,7 @@ class QueuedRun:
             chosen["schedule.steps"] = self.steps
         if self.stroke != 1.0:
             chosen["loss.stroke"] = float(self.stroke)
-        return {key: json.dumps(value) for key, value in chosen.items()}  # which is YAML, too
+        return {key: json.dumps(value, default=str) for key, value in chosen.items()}  # which is YAML, too
 
     def load(self) -> Recipe:
         """The recipe with its changes; InputError when a value does not fit."""
@@ -69,20 +69,17 @@ class QueuedRun:
 
 def read_queue(path: Path, styles: Path) -> list[QueuedRun]:
     """Read a TOML queue; InputError if unreadable, or for an unknown key, painting or recipe, or a name given twice."""
-    entries = read_toml(path, "the queue").get("run", [])
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise InputError(f"the queue {path} has runs of another form: write each as [[run]]")
+    try:
+        entries = msgspec.convert(read_toml(path, "the queue").get("run", []), list[Any])
+    except msgspec.ValidationError as error:
+        raise InputError(f"the queue {path} cannot be read: {error}") from error
     runs: list[QueuedRun] = []
     for number, entry in enumerate(entries, start=1):
         try:
-            run = QueuedRun(**entry)
+            run = msgspec.convert(entry, QueuedRun)
             checked_name(run.name)
-            if not all(isinstance(value, str) for value in (run.style, run.recipe, run.start or "")):
-                raise TypeError("style, recipe and start are texts")
-            if not isinstance(run.set, dict) or not isinstance(run.stroke, int | float):
-                raise TypeError("set is a table, and stroke a number")
-        except (TypeError, InputError) as error:
-            known = ", ".join(QueuedRun.__dataclass_fields__)
+        except (msgspec.ValidationError, InputError) as error:
+            known = ", ".join(QueuedRun.__struct_fields__)
             raise InputError(f"run {number} of {path} is not understood ({error}): it may have {known}") from error
         if run.name in {other.name for other in runs}:
             raise InputError(f"the queue {path} names '{run.name}' twice: choose another name")

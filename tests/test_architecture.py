@@ -50,7 +50,13 @@ OWNERS: dict[str, list[str]] = {
     "av": ["video/sources.py", "video/sinks.py", "video/audio.py"],
     "typer": ["cli/*.py"],
     "rich": ["cli/terminal.py"],
-    "msgspec": ["benchmarks/*.py", "common/machine.py"],
+    "msgspec": [
+        "benchmarks/*.py",
+        "common/checkpoint.py",
+        "common/machine.py",
+        "studies/train_all.py",
+        "train/state.py",
+    ],
     "onnxruntime": ["runtimes/onnx.py", "export/onnx.py"],  # export: its quantizer
     "onnx": ["export/onnx.py"],
     "onnxscript": ["export/onnx.py"],
@@ -69,6 +75,7 @@ OWNERS: dict[str, list[str]] = {
         "studies/*.py",
     ],
     "safetensors": ["train/*.py"],
+    "filelock": ["train/lock.py"],
     "yaml": ["train/recipes.py"],
     "jinja2": ["benchmarks/report/page.py", "studies/figures.py"],
     "matplotlib": ["benchmarks/report/plots.py"],

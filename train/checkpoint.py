@@ -4,55 +4,22 @@
 """
 
 import dataclasses
-import json
-import platform
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from ..common.checkpoint import HEADER_KEY, checkpoint_header, read_checkpoint_file, seal, unsealed
+from ..common.checkpoint import CheckpointHeader as CheckpointHeader
 from ..common.files import InputError, atomic_path
 from .networks import build_network
 
-FORMAT_VERSION = 1
-HEADER_KEY = "steadystyle"
-_STYLE_SIZE = 384  # shorter side of the style image, px, where a checkpoint records none
-
-
-@dataclass(frozen=True)
-class CheckpointHeader:
-    """The header of a checkpoint; ``sizes`` are all sizes of the network.
-
-    Attributes:
-        style: file name of the style image, without folder.
-        steps: optimizer steps done, including those of the checkpoint it started from.
-        losses: last smoothed value of each loss term.
-        recipe_values: the recipe as run; nested, in earlier files flat.
-    """
-
-    name: str
-    style: str
-    architecture: str
-    sizes: dict[str, int]
-    recipe: str
-    steps: int
-    losses: dict[str, float] = field(default_factory=dict)
-    recipe_values: dict[str, Any] = field(default_factory=dict)
-    versions: dict[str, str] = field(
-        default_factory=lambda: {"python": platform.python_version(), "torch": str(torch.__version__)}
-    )
-    format_version: int = FORMAT_VERSION
-
-    @property
-    def style_size(self) -> int:
-        """Shorter side of the style image that the network was trained for, px; 384 where none is recorded."""
-        values = self.recipe_values.get("loss", self.recipe_values)  # recipes were flat once
-        size: int = round(values.get("style_size", _STYLE_SIZE) * values.get("stroke", 1.0))
-        return size
+_WEIGHTS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -64,68 +31,69 @@ class Checkpoint:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-    """Write tensors and a JSON header to ``path`` atomically; InputError when the path cannot be written."""
+    """Write tensors and a JSON header, sealed by its hash, to ``path``: atomically, and onto the disk.
+
+    InputError when the path cannot be written, OSError when writing fails.
+    """
     contiguous = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     # Not safetensors' own writer: its I/O errors are no OSError, and only the owner may read its files.
-    with atomic_path(path) as partial:
-        partial.write_bytes(save(contiguous, {HEADER_KEY: json.dumps(header)}))
+    with atomic_path(path, durable=True) as partial:
+        partial.write_bytes(seal(save(contiguous, {HEADER_KEY: unsealed(header)})))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what :func:`write_tensors` wrote; InputError when the file is missing, broken or has no such header."""
-    if not path.is_file():
-        raise InputError(f"there is no checkpoint at {path}: give a .safetensors file that `train` wrote")
+    """Read what :func:`write_tensors` wrote; InputError when the file is missing, damaged or has no such header."""
+    content, header, _ = read_checkpoint_file(path)
+    return _decoded(content, path), header
+
+
+def _decoded(content: bytes, path: Path) -> dict[str, Tensor]:
     try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(HEADER_KEY)
-        tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path} is not a whole .safetensors file: {error}") from error
-    if text is None:
-        raise InputError(f"{path} has no steadystyle header: give a checkpoint that `train` wrote")
-    try:
-        header = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"the header of {path} is broken: give a checkpoint that `train` wrote") from error
-    if not isinstance(header, dict) or header.get("format_version") != FORMAT_VERSION:
-        raise InputError(f"{path} has another format version than {FORMAT_VERSION}: use the steadystyle that wrote it")
-    return tensors, header
+        return load(content)
+    except (SafetensorError, LookupError, ValueError, TypeError, RuntimeError) as error:
+        raise InputError(f"{path} is not a whole .safetensors file: copy it again") from error
+
+
+def _check_shapes(network: nn.Module, shapes: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    for key, shape in wanted.items():
+        if key not in shapes:
+            raise InputError(f"{path} lacks the weight '{key}': the checkpoint is damaged, train or fetch it again")
+        if shapes[key] != shape:
+            raise InputError(f"{path} has weight '{key}' of shape {shapes[key]} where {shape} is expected")
+    extra = sorted(set(shapes) - set(wanted))
+    if extra:
+        raise InputError(f"{path} has a weight {extra[0][:80]!r} that its network does not know")
 
 
 def load_weights(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Load ``tensors`` into ``network``; InputError names a missing, extra, misshapen or non-finite weight."""
-    wanted = network.state_dict()
-    for key, value in wanted.items():
-        if key not in tensors:
-            raise InputError(f"{path} lacks the weight '{key}': the checkpoint is damaged, train or fetch it again")
-        if tensors[key].shape != value.shape:
-            found = tuple(tensors[key].shape)
-            raise InputError(f"{path} has weight '{key}' of shape {found} where {tuple(value.shape)} is expected")
-        if not torch.isfinite(tensors[key]).all():
+    _check_shapes(network, {key: tuple(value.shape) for key, value in tensors.items()}, path)
+    for key, value in tensors.items():
+        if value.dtype not in _WEIGHTS:
+            raise InputError(f"{path} has weight '{key}' of type {value.dtype}: give a checkpoint that `train` wrote")
+        if not torch.isfinite(value).all():
             raise InputError(f"{path} holds values that are not finite in '{key}': take an earlier checkpoint")
-    extra = sorted(set(tensors) - set(wanted))
-    if extra:
-        raise InputError(f"{path} has a weight '{extra[0]}' that its network does not know")
     network.load_state_dict(tensors)
 
 
 def save_checkpoint(path: Path, network: nn.Module, header: CheckpointHeader) -> None:
-    """Write a checkpoint atomically (errors as :func:`write_tensors`)."""
+    """Write a checkpoint (errors as :func:`write_tensors`)."""
     write_tensors(path, network.state_dict(), dataclasses.asdict(header))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Load a checkpoint onto the CPU, in evaluation mode; InputError when it is missing, damaged or unknown."""
-    tensors, values = read_tensors(path)
+    content, values, shapes = read_checkpoint_file(path)
+    header = checkpoint_header(values, path)
     try:
-        header = CheckpointHeader(**{entry.name: values[entry.name] for entry in dataclasses.fields(CheckpointHeader)})
-    except KeyError as error:
-        raise InputError(f"the header of {path} lacks {error}: give a checkpoint that `train` wrote") from error
-    try:
-        network = build_network(header.architecture, header.sizes)
+        with torch.device("meta"):  # shapes alone: sizes take memory only when the file has weights for them
+            skeleton = build_network(header.architecture, header.sizes)
     except ValueError as error:
         raise InputError(f"{path}: {error}") from error
-    load_weights(network, tensors, path)
+    _check_shapes(skeleton, shapes, path)
+    network = build_network(header.architecture, header.sizes)
+    load_weights(network, _decoded(content, path), path)
     return Checkpoint(network.requires_grad_(False).eval(), header)
 
 

@@ -9,6 +9,7 @@ into a margin that is cropped. In the edge networks only the first block's first
 along the border; the others pad with zeros, which is fastest in 8 bits.
 """
 
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -249,6 +250,8 @@ ARCHITECTURES: Mapping[str, tuple[Callable[..., nn.Module], dict[str, int]]] = {
 }
 """Name -> (class, default sizes)."""
 
+_RANGES = {"blocks": (0, 64), "strokes": (0, 64), "kernel": (1, 31), "margin": (0, 64)}
+
 
 def multiplications(network: nn.Module, size: tuple[int, int]) -> int:
     """Multiply-accumulates of the convolutions for one frame; ``size`` is (width, height) in px."""
@@ -265,14 +268,27 @@ def cost(architecture: str, size: tuple[int, int], sizes: Mapping[str, int] | No
 
 
 def resolve_sizes(architecture: str, sizes: Mapping[str, int] | None = None) -> dict[str, int]:
-    """Default sizes of an architecture, overridden by ``sizes``; ValueError for an unknown name."""
+    """Default sizes of an architecture, overridden by ``sizes``; ValueError for an unknown name or a size out of range.
+
+    Channels are 1 to 4096, blocks and strokes 0 to 64; the margin fits the network's grid and kernel.
+    """
     if architecture not in ARCHITECTURES:
         raise ValueError(f"unknown network '{architecture}': choose one of {', '.join(ARCHITECTURES)}")
     defaults = ARCHITECTURES[architecture][1]
     unknown = sorted(set(sizes or {}) - set(defaults))
     if unknown:
         raise ValueError(f"network '{architecture}' has no size '{unknown[0]}': it has {', '.join(defaults)}")
-    return {**defaults, **(sizes or {})}
+    resolved = {**defaults, **(sizes or {})}
+    for key, value in resolved.items():
+        least, most = _RANGES.get(key, (1, 4096))
+        if type(value) is not int or not least <= value <= most:
+            raise ValueError(
+                f"network '{architecture}' takes {least} to {most} for its size '{key}', not {reprlib.repr(value)}"
+            )
+    kernel, margin = resolved.get("kernel"), resolved["margin"]
+    if margin % (8 if kernel is None else 4) or (kernel and (kernel % 2 == 0 or margin < 3 + kernel // 2)):
+        raise ValueError(f"network '{architecture}' has no such margin and kernel: the defaults are {defaults}")
+    return resolved
 
 
 def build_network(architecture: str, sizes: Mapping[str, int] | None = None) -> nn.Module:

@@ -151,15 +151,21 @@ class Recipe:
             raise InputError(f"recipe '{self.name}': {error}") from error
         if not 0.75 <= loss.stroke <= 2.0:
             raise InputError(f"the size of strokes must lie between 0.75 and 2, not {loss.stroke:g}")
-        counts = {
-            "schedule.steps": schedule.steps, "schedule.checkpoint_every": schedule.checkpoint_every,
-            "data.batch": data.batch, "data.pairs_per_clip": data.pairs_per_clip, "loss.style_size": loss.style_size,
+        counts = {  # and the most that a machine may have memory for
+            "schedule.steps": (schedule.steps, 10**9), "schedule.checkpoint_every": (schedule.checkpoint_every, 10**9),
+            "data.batch": (data.batch, 1024), "data.pairs_per_clip": (data.pairs_per_clip, 10**5),
+            "data.clip_height": (data.clip_height, 4320), "loss.style_size": (loss.style_size, 4320),
         }  # fmt: skip
         shares = {"data.clip_share": data.clip_share, "data.shift_share": data.shift_share}
         wrong = [
-            *(f"{name} must be at least 1, not {value}" for name, value in counts.items() if value < 1),
+            *(f"{name} must be at least 1, not {value}" for name, (value, _) in counts.items() if value < 1),
+            *(f"{name} must be at most {most}, not {value}" for name, (value, most) in counts.items() if value > most),
             *(f"{name} must lie between 0 and 1, not {value}" for name, value in shares.items() if not 0 <= value <= 1),
         ]
+        if not data.clip_intervals or not all(1 <= frames <= 1000 for frames in data.clip_intervals):
+            wrong.append("data.clip_intervals must be numbers of frames from 1 to 1000")
+        if self.seed < 0 or schedule.learning_rate <= 0:
+            wrong.append("seed must not be negative, and schedule.learning_rate must be positive")
         if data.crop < 32 or data.clip_height < data.crop:
             wrong.append("data.crop must be at least 32 and at most data.clip_height")
         if data.border < 0 or 2 * data.border + self.slack > data.crop - 24:

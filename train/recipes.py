@@ -16,6 +16,7 @@ from ..common.files import InputError, atomic_path
 from .recipe import WARMUP_STEPS, Recipe
 
 RECIPE_FOLDER = Path(__file__).parent / "recipes"
+_MOST_BYTES, _MOST_DEPTH, _MOST_ITEMS, _MOST_LETTERS, _LARGEST = 1 << 20, 64, 100, 1000, 1_000_000_000
 
 _TYPES = typing.get_type_hints(Recipe)
 _SECTIONS = {key: typing.get_type_hints(kind) for key, kind in _TYPES.items() if dataclasses.is_dataclass(kind)}
@@ -67,7 +68,7 @@ def by_name(values: Mapping[str, Any]) -> dict[str, Any]:
         elif key not in GONE:
             section = str(key).partition(".")[0] + "."
             near = [name for name in _FIELDS if name.startswith(section)] or _FIELDS
-            raise InputError(f"a recipe has no value '{key}': it has {', '.join(near)}")
+            raise InputError(f"a recipe has no value {str(key)[:80]!r}: it has {', '.join(near)}")
         elif value != GONE[key][0]:
             raise InputError(f"the recipe value '{key}' is gone; {GONE[key][1]}")
         else:
@@ -82,14 +83,15 @@ def by_name(values: Mapping[str, Any]) -> dict[str, Any]:
 def _convert(name: str, value: object, wanted: Any) -> Any:
     """One YAML value as the field's type; InputError when it does not fit."""
     origin = typing.get_origin(wanted)
-    if origin is tuple and isinstance(value, list | tuple):
+    if origin is tuple and isinstance(value, list | tuple) and len(value) <= _MOST_ITEMS:
         item = typing.get_args(wanted)[0]
         return tuple(_convert(name, entry, item) for entry in value)
     if origin is dict and isinstance(value, dict):
         return {str(key): _convert(name, entry, int) for key, entry in value.items()}
-    if wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
+    sound = not isinstance(value, int | float) or abs(value) <= _LARGEST  # which is false for nan, too
+    if wanted is float and isinstance(value, int | float) and not isinstance(value, bool) and sound:
         return float(value)
-    if wanted in (int, str, bool) and type(value) is wanted:
+    if wanted in (int, str, bool) and type(value) is wanted and sound and len(str(value)) <= _MOST_LETTERS:
         return value
     expected = getattr(wanted, "__name__", str(wanted)) if origin is None else str(wanted)
     raise InputError(f"recipe value {name}={reprlib.repr(value)} does not fit: {expected} is expected")
@@ -97,6 +99,8 @@ def _convert(name: str, value: object, wanted: Any) -> Any:
 
 def recipe_from_dict(values: Mapping[str, Any]) -> Recipe:
     """A recipe from recorded values, nested or, from earlier versions, flat; InputError for one that does not fit."""
+    if not isinstance(values, Mapping) or "name" not in values:
+        raise InputError("a recipe is KEY: VALUE lines with a name: copy one by `steadystyle recipes copy`")
     top: dict[str, Any] = {}
     inside: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
     recorded = {key: value for key, value in values.items() if key != "preview_every"}  # it changed no weight
@@ -123,6 +127,24 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in RECIPE_FOLDER.glob("*.yaml"))
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without anchors, by which a few lines stand for millions of values, and at most 64 levels deep."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose one node; YAMLError for an anchor, an alias, or one that is too deep."""
+        loader: Any = self  # partly without annotations
+        if getattr(loader.peek_event(), "anchor", None) is not None:
+            raise yaml.YAMLError("anchors (&) and aliases (*) are not allowed: write the values out")
+        if self._depth >= _MOST_DEPTH:
+            raise yaml.YAMLError(f"it is nested more than {_MOST_DEPTH} levels deep")
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
 def _recipe_file(name: str) -> Path:
     path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPE_FOLDER / f"{name}.yaml"
     if name in REPLACED_RECIPES:
@@ -139,10 +161,14 @@ def load_recipe(name: str, overrides: Mapping[str, str] | None = None) -> Recipe
     """
     path = _recipe_file(name)
     try:
-        values = {"name": path.stem, **yaml.safe_load(path.read_text(encoding="utf-8"))}
-        changes = {key: yaml.safe_load(value) for key, value in (overrides or {}).items()}
-    except (yaml.YAMLError, TypeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"the recipe {path} is not a YAML mapping: {str(error).splitlines()[0]}") from error
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError("it is larger than 1 MB")
+        values = {"name": path.stem, **yaml.load(path.read_text(encoding="utf-8"), _Loader)}
+        changes = {key: yaml.load(value, _Loader) for key, value in (overrides or {}).items()}
+    # PyYAML raises what Python does for a date, a number or a tag that is none.
+    except (yaml.YAMLError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        reason = str(error).partition("\n")[0][:200]
+        raise InputError(f"the recipe {path} is not a YAML mapping: {reason}") from error
     return recipe_from_dict(by_name(values) | by_name(changes))
 
 

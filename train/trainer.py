@@ -1,5 +1,6 @@
 """Two-frame synergic training (Huang et al. 2017, section 3.3): prepare, loop, finish."""
 
+import platform
 import threading
 import time
 from collections.abc import Callable
@@ -16,16 +17,18 @@ from ..common.arrays import Image
 from ..common.files import InputError, check_writable
 from ..common.progress import Notify, Progress, no_notify, no_progress
 from ..common.signals import stop_on_signal
+from ..common.untrusted import checked_name
 from ..video.images import read_image, write_image
 from .checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint, starting_weights
 from .clips import Pair
+from .lock import hold_folder
 from .loss.network import LossNetwork
 from .loss.objective import Objective, check_style_image, faster_precision, loss_offset, needed_layers
 from .networks import build_network, resolve_sizes
 from .pairs import Batch, PairSampler, fixed_batches, open_pairs
 from .recipe import Recipe
 from .reporting import OnStep, StepReport, preview_sheet, summary_writer
-from .state import STATE_NAME, Standing, load_state, save_state
+from .state import STATE_NAME, Standing, has_state, load_state, save_state
 from .tensors import lay_channels_last
 from .workers import Workers, choose_device, join_workers
 
@@ -64,8 +67,11 @@ class TrainingJob:
 
     @property
     def checkpoint(self) -> Path:
-        """Path of the checkpoint."""
-        return self.out / f"{self.name or self.out.name}.safetensors"
+        """Path of the checkpoint; InputError for a name that is not allowed."""
+        try:
+            return self.out / f"{checked_name(self.name or self.out.name)}.safetensors"
+        except InputError as error:
+            raise InputError(f"{error}; give the model such a --name") from error
 
 
 @dataclass(frozen=True)
@@ -87,16 +93,17 @@ def train(
     on_step: OnStep | None = None,
     notify: Notify = no_notify,
 ) -> TrainResult:
-    """Train a stylizing network; SIGINT and SIGTERM save the run and return with ``finished`` False.
+    """Train a stylizing network; SIGINT, SIGTERM and SIGHUP save the run and return with ``finished`` False.
 
     Writes into ``job.out``: ``NAME.safetensors`` (the checkpoint with the least loss on fixed pairs so far),
-    ``training-state.safetensors`` (for ``resume``), ``previews/``, ``tensorboard/`` and, with clips, ``pairs/`` (their
-    flow). Under ``torchrun`` each process draws its own samples, gradients are averaged, and the first process writes.
+    ``training-state.safetensors`` (for ``resume``) and the one before it, ``previews/``, ``tensorboard/`` and, with
+    clips, ``pairs/`` (their flow). Under ``torchrun`` each process draws its own samples, gradients are averaged, and
+    the first process writes.
 
     ``progress`` is called for each clip while its flow is computed, before the first step. InputError for unusable
-    style, data, state or checkpoint, an earlier run in ``out``, or divergence.
+    style, data, state or checkpoint, an earlier run or another trainer in ``out``, or divergence.
     """
-    with join_workers(choose_device(job.device)) as workers:
+    with join_workers(choose_device(job.device)) as workers, hold_folder(job.out, workers):
         run = _prepare(job, workers, loss_network, progress, notify if workers.first else no_notify)
         began = time.monotonic()
         with stop_on_signal() as stop:
@@ -159,6 +166,7 @@ class _Run:
             steps=self.standing.earlier_steps + self.standing.step,
             losses={key: round(value, 6) for key, value in self.standing.losses.items()},
             recipe_values=recipe.to_dict(),
+            versions={"python": platform.python_version(), "torch": str(torch.__version__)},
         )
 
 
@@ -167,7 +175,7 @@ def _check(job: TrainingJob, loss_network: LossNetwork, style_image: Image) -> N
     check_style_image(style_image)
     loss_network.require(needed_layers(job.recipe))
     check_writable(job.checkpoint)
-    there = (job.out / STATE_NAME).exists()
+    there = has_state(job.out / STATE_NAME)
     if there and not job.resume:
         raise InputError(
             f"{job.out} already holds a training run: add --resume to go on with it, or choose another folder"
@@ -198,7 +206,7 @@ def _prepare(job: TrainingJob, workers: Workers, loss_network: LossNetwork, prog
     workers.broadcast(None)
     sampler, fixed = opened if workers.first else open_pairs(*data)
     if job.resume:
-        standing = load_state(job.out / STATE_NAME, network, optimizer, recipe)
+        standing = load_state(job.out / STATE_NAME, network, optimizer, recipe, notify)
         notify(f"resumed at step {standing.step}")
     else:
         precision = recipe.precision

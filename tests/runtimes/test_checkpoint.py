@@ -6,10 +6,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 from steadystyle.common.files import InputError
 from steadystyle.runtimes.checkpoint import read_checkpoint_facts
+
+HEADER = {
+    "name": "x", "style": "x.jpg", "architecture": "huang2017", "sizes": {}, "recipe": "", "steps": 0,
+    "format_version": 1,
+}  # fmt: skip
 
 
 def test_the_header_and_the_counts(tiny_checkpoint: Path) -> None:
@@ -44,9 +49,20 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path, tiny_checkpoint: Path,
     }
     path = tmp_path / "bad.safetensors"
     path.write_bytes(content[damage])
-    with pytest.raises(InputError, match=r"bad\.safetensors is not a steadystyle checkpoint") as refusal:
+    with pytest.raises(InputError, match=r"bad\.safetensors'? (is not a whole|has no steadystyle header)") as refusal:
         read_checkpoint_facts(path)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_flipped_bit_and_a_hostile_header_are_refused(tmp_path: Path, tiny_checkpoint: Path) -> None:
+    whole, path = tiny_checkpoint.read_bytes(), tmp_path / "bad.safetensors"
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(InputError, match="its hash does not fit"):
+        read_checkpoint_facts(path)
+    for name in ("../escaped", "\x1b[2J"):
+        path.write_bytes(save(load_file(tiny_checkpoint), {"steadystyle": json.dumps({**HEADER, "name": name})}))
+        with pytest.raises(InputError, match="is not allowed"):
+            read_checkpoint_facts(path)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -79,6 +79,10 @@ def test_a_run_that_fails_is_said_and_what_starts_from_it_left_out(
         ("[[run]]\nname = 'x'\npainting = 'style.png'", "run 1 of .* is not understood .*painting"),
         ("[[run]]\nname = 'x'\nstyle = 'style.png'\n" * 2, "names 'x' twice"),
         ("[[run]", "cannot be read"),
+        ("run = 3", "cannot be read"),
+        ("a = " + "[" * 5000, "cannot be read"),
+        ("[[run]]\nname = 3\nstyle = 'style.png'", "run 1 of .* is not understood .*Expected `str`, got `int`"),
+        ("[[run]]\nname = '../x'\nstyle = 'style.png'", "the name '../x' is not allowed"),
         ("", r"has no \[\[run\]\]"),
     ],
 )

@@ -1,3 +1,6 @@
+import socket
+import threading
+import time
 from pathlib import Path
 from typing import get_args
 
@@ -7,12 +10,14 @@ from safetensors.torch import save_file
 from torch.nn.functional import conv2d, max_pool2d, relu
 
 from steadystyle.common.files import InputError
+from steadystyle.train.loss import network as network_module
 from steadystyle.train.loss.network import (
     CAFFE_MEAN,
     TORCHVISION_MEAN,
     TORCHVISION_STD,
     Convention,
     LossNetwork,
+    download_loss_network,
     layers_of,
     load_loss_network,
 )
@@ -137,6 +142,45 @@ def test_what_is_no_loss_network_is_refused(
     save_file(loss_weights, tmp_path / "named.safetensors", {"input": "caffe"})
     monkeypatch.setenv("STEADYSTYLE_LOSS_NETWORK", str(tmp_path / "named.safetensors"))
     assert load_loss_network(None).names[-1] == "relu2_2"
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (b"", "could not be downloaded from .*timed out"),  # it accepts and is silent
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 9000\r\n\r\nhalf", "could not be downloaded from .*timed out"),
+        (b"HTTP/1.0 200 OK\r\n\r\n" + bytes(9000), "does not have the published SHA-256"),  # over the limit
+        (b"HTTP/1.0 404 Not Found\r\n\r\n", "could not be downloaded from .*404"),
+        (b"\x00 nonsense\r\n\r\n", "could not be downloaded from"),
+    ],
+)
+def test_a_server_that_stalls_or_sends_too_much_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes, sentence: str
+) -> None:
+    stop = threading.Event()
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(answer)
+            stop.wait(10)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(network_module, "TORCHVISION_URL", f"http://127.0.0.1:{server.getsockname()[1]}/a.pth")
+        monkeypatch.setattr(network_module, "_PATIENCE", 0.5)
+        monkeypatch.setattr(network_module, "_MOST_BYTES", 5000)
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        thread = threading.Thread(target=serve)
+        thread.start()
+        began = time.monotonic()
+        try:
+            with pytest.raises(InputError, match=sentence):
+                download_loss_network(tmp_path / "new")
+        finally:
+            stop.set()
+            thread.join()
+    assert time.monotonic() - began < 5
+    assert list(tmp_path.iterdir()) == []
 
 
 if SUPPLIED.is_dir():

@@ -1,4 +1,6 @@
 import json
+import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -73,11 +75,61 @@ def test_values_are_overridden_as_their_own_type(tmp_path: Path) -> None:
         ({"loss": "{temporal_weight: 3}"}, r"no value 'loss\.temporal_weight'"),
         ({"loss.temporal": "1", "temporal_weight": "2"}, r"loss\.temporal is given twice"),
         ({"steps": "{"}, "not a YAML mapping"),
+        ({"steps": "9" * 30}, "steps=9+.* does not fit"),
+        ({"steps": "9" * 5000}, "not a YAML mapping: Exceeds the limit"),
+        ({"steps": "2000000000"}, "steps=2000000000 does not fit"),
+        ({"noise": ".inf"}, "noise=inf does not fit"),
+        ({"noise": ".nan"}, "noise=nan does not fit"),
+        ({"noise": "9" * 400}, "noise=9+.* does not fit"),
+        ({"batch": "100000"}, "batch must be at most 1024"),
+        ({"clip_height": "100000"}, "clip_height must be at most 4320"),
+        ({"clip_intervals": "[]"}, "clip_intervals must be numbers of frames"),
+        ({"clip_intervals": "[0]"}, "clip_intervals must be numbers of frames"),
+        ({"seed": "-1"}, "seed must not be negative"),
+        ({"learning_rate": "0.0"}, "learning_rate must be positive"),
+        ({"sizes": "{blocks: 1000000}"}, "takes 0 to 64 for its size 'blocks'"),
+        ({"sizes": "{quarter: 100000}"}, "takes 1 to 4096 for its size 'quarter'"),
+        ({"content_layers": f"[{'x,' * 200}]"}, "content_layers=.* does not fit"),
+        ({"about": "x" * 2000}, "about=.* does not fit"),
+        ({"steps": "&a 3"}, "anchors .* are not allowed"),
+        ({"steps": "2026-13-45"}, "not a YAML mapping: month must be"),
+        ({"steps": "!!timestamp x"}, "not a YAML mapping"),
+        ({"steps": "!!int ''"}, "not a YAML mapping"),
+        ({"steps": "!!python/name:os.system"}, "not a YAML mapping: could not determine a constructor"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes: dict[str, str], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         load_recipe("huang2017", changes)
+
+
+LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"{name}: &{name} [{','.join([f'*{before}'] * 9)}]\n" for before, name in pairwise("abcdefghi")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (LAUGHS, "anchors .* are not allowed"),
+        ("steps: &a [*a]", "anchors .* are not allowed"),
+        ("steps: " + "[" * 20000, "nested more than 64 levels deep"),
+        ("".join(f"{' ' * depth}a:\n" for depth in range(1000)), "nested more than 64 levels deep"),
+        ("# " + "x" * (1 << 20) + "\nsteps: 3\n", "larger than 1 MB"),
+        ("", "not a YAML mapping"),
+        ("[1, 2]", "not a YAML mapping"),
+        ("? [a]\n: 1\n", "not a YAML mapping"),
+        ("1: 2", "no value '1'"),
+        ("\x1b[2J: 2", "not a YAML mapping"),
+    ],
+)
+def test_a_hostile_recipe_is_refused_at_once(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+    began = time.monotonic()
+    with pytest.raises(InputError, match=sentence) as refusal:
+        load_recipe(str(tmp_path / "mine.yaml"))
+    assert time.monotonic() - began < 2 and len(str(refusal.value)) < 1000
+    assert "\n" not in str(refusal.value) and "\x1b" not in str(refusal.value)
 
 
 def test_unknown_recipe_names_the_known() -> None:

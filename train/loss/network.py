@@ -13,6 +13,7 @@ into the first convolution.
 import os
 import urllib.request
 from collections.abc import Collection, Iterable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Literal, Self
 
@@ -33,6 +34,8 @@ TORCHVISION_STD = (0.229, 0.224, 0.225)
 
 TORCHVISION_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 TORCHVISION_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
+_PATIENCE = 60.0  # seconds that the server may be silent
+_MOST_BYTES = 600_000_000
 ENVIRONMENT_VARIABLE = "STEADYSTYLE_LOSS_NETWORK"
 
 CONVOLUTIONS = {"VGG-16": (2, 2, 3, 3, 3), "VGG-19": (2, 2, 4, 4, 4)}
@@ -185,14 +188,19 @@ def load_loss_network(path: Path | None = None, convention: Convention | None = 
 
 
 def download_loss_network(folder: Path) -> Path:
-    """Fetch torchvision's VGG-16 weights (528 MB) unless there; InputError if this or the SHA-256 check fails."""
+    """Fetch torchvision's VGG-16 weights (528 MB) unless there.
+
+    InputError if this or the SHA-256 check fails, if the server is silent for 60 s, or sends over 600 MB.
+    """
     target = folder / TORCHVISION_URL.rsplit("/", 1)[-1]
     if target.is_file() and sha256_of(target) == TORCHVISION_SHA256:
         return target
     with atomic_path(target) as partial:
         try:
-            urllib.request.urlretrieve(TORCHVISION_URL, partial)
-        except OSError as error:
+            with urllib.request.urlopen(TORCHVISION_URL, timeout=_PATIENCE) as answer, partial.open("wb") as file:
+                while file.tell() <= _MOST_BYTES and (chunk := answer.read1(1 << 20)):
+                    file.write(chunk)
+        except (OSError, HTTPException) as error:
             raise InputError(f"the loss network could not be downloaded from {TORCHVISION_URL}: {error}") from error
         if sha256_of(partial) != TORCHVISION_SHA256:
             raise InputError("the downloaded loss network does not have the published SHA-256: try again")
