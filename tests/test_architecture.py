@@ -47,7 +47,7 @@ EXCEPTIONS = {
 }
 EVERYWHERE = {"numpy", "cv2"}
 OWNERS: dict[str, list[str]] = {
-    "av": ["video/sources.py", "video/sinks.py", "video/audio.py"],
+    "av": ["video/*.py"],
     "typer": ["cli/*.py"],
     "rich": ["cli/terminal.py"],
     "msgspec": [
@@ -75,7 +75,7 @@ OWNERS: dict[str, list[str]] = {
         "studies/*.py",
     ],
     "safetensors": ["train/*.py"],
-    "filelock": ["train/lock.py"],
+    "filelock": ["train/workers.py"],
     "yaml": ["train/recipes.py"],
     "jinja2": ["benchmarks/report/page.py", "studies/figures.py"],
     "matplotlib": ["benchmarks/report/plots.py"],

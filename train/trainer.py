@@ -21,7 +21,6 @@ from ..common.untrusted import checked_name
 from ..video.images import read_image, write_image
 from .checkpoint import CheckpointHeader, load_checkpoint, save_checkpoint, starting_weights
 from .clips import Pair
-from .lock import hold_folder
 from .loss.network import LossNetwork
 from .loss.objective import Objective, check_style_image, faster_precision, loss_offset, needed_layers
 from .networks import build_network, resolve_sizes
@@ -30,7 +29,7 @@ from .recipe import Recipe
 from .reporting import OnStep, StepReport, preview_sheet, summary_writer
 from .state import STATE_NAME, Standing, has_state, load_state, save_state
 from .tensors import lay_channels_last
-from .workers import Workers, choose_device, join_workers
+from .workers import Workers, choose_device, hold_folder, join_workers
 
 GRADIENT_NORM = 1.0  # larger gradients are scaled down to it
 PREVIEW_EVERY = 500  # steps

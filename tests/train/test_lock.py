@@ -13,12 +13,12 @@ import yaml
 
 from steadystyle.common.files import InputError
 from steadystyle.train.checkpoint import read_tensors
-from steadystyle.train.lock import LOCK_NAME
 from steadystyle.train.loss.network import LossNetwork
 from steadystyle.train.recipe import Recipe
 from steadystyle.train.recipes import changed
 from steadystyle.train.state import STATE_NAME
 from steadystyle.train.trainer import TrainingJob, train
+from steadystyle.train.workers import LOCK_NAME
 
 
 @pytest.fixture
