@@ -34,7 +34,7 @@ figures: venv
 	$(VENV)/bin/python -m studies.figures
 
 test: venv
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n 2 --dist loadfile
 
 # The repository root is the package, and mypy finds packages by folder name only: it looks through a link.
 check: venv

@@ -24,8 +24,8 @@ def test_the_corpus_is_read_as_it_is(name: str, tmp_path: Path) -> None:
         form.read(form.place(tmp_path / seed.stem / seed.name, seed.read_bytes()))
 
 
-@pytest.mark.parametrize("name", FORMATS)
-def test_some_cases_of_each_format_end_well(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["tflite", "report", "boards"])  # `.ci/run` fuzzes them all
+def test_some_cases_end_well(name: str, tmp_path: Path) -> None:
     assert fuzz.fuzz(FORMATS[name], range(40), seed=7, out=tmp_path / "findings") == []
     assert not (tmp_path / "findings").exists()
 
