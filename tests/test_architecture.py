@@ -46,7 +46,7 @@ EXCEPTIONS = {
 }
 EVERYWHERE = {"numpy", "cv2"}
 OWNERS: dict[str, list[str]] = {
-    "av": ["video/sources.py", "video/sinks.py", "video/audio.py"],
+    "av": ["video/limits.py", "video/sources.py", "video/sinks.py", "video/audio.py"],
     "typer": ["cli/*.py"],
     "rich": ["cli/terminal.py"],
     "msgspec": ["benchmarks/*.py", "common/machine.py"],
