@@ -34,8 +34,8 @@ def stylize(
 
     A video keeps its size, frame times and audio. A camera runs until Ctrl-C, which completes the file.
 
-    A frame may have 64 million pixels; the environment variable STEADYSTYLE_MAX_MEGAPIXELS sets another limit, in all
-    commands.
+    A frame may have 64 megapixels (8192 x 8192); the environment variable STEADYSTYLE_MAX_MEGAPIXELS sets another
+    limit, in all commands.
     """
     from ..runtimes.pipeline import RunReport, run
     from ..runtimes.registry import open_stylizer

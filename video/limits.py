@@ -11,7 +11,7 @@ from av.container import InputContainer
 from ..common.files import InputError
 
 MAX_MEGAPIXELS = "STEADYSTYLE_MAX_MEGAPIXELS"
-"""Environment variable: how many millions of pixels a frame may have; 64 without it."""
+"""Environment variable: how many megapixels, of 1024 x 1024, a frame may have; 64 without it, which is 8192 x 8192."""
 
 # FFmpeg's names of those that phones, cameras and the web use, all of one file. Playlists (hls, dash, concat, sdp) are
 # not among them: they make FFmpeg open other files and addresses.
@@ -23,19 +23,19 @@ _CONTAINERS = (
 
 
 def most_pixels() -> int:
-    """Pixels that a frame may have; InputError if the environment variable is not a whole number of millions."""
+    """Pixels that a frame may have; InputError if the environment variable is not a whole number."""
     text = os.environ.get(MAX_MEGAPIXELS, "64")
     if not re.fullmatch(r"[1-9][0-9]{0,5}", text):
-        raise InputError(f"{MAX_MEGAPIXELS} is '{text}': give it a whole number of millions of pixels, or unset it")
-    return int(text) * 1_000_000
+        raise InputError(f"{MAX_MEGAPIXELS} is '{text}': give it a whole number of megapixels, or unset it")
+    return int(text) << 20
 
 
 def check_size(path: Path, width: int, height: int) -> None:
     """Raise InputError if a frame of `path`, width and height in pixels, has more than `most_pixels`."""
     if width * height > (most := most_pixels()):
         raise InputError(
-            f"'{path}' has a frame of {width}x{height}, which is more than {most // 1_000_000} million pixels: make it "
-            f"smaller, or set {MAX_MEGAPIXELS}={math.ceil(width * height / 1e6)} if the memory suffices"
+            f"'{path}' has a frame of {width}x{height}, which is more than {most >> 20} megapixels: make it smaller, "
+            f"or set {MAX_MEGAPIXELS}={math.ceil(width * height / 2**20)} if the memory suffices"
         )
 
 

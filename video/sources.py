@@ -119,7 +119,7 @@ class _VideoSource(FrameSource):
             self._decoded = self._decode()
             self._first = next(self._decoded, None)
             if self._first is None:
-                limit = f"of up to {most_pixels() // 1_000_000} million pixels"
+                limit = f"of up to {most_pixels() >> 20} megapixels"
                 raise InputError(f"there is no picture in '{path}' that can be decoded, {limit}: give another video")
             self._describe(self._first)
         except BaseException:

@@ -116,10 +116,10 @@ def test_what_phones_cameras_and_the_web_use_is_read(tmp_path: Path, ending: str
 def test_a_video_of_too_many_pixels_is_refused_and_the_limit_can_be_raised(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clip = make_clip(tmp_path / "clip.mp4", 2, size=(1000, 1002))
+    clip = make_clip(tmp_path / "clip.mp4", 2, size=(1024, 1026))
     monkeypatch.setenv(MAX_MEGAPIXELS, "1")
     assert refused(clip) == (
-        f"'{clip}' has a frame of 1002x1000, which is more than 1 million pixels: make it smaller, or set "
+        f"'{clip}' has a frame of 1026x1024, which is more than 1 megapixels: make it smaller, or set "
         "STEADYSTYLE_MAX_MEGAPIXELS=2 if the memory suffices"
     )
     monkeypatch.setenv(MAX_MEGAPIXELS, "2")
@@ -130,12 +130,12 @@ def test_a_video_of_too_many_pixels_is_refused_and_the_limit_can_be_raised(
 
 
 def test_a_video_that_grows_on_the_way_has_the_limit_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    small, large = make_clip(tmp_path / "a.h264", 3), make_clip(tmp_path / "b.h264", 2, size=(1000, 1002))
+    small, large = make_clip(tmp_path / "a.h264", 3), make_clip(tmp_path / "b.h264", 2, size=(1024, 1026))
     path = tmp_path / "grows.h264"
     path.write_bytes(small.read_bytes() + large.read_bytes())
     assert len(read_frames(path)) == 5
     monkeypatch.setenv(MAX_MEGAPIXELS, "1")
-    with pytest.raises(InputError, match="has a frame of 1002x1000, which is more than 1 million pixels"):
+    with pytest.raises(InputError, match="has a frame of 1026x1024, which is more than 1 megapixels"):
         read_frames(path)
 
 
@@ -173,8 +173,8 @@ print(peak() - before)
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("large.png", png(32768, 32768), "has a frame of 32768x32768, which is more than 64 million pixels"),
-        ("large.gif", gif(20000, 20001), "no picture in '{path}' that can be decoded, of up to 64 million pixels"),
+        ("large.png", png(32768, 32768), "has a frame of 32768x32768, which is more than 64 megapixels"),
+        ("large.gif", gif(20000, 20001), "no picture in '{path}' that can be decoded, of up to 64 megapixels"),
         ("false.png", png(64, 48, idat_length=0x7FFFFFF0), "is not an image that can be read"),
         ("half.png", png(64, 48, idat_length=1 << 30), "is not an image that can be read"),
     ],
@@ -241,12 +241,12 @@ def test_large_tiles_count_for_a_tiff() -> None:
 @pytest.mark.parametrize("ending", [".png", ".jpg", ".webp", ".bmp", ".tiff"])
 def test_each_kind_of_image_has_the_limit(tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / f"large{ending}"
-    path.write_bytes(cv2.imencode(ending, np.full((1000, 1001, 3), 90, np.uint8))[1].tobytes())
+    path.write_bytes(cv2.imencode(ending, np.full((1024, 1025, 3), 90, np.uint8))[1].tobytes())
     monkeypatch.setenv(MAX_MEGAPIXELS, "1")
-    with pytest.raises(InputError, match="has a frame of 1001x1000, which is more than 1 million pixels"):
+    with pytest.raises(InputError, match="has a frame of 1025x1024, which is more than 1 megapixels"):
         read_image(path)
     monkeypatch.delenv(MAX_MEGAPIXELS)
-    assert read_image(path).shape == (1000, 1001, 3)
+    assert read_image(path).shape == (1024, 1025, 3)
     (tmp_path / "gif.png").write_bytes(b"GIF89a" + bytes(99))  # what OpenCV might read, too
     with pytest.raises(InputError, match="give a whole PNG, JPEG, WebP, BMP or TIFF file"):
         read_image(tmp_path / "gif.png")
