@@ -88,7 +88,8 @@ def tensors(path: Path) -> dict[str, Any]:
 
 
 def damaged(run: Path) -> Iterator[str]:
-    for path in run.glob("*.safetensors") if run.exists() else []:
+    """What is said of damaged files; hidden ones are temporary, and go at the next run."""
+    for path in run.glob("[!.]*.safetensors") if run.exists() else []:
         try:
             read_checkpoint_file(path)
         except ValueError as error:
