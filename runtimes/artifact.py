@@ -97,6 +97,10 @@ class ArtifactMetadata:
         sides = (metadata.width, metadata.height)
         if sides != (None, None) and not all(side is not None and side > 0 for side in sides):
             raise InputError(f"its metadata has no size in {metadata.width}x{metadata.height}: export it again")
+        try:
+            metadata.to_json()
+        except ValueError as error:
+            raise InputError("its metadata has a number that is not finite: export it again") from error
         return metadata
 
 

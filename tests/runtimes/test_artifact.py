@@ -64,6 +64,10 @@ def test_a_figure_that_json_cannot_hold_is_not_written() -> None:
         ({"content_sha256": None}, "'content_sha256'"),
         ({"style_size": 0}, "'style_size'"),
         ({"style_size": 448.5}, "'style_size'"),
+        ({"sizes": {"blocks": "3"}}, "'sizes'"),
+        ({"verification": {"psnr_db": float("inf")}}, "not finite"),
+        ({"name": "../x"}, "is not allowed"),
+        ({"precision": "../x"}, "is not allowed"),
     ],
 )
 def test_values_that_do_not_fit_are_refused(change: dict[str, object], complaint: str) -> None:
