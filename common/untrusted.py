@@ -61,7 +61,7 @@ def parse_json(text: str | bytes, *, most_bytes: int = MOST_JSON_BYTES) -> Any:
 def read_toml(path: Path, what: str) -> dict[str, Any]:
     """Read a TOML file within the limits of `parse_json`; InputError, which names it `what`, if that fails."""
     if not path.is_file():
-        raise InputError(f"{what} '{path}' does not exist: check the path")
+        raise InputError(f"there is no file '{path}': check the path of {what}")
     try:
         if path.stat().st_size > MOST_JSON_BYTES:
             raise ValueError(f"it has more than {MOST_JSON_BYTES} bytes")

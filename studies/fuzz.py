@@ -20,6 +20,8 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
+from steadystyle.common.machine import peak_memory_mib
+
 from . import run_study
 from .fuzz_formats import FORMATS, Format
 
@@ -78,7 +80,7 @@ def _complaint(read: Callable[[Path], None], path: Path) -> str | None:
 
 def _left(room: Path, before: set[Path]) -> str | None:
     left = sorted(file.name for file in set(room.rglob("*")) - before if file.is_file())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_memory_mib()
     if left:
         return f"left {left[0]!a} behind"
     return f"took {peak:.0f} MiB" if peak > MOST_MIB else None

@@ -10,8 +10,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 import steadystyle.export.onnx
@@ -28,7 +27,7 @@ from steadystyle.export.target import PRECISIONS
 from steadystyle.runtimes.artifact import ArtifactMetadata
 from steadystyle.runtimes.registry import open_stylizer, read_metadata
 from steadystyle.runtimes.stylizer import Stylizer
-from steadystyle.train.checkpoint import load_checkpoint, save_checkpoint
+from steadystyle.train.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
 from steadystyle.train.loss.network import layers_of
 from steadystyle.video.frames import write_video
 from steadystyle.video.images import write_image
@@ -201,11 +200,9 @@ def test_what_is_refused_in_one_sentence(
 
 
 def test_a_checkpoint_with_nan_is_refused(tmp_path: Path, tiny_checkpoint: Path) -> None:
-    with safe_open(tiny_checkpoint, framework="pt") as file:
-        header = file.metadata()
-    weights = load_file(tiny_checkpoint)
+    weights, header = read_tensors(tiny_checkpoint)
     weights["head.bias"][1] = torch.nan
-    save_file(weights, tmp_path / "nan.safetensors", header)
+    write_tensors(tmp_path / "nan.safetensors", weights, header)
     with pytest.raises(InputError, match=r"nan\.safetensors.*head\.bias"):
         export(tmp_path / "nan.safetensors", out_dir=tmp_path / "exports")
     assert [path.name for path in tmp_path.iterdir()] == ["nan.safetensors"]
