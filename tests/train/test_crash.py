@@ -24,7 +24,7 @@ def test_a_training_that_fails_at_any_call_loses_nothing(
 ) -> None:
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(changed(recipe, temporal_start=0.0).to_dict()))
     command = [sys.executable, str(SCRIPT), how, material, loss_file, tmp_path / "tiny.yaml", tmp_path]
-    step = 3 if how == "kill" else 5  # of some 60 calls; a file is four: write, fsync, rename, fsync of the folder
+    step = 7 if how == "kill" else 11  # of some 60 calls; a file is four: write, fsync, rename, fsync of the folder
     done = subprocess.run(
         [*map(str, command), "1", "57", str(step)], capture_output=True, text=True, timeout=900, check=False
     )
