@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..common.files import check_not_input, keep_inputs
+from ..common.files import InputError, check_not_input, keep_inputs
 from ..demo.requests import MODEL
 from ..runtimes.registry import DEFAULT_MODEL
 from .options import Debug, Json, Provider, Threads
@@ -25,6 +25,9 @@ def stylize(
         ),
     ] = None,
     model: Annotated[str, typer.Option("--model", "-m", help=MODEL.help)] = DEFAULT_MODEL,
+    no_clobber: Annotated[
+        bool, typer.Option("--no-clobber", help="Refuse an output that exists. Without it, it is overwritten.")
+    ] = False,
     threads: Threads = None,
     provider: Provider = None,
     as_json: Json = False,
@@ -44,6 +47,8 @@ def stylize(
     with open_source(source) as clip, open_stylizer(model, threads=threads, provider=provider) as stylizer:
         info, engine = clip.info, stylizer.engine
         target = output or _default_output(source, info.kind, stylizer.metadata.name)
+        if no_clobber and target.exists():
+            raise InputError(f"the output '{target}' exists: choose another -o, or leave --no-clobber away")
         keep_inputs(source, model)
         check_not_input(target, source, model)
         for name in clip.file_names if target.suffix == "" else ():  # into a folder, by the names of the source

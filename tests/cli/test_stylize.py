@@ -157,3 +157,16 @@ def test_without_o_a_named_folder_is_used(run: Cli, tmp_path: Path, clip: Path, 
     outcome = run("stylize", clip, "--model", any_size_artifact)
     assert outcome.code == 0, outcome.err
     assert [path.relative_to(tmp_path) for path in tmp_path.rglob("*.mp4")] == [Path("stylized/clip-tiny.mp4")]
+
+
+def test_an_existing_output_is_overwritten_unless_no_clobber_is_given(
+    run: Cli, tmp_path: Path, clip: Path, any_size_artifact: Path
+) -> None:
+    words = ["stylize", clip, "-o", "out.mp4", "--model", any_size_artifact]
+    assert run(*words, "--no-clobber").code == 0
+    (tmp_path / "out.mp4").write_bytes(b"mine")
+    outcome = run(*words, "--no-clobber")
+    assert (outcome.code, (tmp_path / "out.mp4").read_bytes()) == (2, b"mine")
+    assert "exists" in outcome.sentence
+    assert run(*words).code == 0
+    assert (tmp_path / "out.mp4").stat().st_size > 100
