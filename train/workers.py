@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..common.files import InputError, check_folder_writable, made_folder
+from ..common.files import InputError, check_folder_writable, made_folder, remove_abandoned
 
 T = TypeVar("T")
 
@@ -115,6 +115,8 @@ def hold_folder(folder: Path, workers: Workers) -> Iterator[None]:
         except Timeout:
             refusal = f"{_owner(path)} trains in {folder}: wait for its end, or choose another folder"
         _refuse(workers.broadcast(refusal))
+        for inner in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+            remove_abandoned(inner)  # of a trainer that was killed: this one may write into few of them
         try:
             yield
         finally:
