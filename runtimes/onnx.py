@@ -94,7 +94,7 @@ def open_session(
             providers.append(PROVIDERS["cuda"])  # computes what TensorRT cannot
     try:
         session: Any = onnxruntime.InferenceSession(path, options, providers=providers)
-    except _ENGINE_ERRORS as error:  # the engine quotes the file's own bytes
+    except _ENGINE_ERRORS as error:
         reason = str(error).strip().split("\n")[0]
         raise InputError(f"'{path}' is damaged or not an ONNX file: copy or export it again ({reason})") from error
     # ONNX Runtime silently replaces a provider that fails to start by the CPU.

@@ -21,7 +21,7 @@ OPERATORS = frozenset({
     "Identity", "InstanceNormalization", "Mul", "Pad", "QuantizeLinear", "Range", "Reciprocal", "ReduceSum", "Relu",
     "Reshape", "Resize", "Round", "Shape", "Slice", "Sqrt", "Squeeze", "Sub", "Tanh", "Tile", "Transpose", "Unsqueeze",
 })  # fmt: skip
-"""What an artifact's graph may compute: no loop, no branch, and nothing that makes large data of a small file."""
+"""What an artifact's graph may compute; there is no loop and no branch."""
 
 
 def check_artifact(path: Path) -> ArtifactMetadata:
@@ -30,7 +30,7 @@ def check_artifact(path: Path) -> ArtifactMetadata:
         content = path.read_bytes()
         entries = {texts(entry, _KEY)[0]: entry for entry in children(content, _PROPERTIES)}
         text = texts(entries[METADATA_KEY], _VALUE)[0] if METADATA_KEY in entries else None
-        _check_graphs(path, content)
+        _graphs(content)  # what has none is damaged, whatever else it lacks
         metadata = check_content(path, text, content)
         _check_graphs(path, content, OPERATORS)
     return metadata
@@ -53,13 +53,17 @@ def _damaged(path: Path) -> Iterator[None]:
 
 
 def _check_graphs(path: Path, content: bytes, operators: Collection[str] | None = None) -> None:
-    graphs = children(content, _GRAPH)
-    if not graphs:
-        raise ValueError("it has no graph")
     if operators is not None and children(content, _FUNCTIONS):
         raise _refused(path, "functions of its own")
-    for graph in graphs:
+    for graph in _graphs(content):
         _check_graph(path, graph, operators)
+
+
+def _graphs(content: bytes) -> list[memoryview]:
+    found = children(content, _GRAPH)
+    if not found:
+        raise ValueError("it has no graph")
+    return found
 
 
 def _check_graph(path: Path, graph: memoryview, operators: Collection[str] | None) -> None:

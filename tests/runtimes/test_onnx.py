@@ -11,22 +11,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from steadystyle.common.files import InputError
-from steadystyle.runtimes.artifact import METADATA_KEY, NO_HASH, ArtifactMetadata, content_sha256
+from steadystyle.runtimes.artifact import METADATA_KEY, NO_HASH, content_sha256
 from steadystyle.runtimes.onnx import PROVIDERS, OnnxStylizer, tensorrt_options
+from steadystyle.tests.runtimes.material import METADATA
 
-METADATA = ArtifactMetadata(
-    name="negative",
-    style="none",
-    architecture="none",
-    sizes={},
-    precision="fp32",
-    width=None,
-    height=None,
-    checkpoint_sha256="",
-    calibration_sha256=None,
-    steps=0,
-    producer="test",
-)
 ANY: list[int | str] = ["height", "width", 3]
 
 

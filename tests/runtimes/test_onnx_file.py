@@ -1,5 +1,6 @@
 """What an ONNX file may hold, before any engine sees it."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,24 +9,12 @@ import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from steadystyle.common.files import InputError
-from steadystyle.runtimes.artifact import METADATA_KEY, NO_HASH, ArtifactMetadata, content_sha256
+from steadystyle.runtimes.artifact import METADATA_KEY, NO_HASH, content_sha256
 from steadystyle.runtimes.onnx_file import OPERATORS, check_artifact, check_network
 from steadystyle.runtimes.registry import bundled_models
+from steadystyle.tests.runtimes import material
 
-METADATA = ArtifactMetadata(
-    name="x",
-    style="x.jpg",
-    architecture="none",
-    sizes={},
-    precision="fp32",
-    width=None,
-    height=None,
-    checkpoint_sha256="",
-    calibration_sha256=None,
-    steps=0,
-    producer="test",
-    content_sha256=NO_HASH,
-)
+METADATA = dataclasses.replace(material.METADATA, content_sha256=NO_HASH)
 
 
 def write(
@@ -64,7 +53,7 @@ def inside(node: NodeProto) -> NodeProto:
 
 
 def test_an_artifact_is_let_in_with_its_metadata_and_another_network_without(tmp_path: Path) -> None:
-    assert check_artifact(write(tmp_path / "a.onnx", [identity()])).name == "x"
+    assert check_artifact(write(tmp_path / "a.onnx", [identity()])).name == "negative"
     check_network(write(tmp_path / "b.onnx", [identity()], artifact=False))
     with pytest.raises(InputError, match="no steadystyle metadata"):
         check_artifact(tmp_path / "b.onnx")

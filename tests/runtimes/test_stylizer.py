@@ -6,22 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from steadystyle.runtimes.artifact import ArtifactMetadata
 from steadystyle.runtimes.stylizer import Stylizer
-
-METADATA = ArtifactMetadata(
-    name="negative",
-    style="none",
-    architecture="none",
-    sizes={},
-    precision="fp32",
-    width=None,
-    height=None,
-    checkpoint_sha256="",
-    calibration_sha256=None,
-    steps=0,
-    producer="test",
-)
+from steadystyle.tests.runtimes.material import METADATA
 
 
 class Negative(Stylizer):
