@@ -68,22 +68,24 @@ def train(
     saves and leaves; --resume goes on from there, on the CPU bit for bit. TensorBoard reads the run's folder; its
     previews/ shows how the style comes.
     """
-    from ..runtimes.registry import bundled_models, find_checkpoint
-    from ..train.loss.nearest import nearest_style
-    from ..train.loss.network import download_loss_network as download
-    from ..train.loss.network import load_loss_network
     from ..train.recipes import load_recipe
-    from ..train.reporting import StepReport
-    from ..train.trainer import TrainingJob
-    from ..train.trainer import train as run_training
-    from ..video.images import read_image
 
     overrides = dict(key_and_value(item) for item in values or [])
     if steps is not None:
         overrides["schedule.steps"] = str(steps)
     if stroke is not None:
         overrides["loss.stroke"] = str(stroke)
-    chosen = load_recipe(recipe, overrides)
+    chosen = load_recipe(recipe, overrides)  # before torch loads, which takes seconds
+
+    from ..runtimes.registry import bundled_models, find_checkpoint
+    from ..train.loss.nearest import nearest_style
+    from ..train.loss.network import download_loss_network as download
+    from ..train.loss.network import load_loss_network
+    from ..train.reporting import StepReport
+    from ..train.trainer import TrainingJob
+    from ..train.trainer import train as run_training
+    from ..video.images import read_image
+
     weights = download(download_loss_network) if download_loss_network is not None else loss_network
     judge = load_loss_network(weights, loss_network_input)
     if start_from is None and chosen.starts_from_a_style and not resume:

@@ -109,6 +109,9 @@ def open_stylizer(
 
         return CoremlStylizer(path, threads=threads, provider=provider)
     if ending == ".safetensors":
+        from .checkpoint import read_checkpoint_facts
+
+        read_checkpoint_facts(path)  # what is wrong with a file is said before torch loads, which takes seconds
         with _needing(path, "train", "torch", "safetensors"):
             from .pytorch import PytorchStylizer
 

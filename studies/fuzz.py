@@ -58,15 +58,16 @@ def _work(form: Format, seed: int, cases: range, where: Path, answers: "Connecti
     for case in cases:
         origin, content = mutated(form, seeds, seed, case)
         room.mkdir()
-        path = form.place(room / f"case{origin.suffix}", content)
+        path = form.place(room / origin.name, content)
         before = {file for file in room.rglob("*") if file.is_file()}
         answers.send(case)
-        answers.send(_complaint(form.read, path) or _left(room, before))
+        answers.send(complaint(form.read, path) or _left(room, before))
         _clear(room)
     answers.send("done")
 
 
-def _complaint(read: Callable[[Path], None], path: Path) -> str | None:
+def complaint(read: Callable[[Path], None], path: Path) -> str | None:
+    """What a command would call a defect, or None."""
     from steadystyle.cli.terminal import explain
 
     try:

@@ -295,10 +295,23 @@ def _report_corpus(folder: Path) -> Sequence[Path]:
 
 
 def _read_report(path: Path) -> None:
+    """As `merge` does, but for the files of the plots, which take a second."""
     from steadystyle.benchmarks.record import load_report
     from steadystyle.benchmarks.report.merge import merge_reports
+    from steadystyle.benchmarks.report.page import write_page
+    from steadystyle.benchmarks.report.plots import OF_SECTION, plot_timeline
+    from steadystyle.benchmarks.report.tables import sections
 
-    merge_reports([load_report(path), load_report(path)], command="")
+    report = merge_reports([load_report(path), load_report(path)], command="")
+    for name, tables in sections(report).items():
+        for table in tables:
+            table.to_markdown()
+        if name in OF_SECTION:
+            OF_SECTION[name][1](report)
+    for clip in report.clips:
+        plot_timeline(clip, report.methods)
+    write_page(report, path.with_suffix(".html"), {})
+    path.with_suffix(".html").unlink()
 
 
 def _read_request(path: Path) -> None:

@@ -77,6 +77,7 @@ OWNERS: dict[str, list[str]] = {
     "safetensors": ["train/*.py"],
     "filelock": ["train/workers.py"],
     "yaml": ["train/recipes.py"],
+    "atheris": ["studies/fuzz_guided.py"],
     "jinja2": ["benchmarks/report/page.py", "studies/figures.py"],
     "matplotlib": ["benchmarks/report/plots.py"],
     "pygame": ["demo/camera/window.py"],

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..common.files import InputError
-from .networks import ARCHITECTURES, resolve_sizes
 
 REACH = 7  # largest shift of a shift pair in each direction, px: all phases of a grid of 8
 WARMUP_STEPS = 100  # over which the learning rate rises from 0
@@ -142,6 +141,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Raise InputError for values out of range or in conflict."""
+        from .networks import ARCHITECTURES, resolve_sizes  # here, so that a file is read before torch loads
+
         data, loss, schedule, network = self.data, self.loss, self.schedule, self.network
         if network.architecture not in ARCHITECTURES:
             raise InputError(f"unknown network '{network.architecture}': choose one of {', '.join(ARCHITECTURES)}")

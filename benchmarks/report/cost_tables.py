@@ -60,7 +60,7 @@ def roofline_table(title: str, peak: Roofline, latency: Sequence[Latency]) -> Ta
         ("GMAC a frame", lambda row: figure(row.multiplications and row.multiplications / 1e9, 3)),
         ("least MB moved", lambda row: figure(row.least_bytes and row.least_bytes / 1e6, 2)),
         ("bound, ms", lambda row: f"{row.bound_ms:.2f} ({row.bound_by})" if row.bound_ms is not None else ABSENT),
-        ("measured, ms", lambda row: figure(medians[row.method], 2)),
+        ("measured, ms", lambda row: figure(medians.get(row.method), 2)),
         (
             "of what the processor can do",
             lambda row: share(row.share) + (" *" if row.share is not None and row.precision == "int8" else ""),

@@ -1,7 +1,10 @@
 """The fuzzer: each format's corpus is read, few cases find nothing, and planted defects of each kind are found."""
 
 import ctypes
+import importlib.util
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -79,3 +82,14 @@ def test_planted_defects_are_found(
     assert [finding.case for finding in findings] == [0, 1]
     assert all(finding.what.startswith(what) for finding in findings), findings
     assert sorted(path.name for path in tmp_path.glob("planted-*")) == ["planted-1-0.txt", "planted-1-1.txt"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris has wheels for Linux on x86-64 alone")
+def test_files_that_reach_new_code_are_mutated_further(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "steadystyle.studies.fuzz_guided", "queue", "--seconds", "3", "-o", str(tmp_path)],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "INITED" in done.stderr and "NEW" in done.stderr, done.stderr
+    assert list(tmp_path.iterdir()) == []

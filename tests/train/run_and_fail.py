@@ -47,7 +47,7 @@ def at(number: int, real: Callable[..., Any], fail: Callable[..., None]) -> Call
 def end(*arguments: Any) -> None:
     if how == "kill":
         os._exit(9)
-    code = errno.ENOSPC if calls % 2 else errno.EIO
+    code = getattr(errno, how)
     raise OSError(code, os.strerror(code), str(arguments[0]))
 
 

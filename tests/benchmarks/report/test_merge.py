@@ -14,6 +14,7 @@ from steadystyle.benchmarks.measure.sustained import sustained
 from steadystyle.benchmarks.record import Drift, Report, Run, load_report
 from steadystyle.benchmarks.report.merge import merge, merge_reports, rename
 from steadystyle.benchmarks.report.plots import plot_growth, plot_sustained
+from steadystyle.benchmarks.report.table import ABSENT
 from steadystyle.benchmarks.report.tables import tables
 from steadystyle.benchmarks.request import BenchmarkRequest
 from steadystyle.common.files import InputError
@@ -128,6 +129,12 @@ def test_rows_of_every_kind_from_two_devices_come_out_whole(whole: Report, tmp_p
     page = (tmp_path / "both" / "report.html").read_text()
     for title in found:
         assert f">{title}</h2>" in page
+
+
+def test_a_roofline_of_a_method_without_latency_has_a_hole_in_its_table(whole: Report) -> None:
+    more = dataclasses.replace(with_all_rows(whole, "local", 1), latency=[])
+    (table,) = (table for table in tables(more) if table.title == "Roofline")
+    assert {dict(zip(table.columns, cells, strict=True))["measured, ms"] for _, cells in table.rows} == {ABSENT}
 
 
 @pytest.mark.parametrize(("draw", "lines"), [(plot_growth, 8), (plot_sustained, 4)])
