@@ -1,6 +1,7 @@
 import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import get_args
 
@@ -144,12 +145,16 @@ def test_what_is_no_loss_network_is_refused(
     assert load_loss_network(None).names[-1] == "relu2_2"
 
 
+TRICKLE = b"HTTP/1.0 200 OK\r\n\r\n"  # and then a byte every 0.1 s
+
+
 @pytest.mark.parametrize(
     ("answer", "sentence"),
     [
         (b"", "could not be downloaded from .*timed out"),  # it accepts and is silent
         (b"HTTP/1.0 200 OK\r\nContent-Length: 9000\r\n\r\nhalf", "could not be downloaded from .*timed out"),
         (b"HTTP/1.0 200 OK\r\n\r\n" + bytes(9000), "does not have the published SHA-256"),  # over the limit
+        (TRICKLE, "could not be downloaded from .*too slow"),
         (b"HTTP/1.0 404 Not Found\r\n\r\n", "could not be downloaded from .*404"),
         (b"\x00 nonsense\r\n\r\n", "could not be downloaded from"),
     ],
@@ -161,13 +166,16 @@ def test_a_server_that_stalls_or_sends_too_much_is_given_up(
 
     def serve() -> None:
         connection, _ = server.accept()
-        with connection:
+        with connection, suppress(OSError):
             connection.sendall(answer)
+            while answer == TRICKLE and not stop.wait(0.1):
+                connection.sendall(b"x")
             stop.wait(10)
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setattr(network_module, "TORCHVISION_URL", f"http://127.0.0.1:{server.getsockname()[1]}/a.pth")
         monkeypatch.setattr(network_module, "_PATIENCE", 0.5)
+        monkeypatch.setattr(network_module, "_LONGEST", 1.0)
         monkeypatch.setattr(network_module, "_MOST_BYTES", 5000)
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         thread = threading.Thread(target=serve)

@@ -11,6 +11,7 @@ into the first convolution.
 """
 
 import os
+import time
 import urllib.request
 from collections.abc import Collection, Iterable
 from http.client import HTTPException
@@ -35,6 +36,7 @@ TORCHVISION_STD = (0.229, 0.224, 0.225)
 TORCHVISION_URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
 TORCHVISION_SHA256 = "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"
 _PATIENCE = 60.0  # seconds that the server may be silent
+_LONGEST = 6 * 3600.0  # seconds in all
 _MOST_BYTES = 600_000_000
 ENVIRONMENT_VARIABLE = "STEADYSTYLE_LOSS_NETWORK"
 
@@ -190,16 +192,19 @@ def load_loss_network(path: Path | None = None, convention: Convention | None = 
 def download_loss_network(folder: Path) -> Path:
     """Fetch torchvision's VGG-16 weights (528 MB) unless there.
 
-    InputError if this or the SHA-256 check fails, if the server is silent for 60 s, or sends over 600 MB.
+    InputError if this or the SHA-256 check fails, if the server is silent for 60 s, or sends over 600 MB or 6 hours.
     """
     target = folder / TORCHVISION_URL.rsplit("/", 1)[-1]
     if target.is_file() and sha256_of(target) == TORCHVISION_SHA256:
         return target
+    end = time.monotonic() + _LONGEST
     with atomic_path(target) as partial:
         try:
             with urllib.request.urlopen(TORCHVISION_URL, timeout=_PATIENCE) as answer, partial.open("wb") as file:
                 while file.tell() <= _MOST_BYTES and (chunk := answer.read1(1 << 20)):
                     file.write(chunk)
+                    if time.monotonic() > end:
+                        raise TimeoutError("the server is too slow")
         except (OSError, HTTPException) as error:
             raise InputError(f"the loss network could not be downloaded from {TORCHVISION_URL}: {error}") from error
         if sha256_of(partial) != TORCHVISION_SHA256:
