@@ -1,8 +1,8 @@
 """`stylize`."""
 
-import time
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,14 +10,20 @@ from ..common.files import InputError, check_not_input, keep_inputs
 from ..demo.requests import MODEL
 from ..runtimes.registry import DEFAULT_MODEL
 from .options import Debug, Json, Provider, Threads
-from .terminal import note, print_json, progress, say
+from .terminal import complain, explain, note, print_json, progress, say
+
+if TYPE_CHECKING:  # these import numpy and OpenCV, which would double the start of every command
+    from ..runtimes.archive.settings import Settings
 
 app = typer.Typer()
 
 
 @app.command(epilog="Example: steadystyle stylize holiday.mp4 -o holiday-painted.mp4")
 def stylize(
-    source: Annotated[str, typer.Argument(metavar="IN", help="Video, image, folder of images, or camera (0, 1, ...).")],
+    inputs: Annotated[
+        list[str],
+        typer.Argument(metavar="IN...", help="Videos, images, folders of them, or one camera (0, 1, ...)."),
+    ],
     output: Annotated[
         Path | None,
         typer.Option(
@@ -25,50 +31,72 @@ def stylize(
         ),
     ] = None,
     model: Annotated[str, typer.Option("--model", "-m", help=MODEL.help)] = DEFAULT_MODEL,
+    start: Annotated[str, typer.Option(metavar="TIME", help="Begin there: seconds, or 1:02:03.5.")] = "0",
+    duration: Annotated[str | None, typer.Option(metavar="TIME", help="Stylize so much of it.")] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Write a contact sheet, a frame a second, as a picture instead.")
+    ] = False,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", min=1, max=64, help="Files at a time, of many.")] = 1,
     no_clobber: Annotated[
-        bool, typer.Option("--no-clobber", help="Refuse an output that exists. Without it, it is overwritten.")
+        bool,
+        typer.Option(
+            "--no-clobber", help="Refuse an output that exists; of many files, leave it. Else it is replaced."
+        ),
     ] = False,
     threads: Threads = None,
     provider: Provider = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Stylize a video, an image, a folder of images or a camera.
+    """Stylize videos, images, folders of them, or a camera.
 
     A video keeps its size, frame times and audio. A camera runs until Ctrl-C, which completes the file.
+
+    Several inputs, and folders with more in them than pictures, go into the folder -o, with the names and folders that
+    they have. What is done already, from the same file with the same settings, is skipped: the same command goes on
+    after a stop. A file that fails is named, the others go on, and the exit code is 1.
 
     A frame may have 64 megapixels (8192 x 8192); the environment variable STEADYSTYLE_MAX_MEGAPIXELS sets another
     limit, in all commands.
     """
-    from ..runtimes.pipeline import RunReport, run
-    from ..runtimes.registry import open_stylizer
-    from ..video.frames import open_sink, open_source
+    from ..runtimes.archive.settings import Settings
+    from ..runtimes.archive.tasks import is_archive
 
-    with open_source(source) as clip, open_stylizer(model, threads=threads, provider=provider) as stylizer:
-        info, engine = clip.info, stylizer.engine
-        target = output or _default_output(source, info.kind, stylizer.metadata.name)
+    settings = Settings(
+        model=model,
+        threads=threads,
+        provider=provider,
+        start_s=_seconds("--start", start),
+        duration_s=None if duration is None else _seconds("--duration", duration, least=0.001),
+        preview=preview,
+    )
+    keep_inputs(*inputs, model)
+    single_file = output is not None and output.suffix != ""
+    if is_archive(inputs) and not (len(inputs) == 1 and single_file):
+        _many(inputs, output or Path("stylized"), settings, jobs, no_clobber, as_json)
+    else:
+        _one(inputs[0], output, settings, no_clobber, as_json)
+
+
+def _one(source: str, output: Path | None, settings: "Settings", no_clobber: bool, as_json: bool) -> None:
+    with settings.source(source) as clip, settings.stylizer() as stylizer, progress() as update:
+        info = clip.info
+        target = output or Path("stylized")
+        if output is None or (target.is_dir() and not target.suffix and info.kind in ("video", "camera")):
+            ending = {"video": ".mp4", "camera": ".mp4", "image": ".png", "folder": ""}[info.kind]
+            stem = source.replace(":", "-") if info.kind == "camera" else Path(source).resolve().stem
+            target /= f"{stem}-{stylizer.metadata.name}{'-preview.jpg' if settings.preview else ending}"
         if no_clobber and target.exists():
             raise InputError(f"the output '{target}' exists: choose another -o, or leave --no-clobber away")
-        keep_inputs(source, model)
-        check_not_input(target, source, model)
+        check_not_input(target, source, settings.model)
         for name in clip.file_names if target.suffix == "" else ():  # into a folder, by the names of the source
             check_not_input(target / Path(name).with_suffix(".png"), source)
-        report = RunReport()
-        began = time.monotonic()
-        with open_sink(target, clip) as sink, progress() as update:
 
-            def on_progress(done: int, total: int | None) -> None:
-                report.frames = done
-                update(f"{info.width}x{info.height}", done, total)
+        def on_progress(done: int, total: int | None) -> None:
+            update(f"{info.width}x{info.height}", done, total)
 
-            try:
-                report = run(clip, stylizer, sink, progress=on_progress)
-            except KeyboardInterrupt:
-                if info.kind != "camera":
-                    raise
-                # Ctrl-C is how a camera ends, so the frames so far are kept.
-                report.seconds = time.monotonic() - began
-                report.fps = report.frames / report.seconds
+        report = settings.stylize(clip, target, stylizer, on_progress)
+        engine = stylizer.engine
     for sentence in report.notes:
         note(sentence)
     if as_json:
@@ -78,7 +106,39 @@ def stylize(
     say(f"{target}: {report.frames} frames in {report.seconds:.1f} s, {report.fps:.1f} frames/s, {engine}")
 
 
-def _default_output(source: str, kind: str, model: str) -> Path:
-    ending = {"video": ".mp4", "camera": ".mp4", "image": ".png", "folder": ""}[kind]
-    stem = source.replace(":", "-") if kind == "camera" else Path(source).resolve().stem
-    return Path("stylized") / f"{stem}-{model}{ending}"
+def _many(inputs: list[str], out: Path, settings: "Settings", jobs: int, no_clobber: bool, as_json: bool) -> None:
+    from ..runtimes.archive.tasks import find_tasks
+    from ..runtimes.archive.work import stylize_all
+
+    tasks = find_tasks(inputs, out, suffix=".jpg" if settings.preview else None)
+    with progress() as update:
+        outcomes = stylize_all(
+            tasks, out, settings, jobs=jobs, keep_existing=no_clobber, explain=_sentence, progress=update
+        )
+    failed = [outcome for outcome in outcomes if outcome.state == "failed"]
+    for outcome in outcomes:
+        for sentence in outcome.said if outcome.state == "done" else ():
+            note(f"{outcome.source}: {sentence}")
+    for outcome in failed:
+        (sentence,) = outcome.said
+        complain(sentence if str(outcome.source) in sentence else f"{outcome.source}: {sentence}")
+    if as_json:
+        print_json({"output": out, "files": outcomes})
+    else:
+        counts = {state: sum(outcome.state == state for outcome in outcomes) for state in ("done", "skipped", "failed")}
+        say(f"{out}: " + ", ".join(f"{count} {state}" for state, count in counts.items() if count))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _sentence(error: Exception) -> str:
+    return explain(error, [])[1]
+
+
+def _seconds(option: str, text: str, least: float = 0.0) -> float:
+    """Seconds of `90`, `1:30` and `1:02:03.5`."""
+    found = re.fullmatch(r"(?:(?:(\d{1,5}):)?(\d{1,5}):)?(\d{1,9}(?:\.\d{1,9})?)", text)
+    seconds = int(found[1] or 0) * 3600 + int(found[2] or 0) * 60 + float(found[3]) if found else -1.0
+    if seconds < least:
+        raise InputError(f"{option} is '{text}': give seconds, such as 90 or 1:30, of at least {least:g}")
+    return seconds

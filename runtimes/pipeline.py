@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from queue import Empty, Full, Queue
 
 from ..common.arrays import Image
-from ..video.frames import Frame, FrameSink, FrameSource
+from ..video.frames import Frame, FrameSink, FrameSource, open_sink
 from .stylizer import Stylizer
 
 _LOOK_UP_S = 0.1
@@ -88,6 +89,30 @@ class _Run:
     def join(self) -> None:
         for thread in self._threads:
             thread.join()
+
+
+def stylize_into(
+    target: Path, source: FrameSource, stylizer: Stylizer, progress: Callable[[int, int | None], None]
+) -> RunReport:
+    """Stylize an open source into a file or a folder; Ctrl-C completes what comes from a camera.
+
+    Raises InputError or OSError as `open_sink` and if writing fails; then nothing is written.
+    """
+    report, began = RunReport(), time.perf_counter()
+    with open_sink(target, source) as sink:
+
+        def on_progress(done: int, total: int | None) -> None:
+            report.frames = done
+            progress(done, total)
+
+        try:
+            return run(source, stylizer, sink, progress=on_progress)
+        except KeyboardInterrupt:
+            if source.info.kind != "camera":
+                raise
+            report.seconds = time.perf_counter() - began
+            report.fps = report.frames / report.seconds
+    return report
 
 
 def run(

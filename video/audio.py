@@ -1,6 +1,7 @@
 """Copies the audio of a source video into an output file, in sync with its frames."""
 
 import io
+import math
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -16,6 +17,7 @@ from av.stream import Discard
 from .limits import open_container
 
 _GAP_S = Fraction(1, 5)  # a longer gap in the source's audio is kept
+_DELAY_S = 0.1  # a codec may begin so much earlier than its sound
 _AHEAD_S = 1  # audio is written this far ahead of video, so that both lie close together in the file
 
 UNUSABLE = (av.error.FFmpegError, ValueError, ArithmeticError)
@@ -29,9 +31,13 @@ class AudioTrack:
     Of a codec that is unknown, and of a stream that cannot be written, all methods raise one of `UNUSABLE`.
     """
 
-    def __init__(self, path: Path, origin: Fraction, output: OutputContainer) -> None:
-        """Add an audio stream to `output` before its first packet; source time `origin` (seconds) becomes 0."""
+    def __init__(self, path: Path, origin: Fraction, output: OutputContainer, end_s: float | None = None) -> None:
+        """Add an audio stream to `output` before its first packet; source time `origin` (seconds) becomes 0.
+
+        What begins later than `end_s` seconds after the origin is left out.
+        """
         self._origin = origin
+        self._end_s = math.inf if end_s is None else end_s
         self._output = output
         self._input = open_container(path)
         self._source = self._input.streams.audio[0]
@@ -59,7 +65,8 @@ class AudioTrack:
             if time_s is not None and position is not None and position > time_s + _AHEAD_S:
                 self._pending = packet
                 return
-            self._write(packet)
+            if position is None or -_DELAY_S < position < self._end_s:
+                self._write(packet)
 
     def finish(self) -> None:
         """Flush the encoder and close the source."""

@@ -5,7 +5,9 @@ Both hold few frames in memory; `read_frames` and `write_video` are for whole sm
 """
 
 import itertools
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -22,6 +24,7 @@ __all__ = [
     "FrameSink",
     "FrameSource",
     "SourceInfo",
+    "open_part",
     "open_sink",
     "open_source",
     "read_frames",
@@ -30,6 +33,54 @@ __all__ = [
     "write_image",
     "write_video",
 ]
+
+
+class _Part(FrameSource):
+    """A part of a source, whose times begin at 0 again."""
+
+    def __init__(self, source: FrameSource, start_s: float, duration_s: float | None) -> None:
+        self._source, self._start_s = source, start_s
+        self._end_s = math.inf if duration_s is None else start_s + duration_s
+        info = source.info
+        if info.duration_s is not None:
+            length = max(0.0, min(self._end_s, info.duration_s) - start_s)
+            frames = None if info.frame_rate is None else max(1, round(length * float(info.frame_rate)))
+            info = replace(info, duration_s=length, frames=frames)
+        self.info = info
+        self.file_names = source.file_names
+        self.audio_path, self.time_base, self.pixel_aspect = source.audio_path, source.time_base, source.pixel_aspect
+        self.origin = source.origin + Fraction(start_s)
+        self.end_s = None if duration_s is None else duration_s
+
+    def _frames(self) -> Iterator[Frame]:
+        found = False
+        self._source.seek(self._start_s)
+        for frame in self._source:
+            if frame.time_s >= self._end_s:
+                break
+            if frame.time_s >= self._start_s:
+                found = True
+                yield replace(frame, time_s=frame.time_s - self._start_s)
+        if not found:
+            raise InputError(f"'{self.info.name}' has no frame from {self._start_s:g} s on: begin earlier")
+        self.note = self._source.note
+
+    def close(self) -> None:
+        self._source.close()
+
+
+def open_part(spec: str | Path, start_s: float = 0.0, duration_s: float | None = None) -> FrameSource:
+    """Open a source, of which only the frames from `start_s` on are read, `duration_s` seconds of them.
+
+    Raises InputError as `open_source`, for a part of a camera or an image, and, when read, if no frame lies there.
+    """
+    source = open_source(spec)
+    if start_s == 0 and duration_s is None:
+        return source
+    if source.info.kind in ("camera", "image"):
+        source.close()
+        raise InputError(f"{source.info.name} has no length: a start and a duration are for videos")
+    return _Part(source, start_s, duration_s)
 
 
 def read_frames(

@@ -136,7 +136,9 @@ class _VideoSink(FrameSink):
             codec.sample_aspect_ratio = self._source.pixel_aspect
             if self._source.audio_path is not None:
                 with self._sound():
-                    self._audio = AudioTrack(self._source.audio_path, self._source.origin, self._container)
+                    self._audio = AudioTrack(
+                        self._source.audio_path, self._source.origin, self._container, self._source.end_s
+                    )
         self._container.start_encoding()
 
     def _write(self, frame: Frame) -> None:

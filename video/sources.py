@@ -7,6 +7,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -75,6 +76,7 @@ class FrameSource(ABC):
         origin: time stamp in that file, in seconds, that counts as time 0.
         time_base: tick of the source's clock in seconds; None without a clock.
         pixel_aspect: width of a pixel divided by its height.
+        end_s: where its sound ends, in seconds; None: with the file's.
     """
 
     info: SourceInfo
@@ -85,9 +87,14 @@ class FrameSource(ABC):
     origin: Fraction = Fraction(0)
     time_base: Fraction | None = None
     pixel_aspect: Fraction = Fraction(1)
+    end_s: float | None = None
 
     @abstractmethod
     def _frames(self) -> Iterator[Frame]: ...
+
+    def seek(self, time_s: float) -> None:
+        """Before the iteration: frames well before this time, in seconds, need not come. A source may ignore it."""
+        return
 
     def close(self) -> None:
         """Release the file or camera."""
@@ -125,6 +132,12 @@ class _VideoSource(FrameSource):
         except BaseException:
             self._container.close()
             raise
+
+    def seek(self, time_s: float) -> None:
+        if time_s > 0:
+            self._first = None
+            with suppress(av.error.FFmpegError):  # of a file without an index, all frames come
+                self._container.seek(int((self.origin + Fraction(time_s)) * av.time_base))
 
     def _video_stream(self) -> VideoStream:
         # FFmpeg takes the cover picture of a song for a video.
@@ -191,11 +204,9 @@ class _VideoSource(FrameSource):
             self._damaged = True
 
     def _frames(self) -> Iterator[Frame]:
-        if self._first is None:
-            return
         step = 1 / (self.info.frame_rate or DEFAULT_RATE)
         count, moment, end = 0, -step, Fraction(0)
-        for picture in itertools.chain([self._first], self._decoded):
+        for picture in itertools.chain([self._first] if self._first is not None else [], self._decoded):
             if picture.pts is not None and picture.time_base is not None:
                 moment = max(Fraction(0), picture.pts * picture.time_base - self.origin)
             else:

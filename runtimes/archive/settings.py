@@ -1,0 +1,54 @@
+"""How files are stylized: one record, the same for one file and for a thousand."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ...video.frames import FrameSource, open_part
+from ..artifact import ArtifactMetadata
+from ..pipeline import RunReport, stylize_into
+from ..registry import open_stylizer
+from ..stylizer import Stylizer
+from .preview import write_preview
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How files are stylized.
+
+    Attributes:
+        model, threads, provider: as for `open_stylizer`.
+        start_s, duration_s: the part of each video that is stylized, in seconds; None: to its end.
+        preview: write a contact sheet instead, of a frame a second.
+    """
+
+    model: str
+    threads: int | None = None
+    provider: str | None = None
+    start_s: float = 0.0
+    duration_s: float | None = None
+    preview: bool = False
+
+    def stylizer(self) -> Stylizer:
+        """Open the model; raises InputError as `open_stylizer`."""
+        return open_stylizer(self.model, threads=self.threads, provider=self.provider)
+
+    def source(self, spec: str | Path) -> FrameSource:
+        """Open a source, or the part of it; raises InputError as `open_part`."""
+        return open_part(spec, self.start_s, self.duration_s)
+
+    def stylize(
+        self, source: FrameSource, target: Path, stylizer: Stylizer, progress: Callable[[int, int | None], None]
+    ) -> RunReport:
+        """Stylize an open source into a file or a folder; the caller closes source and stylizer.
+
+        Raises InputError or OSError if writing fails; nothing half-written stays.
+        """
+        write = write_preview if self.preview else stylize_into
+        return write(target, source, stylizer, progress)
+
+    def key(self, metadata: ArtifactMetadata) -> str:
+        """A text that differs whenever the outputs may."""
+        own = {name: value for name, value in asdict(self).items() if name not in ("model", "threads", "provider")}
+        return json.dumps([own, metadata.to_json()], sort_keys=True)

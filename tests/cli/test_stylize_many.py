@@ -1,0 +1,210 @@
+"""`stylize` with many files: mirrored, skipped when done, listed when they fail, whole whatever happens."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from steadystyle.runtimes.archive.journal import NAME
+from steadystyle.tests.cli.conftest import Cli, textured
+from steadystyle.tests.video.material import make_clip
+from steadystyle.video.images import read_image, write_image
+
+
+def process(*words: object) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "steadystyle.cli", "stylize", *map(str, words)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def frames_of(path: Path) -> int:
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    (folder / "deep" / "deeper").mkdir(parents=True)
+    make_clip(folder / "a.mp4", 6)
+    make_clip(folder / "deep" / "b.avi", 4)
+    write_image(folder / "deep" / "deeper" / "c.jpg", textured(64, 48))
+    (folder / "deep" / ".hidden.mp4").write_bytes(b"no video")
+    (folder / "notes.txt").write_text("not a video")
+    return folder
+
+
+def states(run: Cli, *words: object) -> dict[str, str]:
+    outcome = run("stylize", *words, "--json")
+    assert outcome.code in (0, 1), outcome.err
+    return {Path(file["source"]).name: file["state"] for file in json.loads(outcome.out)["files"]}
+
+
+def test_folders_are_mirrored_and_what_is_done_is_skipped(
+    run: Cli, tmp_path: Path, archive: Path, any_size_artifact: Path
+) -> None:
+    words = (archive, "-o", tmp_path / "out", "--model", any_size_artifact)
+    done = dict.fromkeys(("a.mp4", "b.avi", "c.jpg"), "done")
+    skipped = dict.fromkeys(done, "skipped")
+    assert states(run, *words) == done
+    assert files(tmp_path / "out") == [NAME, "a.mp4", "deep/b.mp4", "deep/deeper/c.jpg"]
+    assert frames_of(tmp_path / "out" / "deep" / "b.mp4") == 4
+    assert states(run, *words) == skipped
+    # What has another source, or is gone, is made anew; with other settings, all are.
+    make_clip(archive / "a.mp4", 7)
+    (tmp_path / "out" / "deep" / "b.mp4").unlink()
+    assert states(run, *words) == {**skipped, "a.mp4": "done", "b.avi": "done"}
+    assert frames_of(tmp_path / "out" / "a.mp4") == 7
+    assert states(run, *words, "--preview") == done
+    assert states(run, *words, "--no-clobber") == skipped
+    # A journal that breaks off, or that is no journal, loses nothing but time.
+    journal = tmp_path / "out" / NAME
+    journal.write_bytes(journal.read_bytes()[:-9] + b"\xff" + b"[" * 9999)
+    assert states(run, *words) == {**skipped, "c.jpg": "done"}
+    assert states(run, *words) == skipped
+
+
+def test_a_file_that_fails_is_named_and_the_others_go_on(
+    run: Cli, tmp_path: Path, archive: Path, any_size_artifact: Path
+) -> None:
+    (archive / "broken.mp4").write_bytes(b"no video")
+    for jobs in (1, 2):
+        outcome = run("stylize", archive, "-o", tmp_path / str(jobs), "--model", any_size_artifact, "--jobs", jobs)
+        assert outcome.code == 1
+        assert "3 done, 1 failed" in outcome.out
+        (line,) = outcome.err.splitlines()
+        assert "broken.mp4' is not a video that can be read" in line
+        assert files(tmp_path / str(jobs)) == [NAME, "a.mp4", "deep/b.mp4", "deep/deeper/c.jpg"]
+
+
+def test_killed_five_times_each_video_comes_out_once_and_whole(tmp_path: Path, any_size_artifact: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for index in range(12):
+        make_clip(tmp_path / "in" / f"{index}.mp4", 100, size=(90, 160))
+    (tmp_path / "in" / "broken.mp4").write_bytes(b"no video")
+    out = tmp_path / "out"
+    words = (tmp_path / "in", "-o", out, "--model", any_size_artifact, "--jobs", 2)
+    written: dict[str, int] = {}
+    for _ in range(5):
+        running = process(*words)
+        deadline = time.monotonic() + 60
+        while running.poll() is None and not list(out.rglob(".*.part*")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        workers = children(running.pid)
+        running.kill()
+        running.communicate()
+        assert wait_until_gone(workers), "processes outlive the one that was killed"
+        for path in out.glob("[!.]*"):
+            assert frames_of(path) == 100
+            assert written.setdefault(path.name, path.stat().st_mtime_ns) == path.stat().st_mtime_ns
+    last = process(*words)
+    _, err = last.communicate(timeout=120)
+    assert last.returncode == 1 and "broken.mp4' is not a video" in err
+    assert files(out) == sorted([NAME, *(f"{index}.mp4" for index in range(12))])
+    assert {frames_of(path) for path in out.glob("*.mp4")} == {100}
+
+
+def children(parent: int) -> list[int]:
+    status = (path.read_text().rsplit(")", 1) for path in Path("/proc").glob("[0-9]*/stat"))
+    return [int(name.split()[0]) for name, rest in status if int(rest.split()[1]) == parent]
+
+
+def wait_until_gone(processes: Sequence[int]) -> bool:
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        if not any(Path(f"/proc/{number}").exists() for number in processes):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_ctrl_c_leaves_nothing_half(tmp_path: Path, any_size_artifact: Path, jobs: int) -> None:
+    (tmp_path / "in").mkdir()
+    for index in range(2):
+        make_clip(tmp_path / "in" / f"{index}.mp4", 3000, size=(90, 160))
+    running = process(tmp_path / "in", "-o", tmp_path / "out", "--model", any_size_artifact, "--jobs", jobs)
+    while running.poll() is None and not list(tmp_path.glob("out/.*.part*")):
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    _, err = running.communicate(timeout=60)
+    assert running.returncode == 130 and "Traceback" not in err, err
+    assert not (tmp_path / "out").exists() or files(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("in", "-o", "out.mp4", "in/a.mp4"), "many files need a folder as output, not 'out.mp4'"),
+        (("in", "-o", "in/out"), "the output 'in/out' lies in the input 'in'"),
+        (("in", "in/a.mp4", "-o", "out"), "'in/a.mp4' and 'in/a.mp4' would both become 'out/a.mp4'"),
+        (("in/a.mp4", "twin/a.avi", "-o", "out"), "'in/a.mp4' and 'twin/a.avi' would both become 'out/a.mp4'"),
+        (("in", "missing", "-o", "out"), "there is no file or folder 'missing'"),
+        (("in", "empty", "-o", "out"), "there is no video and no image in the folder 'empty' or below"),
+        (("in/deep", "-o", ".", "in/deep/b.avi"), "would both become"),
+        (("twin", "empty", "-o", "twin"), "the output 'twin' lies in the input 'twin'"),
+        (("in/a.mp4", "in/deep/b.avi", "-o", "in"), "the output 'in/a.mp4' is an input"),
+        (("in/a.mp4", "--start", "soon"), "--start is 'soon': give seconds"),
+        (("in/a.mp4", "--duration", "0"), "--duration is '0': give seconds"),
+        (("in/a.mp4", "--start", "9"), "has no frame from 9 s on"),
+        (("in/deep/deeper/c.jpg", "--start", "1"), "c.jpg has no length"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(
+    refused: Cli, archive: Path, any_size_artifact: Path, words: Sequence[str], sentence: str
+) -> None:
+    for folder in ("twin", "empty"):
+        Path(folder).mkdir()
+    make_clip(Path("twin/a.avi"), 2)
+    before = {path: path.read_bytes() for path in archive.rglob("*") if path.is_file()}
+    assert sentence in refused("stylize", *words, "--model", any_size_artifact).sentence
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_part_of_a_video_with_its_sound(run: Cli, tmp_path: Path, any_size_artifact: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", 100, audio="aac")  # four seconds, a key frame every twelfth frame
+    whole, part = tmp_path / "whole.mp4", tmp_path / "part.mp4"
+    assert run("stylize", clip, "-o", whole, "--model", any_size_artifact).code == 0
+    words = ("--start", "0:01", "--duration", "1.5")
+    assert run("stylize", clip, "-o", part, "--model", any_size_artifact, *words).code == 0
+    with av.open(str(whole)) as wanted, av.open(str(part)) as found:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in wanted.decode(video=0)][25:63]
+        frames = list(found.decode(video=0))
+        assert [round(frame.time * 25) for frame in frames] == list(range(38))
+        for picture, frame in zip(pictures, frames, strict=True):
+            assert np.abs(frame.to_ndarray(format="rgb24").astype(int) - picture).mean() < 2
+    with av.open(str(part)) as found:
+        sound = [frame.time for frame in found.decode(audio=0)]
+    assert sound[0] == pytest.approx(0, abs=0.05) and sound[-1] == pytest.approx(1.5, abs=0.06)
+
+
+def test_a_preview_shows_a_frame_a_second(run: Cli, tmp_path: Path, any_size_artifact: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", 100, size=(180, 320))
+    outcome = run("stylize", clip, "--preview", "--model", any_size_artifact, "--json")
+    assert outcome.code == 0 and json.loads(outcome.out)["frames"] == 4, outcome.err
+    sheet = read_image(tmp_path / "stylized" / "clip-tiny-preview.jpg")
+    alone = tmp_path / "alone.mp4"
+    assert run("stylize", clip, "-o", alone, "--model", any_size_artifact).code == 0
+    with av.open(str(alone)) as container:
+        seconds = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)][::25]
+    for picture in seconds:
+        found = cv2.matchTemplate(sheet, np.asarray(picture, np.uint8), cv2.TM_SQDIFF_NORMED)
+        assert found.min() < 0.02
+
+
+def test_a_video_into_a_folder_is_a_file_there(run: Cli, tmp_path: Path, clip: Path, any_size_artifact: Path) -> None:
+    (tmp_path / "there").mkdir()
+    assert run("stylize", clip, "-o", tmp_path / "there", "--model", any_size_artifact).code == 0
+    assert files(tmp_path / "there") == [f"{clip.stem}-tiny.mp4"]
