@@ -1,0 +1,88 @@
+"""Applies a look around any stylizer: stylize at the stroke's scale, keep colours, mask, blend."""
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+from ...common.arrays import Image, resized
+from ...common.files import InputError
+from ..stylizer import Stylizer, check_frame
+from . import Look
+
+_LUMA = np.full((3, 3), (0.2126, 0.7152, 0.0722))
+"""BT.709 luma of RGB, three times: OpenCV computes three channels faster than one."""
+
+
+class LookStylizer(Stylizer):
+    """A stylizer with a look; `close` closes the stylizer. Made by `with_look`."""
+
+    def __init__(self, stylizer: Stylizer, look: Look) -> None:
+        self.metadata, self.engine, self.real_time = stylizer.metadata, stylizer.engine, stylizer.real_time
+        self._stylizer, self._look = stylizer, look
+
+    def __call__(self, frame: Image) -> Image:
+        """As `Stylizer`, with the look."""
+        check_frame(frame)
+        return painted(frame, self._look, self._stylizer)
+
+    def _stylize(self, frame: Image) -> Image:
+        return self(frame)
+
+    def note(self, width: int, height: int) -> str:
+        """As `Stylizer`."""
+        return self._stylizer.note(width, height)
+
+    def close(self) -> None:
+        """Release the engine."""
+        self._stylizer.close()
+
+
+def with_look(stylizer: Stylizer, look: Look) -> Stylizer:
+    """A stylizer with this look: the stylizer itself for its own output.
+
+    Raises InputError for another stroke where the artifact has one size.
+    """
+    if look == Look():
+        return stylizer
+    if look.stroke != 1 and stylizer.metadata.width is not None:
+        raise InputError(
+            f"the stroke of '{stylizer.metadata.name}' cannot be changed, because this artifact is made for "
+            f"{stylizer.metadata.size_text}: take one for any size, or export it with --stroke {look.stroke:g}"
+        )
+    return LookStylizer(stylizer, look)
+
+
+def painted(frame: Image, look: Look, stylize: Callable[[Image], Image]) -> Image:
+    """A frame with a look, (H, W, 3) uint8 RGB, as a new array.
+
+    `stylize` maps a frame of another size, (h, w, 3) uint8 RGB, to a new array of that size. At strength 0 it is not
+    called.
+    """
+    if look.strength == 0:
+        return frame.copy()
+    height, width = frame.shape[:2]
+    # A bicubic enlargement keeps the strokes; see docs/decisions/015-stroke-brought-back.md.
+    painting = resized(stylize(resized(frame, look.network_size(width, height))), (width, height))
+    if look.keep_colors:
+        painting = in_colors_of(frame, painting)
+    if look.strength < 1:
+        cv2.addWeighted(painting, look.strength, frame, 1 - look.strength, 0, dst=painting)
+    return painting
+
+
+def in_colors_of(frame: Image, painting: Image) -> Image:
+    """The painting in the colours of the source frame; each (H, W, 3) uint8 RGB, the result a new array.
+
+    Luma (BT.709, of the coded values) is the painting's, level for level; chroma is the source's. Each pixel's three
+    channels get the same difference, so that B - Y and R - Y stay. Where that leaves 0..255, luma goes as far as the
+    source's chroma allows: a saturated colour stays saturated, and is painted less.
+    """
+    levels, own = cv2.transform(painting, _LUMA), cv2.transform(frame, _LUMA)
+    red, green, blue = cv2.split(frame)
+    room = cv2.bitwise_not(cv2.max(cv2.max(red, green), blue)), cv2.min(cv2.min(red, green), blue)
+    lighter, darker = (
+        cv2.cvtColor(cv2.min(cv2.extractChannel(cv2.subtract(a, b), 0), most), cv2.COLOR_GRAY2RGB)
+        for a, b, most in ((levels, own, room[0]), (own, levels, room[1]))
+    )
+    return np.asarray(cv2.subtract(cv2.add(frame, lighter, dst=lighter), darker, dst=lighter), np.uint8)
