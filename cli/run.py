@@ -8,7 +8,9 @@ import typer
 
 from ..common.files import InputError, check_not_input, keep_inputs
 from ..demo.requests import MODEL
+from ..runtimes.look import Look
 from ..runtimes.registry import DEFAULT_MODEL
+from .asked import asks_for
 from .options import Debug, Json, Provider, Threads
 from .terminal import note, print_json, progress, say
 
@@ -16,6 +18,7 @@ app = typer.Typer()
 
 
 @app.command(epilog="Example: steadystyle stylize holiday.mp4 -o holiday-painted.mp4")
+@asks_for(Look, "look")
 def stylize(
     source: Annotated[str, typer.Argument(metavar="IN", help="Video, image, folder of images, or camera (0, 1, ...).")],
     output: Annotated[
@@ -28,6 +31,8 @@ def stylize(
     no_clobber: Annotated[
         bool, typer.Option("--no-clobber", help="Refuse an output that exists. Without it, it is overwritten.")
     ] = False,
+    *,
+    look: Look,
     threads: Threads = None,
     provider: Provider = None,
     as_json: Json = False,
@@ -44,7 +49,10 @@ def stylize(
     from ..runtimes.registry import open_stylizer
     from ..video.frames import open_sink, open_source
 
-    with open_source(source) as clip, open_stylizer(model, threads=threads, provider=provider) as stylizer:
+    with (
+        open_source(source) as clip,
+        open_stylizer(model, threads=threads, provider=provider, look=look) as stylizer,
+    ):
         info, engine = clip.info, stylizer.engine
         target = output or _default_output(source, info.kind, stylizer.metadata.name)
         if no_clobber and target.exists():

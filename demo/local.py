@@ -87,7 +87,9 @@ def run_demo(
         after.append(stylized)
 
     with ExitStack() as stack:
-        stylizer = stack.enter_context(open_stylizer(request.model, threads=threads, provider=provider))
+        stylizer = stack.enter_context(
+            open_stylizer(request.model, threads=threads, provider=provider, look=request.look)
+        )
         stack.enter_context(made_folder(out_dir))
         # Files move to the folder together at the end: an interrupted demo leaves none.
         scratch = Path(stack.enter_context(TemporaryDirectory(dir=out_dir, prefix=".working-")))

@@ -51,3 +51,7 @@ class Look:
     def network_size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height at which the network sees a frame, in pixels: 1 / stroke of the frame's, at least 1."""
         return max(1, math.floor(width / self.stroke + 0.5)), max(1, math.floor(height / self.stroke + 0.5))
+
+
+PLAIN = Look()
+"""The network's own output."""

@@ -8,7 +8,7 @@ import numpy as np
 from ...common.arrays import Image, resized
 from ...common.files import InputError
 from ..stylizer import Stylizer, check_frame
-from . import Look
+from . import PLAIN, Look
 
 _LUMA = np.full((3, 3), (0.2126, 0.7152, 0.0722))
 """BT.709 luma of RGB, three times: OpenCV computes three channels faster than one."""
@@ -43,7 +43,7 @@ def with_look(stylizer: Stylizer, look: Look) -> Stylizer:
 
     Raises InputError for another stroke where the artifact has one size.
     """
-    if look == Look():
+    if look == PLAIN:
         return stylizer
     if look.stroke != 1 and stylizer.metadata.width is not None:
         raise InputError(

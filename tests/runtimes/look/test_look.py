@@ -129,7 +129,7 @@ def test_kept_colours_are_the_sources_chroma_and_the_paintings_luma() -> None:
 def test_kept_colours_leave_a_chart_in_its_order(udnie: Stylizer) -> None:
     hues = np.arange(0, 180, 15, dtype=np.uint8)
     chart = cv2.cvtColor(np.stack([hues, np.full_like(hues, 160), np.full_like(hues, 190)], 1)[None], cv2.COLOR_HSV2RGB)
-    frame = np.repeat(np.repeat(chart, 60, 0), 16, 1)
+    frame = np.asarray(np.repeat(np.repeat(chart, 60, 0), 16, 1), np.uint8)
     kept = with_look(udnie, Look(keep_colors=True))(frame)
     fields = kept.reshape(60, len(hues), 16, 3).mean(axis=(0, 2))
     found = cv2.cvtColor(fields[None].astype(np.float32) / 255, cv2.COLOR_RGB2HSV)[0, :, 0]
@@ -150,10 +150,10 @@ def test_the_stroke_scales_the_wavelength(stroke: float, period: int) -> None:
 
 
 def test_a_networks_energy_moves_to_twice_the_wavelength(udnie: Stylizer) -> None:
-    frame = noise(5, (192, 192, 3))
+    frame = np.asarray(cv2.resize(noise(5, (192, 192, 3)), (384, 384)), np.uint8)
 
     def mean_wavelength(stroke: float) -> float:
-        luma = with_look(udnie, Look(stroke=stroke))(cv2.resize(frame, (384, 384))) @ LUMA
+        luma = with_look(udnie, Look(stroke=stroke))(frame) @ LUMA
         energy = np.abs(np.fft.fft2(luma - luma.mean())) ** 2
         y, x = np.meshgrid(np.fft.fftfreq(384), np.fft.fftfreq(384), indexing="ij")
         return float(energy.sum() / (energy * np.hypot(x, y)).sum())
