@@ -43,8 +43,8 @@ def demo_file(
 ) -> None:
     """Stylize the bundled scene, a file or a camera, and measure speed and steadiness.
 
-    Writes the source, the stylized video, both side by side, and a contact sheet of consecutive frames. Prints frames
-    per second, and the temporal error of the stylized video and of three controls.
+    Writes the source, the stylized video, both side by side, a contact sheet of consecutive frames, and a frame in all
+    fast styles and looks. Prints frames per second, and the temporal error of the stylized video and of three controls.
     """
     from ..demo.local import run_demo
 
