@@ -104,7 +104,7 @@ def open_stylizer(
 
         stylizer = open_stylizer(model, threads=threads, provider=provider, engine_cache=engine_cache)
         try:
-            return with_look(stylizer, look)
+            return with_look(stylizer, look, threads)
         except InputError:
             stylizer.close()
             raise

@@ -9,6 +9,7 @@ from ...common.arrays import Image, resized
 from ...common.files import InputError
 from ..stylizer import Stylizer, check_frame
 from . import PLAIN, Look
+from .person import Mask, Person
 
 _LUMA = np.full((3, 3), (0.2126, 0.7152, 0.0722))
 """BT.709 luma of RGB, three times: OpenCV computes three channels faster than one."""
@@ -17,14 +18,14 @@ _LUMA = np.full((3, 3), (0.2126, 0.7152, 0.0722))
 class LookStylizer(Stylizer):
     """A stylizer with a look; `close` closes the stylizer. Made by `with_look`."""
 
-    def __init__(self, stylizer: Stylizer, look: Look) -> None:
+    def __init__(self, stylizer: Stylizer, look: Look, person: Person | None) -> None:
         self.metadata, self.engine, self.real_time = stylizer.metadata, stylizer.engine, stylizer.real_time
-        self._stylizer, self._look = stylizer, look
+        self._stylizer, self._look, self._person = stylizer, look, person
 
     def __call__(self, frame: Image) -> Image:
         """As `Stylizer`, with the look."""
         check_frame(frame)
-        return painted(frame, self._look, self._stylizer)
+        return painted(frame, self._look, self._stylizer, self._person)
 
     def _stylize(self, frame: Image) -> Image:
         return self(frame)
@@ -38,10 +39,10 @@ class LookStylizer(Stylizer):
         self._stylizer.close()
 
 
-def with_look(stylizer: Stylizer, look: Look) -> Stylizer:
-    """A stylizer with this look: the stylizer itself for its own output.
+def with_look(stylizer: Stylizer, look: Look, threads: int | None = None) -> Stylizer:
+    """A stylizer with this look: the stylizer itself for its own output. A person is sought with so many `threads`.
 
-    Raises InputError for another stroke where the artifact has one size.
+    Raises InputError for another stroke where the artifact has one size, and without ONNX Runtime for `only`.
     """
     if look == PLAIN:
         return stylizer
@@ -50,14 +51,16 @@ def with_look(stylizer: Stylizer, look: Look) -> Stylizer:
             f"the stroke of '{stylizer.metadata.name}' cannot be changed, because this artifact is made for "
             f"{stylizer.metadata.size_text}: take one for any size, or export it with --stroke {look.stroke:g}"
         )
-    return LookStylizer(stylizer, look)
+    return LookStylizer(stylizer, look, Person(threads) if look.only else None)
 
 
-def painted(frame: Image, look: Look, stylize: Callable[[Image], Image]) -> Image:
+def painted(
+    frame: Image, look: Look, stylize: Callable[[Image], Image], person: Callable[[Image], Mask] | None = None
+) -> Image:
     """A frame with a look, (H, W, 3) uint8 RGB, as a new array.
 
     `stylize` maps a frame of another size, (h, w, 3) uint8 RGB, to a new array of that size. At strength 0 it is not
-    called.
+    called. `person` gives the mask for `only`, (H, W) float32 in [0, 1].
     """
     if look.strength == 0:
         return frame.copy()
@@ -66,6 +69,10 @@ def painted(frame: Image, look: Look, stylize: Callable[[Image], Image]) -> Imag
     painting = resized(stylize(resized(frame, look.network_size(width, height))), (width, height))
     if look.keep_colors:
         painting = in_colors_of(frame, painting)
+    if look.only is not None and person is not None:
+        mask = person(frame)
+        share = look.strength * (mask if look.only == "person" else 1 - mask)
+        return np.asarray(cv2.blendLinear(painting, frame, share, 1 - share), np.uint8)
     if look.strength < 1:
         cv2.addWeighted(painting, look.strength, frame, 1 - look.strength, 0, dst=painting)
     return painting
