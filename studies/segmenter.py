@@ -87,7 +87,7 @@ def converted(path: Path) -> Any:
         elif kind in POOLED:
             nodes.append(helper.make_node("GlobalAveragePool", [given], [made]))
         elif kind == "RESIZE_BILINEAR":
-            sides = constant(np.int64([1, after[3], *after[1:3]]))
+            sides = constant(np.array([1, after[3], *after[1:3]]))
             nodes.append(
                 helper.make_node(
                     "Resize", [given, "", "", sides], [made], mode="linear", coordinate_transformation_mode="half_pixel"
