@@ -1,7 +1,8 @@
 """Command-line options generated from the fields of a request."""
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
+from dataclasses import is_dataclass
 from fractions import Fraction
 from functools import wraps
 from typing import Annotated, Any, get_type_hints
@@ -34,12 +35,16 @@ _WORDS: dict[Any, tuple[Any, Callable[[Any], Any]]] = {
 """Field type -> its type on the command line, and the conversion; other types are used unchanged."""
 
 
-def asks_for(kind: type[Any], *, brief: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Replace a command's parameter `request` by an option for each field of the request class.
+def asks_for(
+    kind: type[Any], place: str = "request", *, brief: bool = False, but: Container[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Replace a command's parameter `place` by an option for each field of the request class, `but` these.
 
-    Where the help is to be `brief`, it ends in the default in brackets.
+    A field that is a record of its own, such as a look, gives an option for each of its fields. Where the help is to be
+    `brief`, it ends in the default in brackets.
     """
     plain = get_type_hints(kind)
+    records = {name: get_type_hints(hint) for name, hint in plain.items() if is_dataclass(hint)}
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(command, eval_str=True)
@@ -47,18 +52,24 @@ def asks_for(kind: type[Any], *, brief: bool = False) -> Callable[[Callable[...,
         @wraps(command)
         def call(**words: Any) -> None:
             values = {name: words.pop(name) for name in list(words) if name not in signature.parameters}
+            for record, own in records.items():
+                values[record] = plain[record](**{name: values.pop(name) for name in own})
             fields = {
                 name: _WORDS[plain[name]][1](value) if plain[name] in _WORDS else value
                 for name, value in values.items()
                 if value is not None
             }
-            command(request=kind(**fields), **words)
+            command(**{place: kind(**fields)}, **words)
 
-        default = kind()
-        options = [_parameter(name, plain[name], getattr(default, name), asked, brief) for name, asked in _asked(kind)]
+        options = [
+            _parameter(name, get_type_hints(part)[name], getattr(part(), name), asked, brief)
+            for part in (kind, *(plain[record] for record in records))
+            for name, asked in _asked(part)
+            if name not in but
+        ]
         parameters = []
         for name, parameter in signature.parameters.items():
-            parameters += options if name == "request" else [parameter]
+            parameters += options if name == place else [parameter]
         vars(call)["__signature__"] = signature.replace(  # which typer reads
             parameters=[one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
         )

@@ -43,8 +43,8 @@ def demo_file(
 ) -> None:
     """Stylize the bundled scene, a file or a camera, and measure speed and steadiness.
 
-    Writes the source, the stylized video, both side by side, and a contact sheet of consecutive frames. Prints frames
-    per second, and the temporal error of the stylized video and of three controls.
+    Writes the source, the stylized video, both side by side, a contact sheet of consecutive frames, and a frame in all
+    fast styles and looks. Prints frames per second, and the temporal error of the stylized video and of three controls.
     """
     from ..demo.local import run_demo
 
@@ -113,7 +113,8 @@ def demo_jetson(
 
 
 @app.command(
-    "camera", epilog="Example: steadystyle demo camera 0    (keys: 1-9 style, S view, R record, H help, Q quit)"
+    "camera",
+    epilog="Example: steadystyle demo camera 0    (keys: 1-9 style, C colours, T stroke, R record, H help, Q quit)",
 )
 @asks_for(CameraRequest)
 def demo_camera(
@@ -125,9 +126,9 @@ def demo_camera(
 ) -> None:
     """Stylize a camera live, in a window.
 
-    Keys switch the style and the view, record, and save a picture. Frames that the machine is too slow for are dropped,
-    so that the picture stays live. A camera that is unplugged is waited for. The latency shown is the model's alone, as
-    in `steadystyle benchmark`.
+    Keys switch the style and the view, change the look, record, and save a picture. Frames that the machine is too slow
+    for are dropped, so that the picture stays live. A camera that is unplugged is waited for. The latency shown is the
+    model's alone, with its look, as in `steadystyle benchmark`.
     """
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # its greeting would go to stdout, as our JSON does
     from ..demo.camera.session import run_camera

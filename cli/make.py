@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 import typer
 
 from ..common.files import keep_inputs
+from ..runtimes.look import Look
 from ..runtimes.registry import DEFAULT_MODEL
+from .asked import asks_for
 from .options import Debug, Json, LossNetworkFile, key_and_value, parse_size
 from .terminal import note, print_json, print_table, progress, say
 
@@ -162,6 +164,7 @@ def copy_recipe(
 
 
 @app.command(epilog="Example: steadystyle export --target all --precision all --size 640x360 -o exports/")
+@asks_for(Look, "look", but=("only",))
 def export(
     model: Annotated[
         str, typer.Argument(help="A name from `steadystyle models`, or a .safetensors file.")
@@ -171,6 +174,8 @@ def export(
         str | None, typer.Option(help="fp32, fp16, int8, or all; without it onnx fp32, tflite int8, coreml fp16.")
     ] = None,
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the frames, or any (onnx fp32 and fp16).")] = "640x360",
+    *,
+    look: Look,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the artifacts.")] = Path("exports"),
     calibrate: Annotated[
         list[str] | None,
@@ -194,7 +199,8 @@ def export(
     """Turn a checkpoint into artifacts, and prove each by running the written file against the checkpoint.
 
     Each artifact must keep a PSNR of 60 dB (fp32), 45 dB (fp16) or 30 dB (int8) to the checkpoint, and flicker at most
-    1.05 times as much. In int8, the layers that bear 8 bits worst stay in float, as measured (`steadystyle info FILE`).
+    1.05 times as much. A look becomes part of the artifact (onnx, tflite). In int8, the layers that bear 8 bits worst
+    stay in float, as measured (`steadystyle info FILE`).
     """
     from ..export.pipeline import Proof
     from ..export.pipeline import export as run_export
@@ -208,6 +214,7 @@ def export(
             precision,
             parse_size(size),
             output,
+            look=look,
             calibration_clips=calibrate or [],
             proof=proof,
             progress=update,

@@ -8,7 +8,9 @@ import typer
 
 from ..common.files import InputError, check_not_input, keep_inputs
 from ..demo.requests import MODEL
+from ..runtimes.look import Look
 from ..runtimes.registry import DEFAULT_MODEL
+from .asked import asks_for
 from .options import Debug, Json, Provider, Threads
 from .terminal import complain, explain, note, print_json, progress, say
 
@@ -19,6 +21,7 @@ app = typer.Typer()
 
 
 @app.command(epilog="Example: steadystyle stylize holiday.mp4 -o holiday-painted.mp4")
+@asks_for(Look, "look")
 def stylize(
     inputs: Annotated[
         list[str],
@@ -43,6 +46,8 @@ def stylize(
             "--no-clobber", help="Refuse an output that exists; of many files, leave it. Else it is replaced."
         ),
     ] = False,
+    *,
+    look: Look,
     threads: Threads = None,
     provider: Provider = None,
     as_json: Json = False,
@@ -66,6 +71,7 @@ def stylize(
         model=model,
         threads=threads,
         provider=provider,
+        look=look,
         start_s=_seconds("--start", start),
         duration_s=None if duration is None else _seconds("--duration", duration, least=0.001),
         preview=preview,

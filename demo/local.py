@@ -20,8 +20,10 @@ import numpy as np
 from ..common.arrays import Image, resized, size_within_height
 from ..common.files import check_not_input, check_writable, made_folder
 from ..common.progress import Progress, no_progress
+from ..runtimes.look import PLAIN, Look
+from ..runtimes.look.painted import with_look
 from ..runtimes.pipeline import run
-from ..runtimes.registry import open_stylizer
+from ..runtimes.registry import bundled_models, open_stylizer
 from ..video.flow import FlowPair, flow_pair
 from ..video.frames import Frame, open_sink, open_source, write_image, write_video
 from ..video.synthetic.harbour import harbour
@@ -34,6 +36,12 @@ EVERY = 2  # every second frame starts a pair: half the time, and temporal error
 ALONE_FRAMES = 30
 CELL_WIDTH = 400  # of a contact sheet cell, in pixels
 COLUMNS = 4
+LOOKS = {
+    "as it is": PLAIN,
+    "colours kept": Look(keep_colors=True),
+    "strength 0.5": Look(strength=0.5),
+    "stroke 2": Look(stroke=2),
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ def run_demo(
     model cannot be read, the output folder is not writable, or an output file is an input.
     """
     source, out_dir, height, frames = request.source, request.output, request.height, request.frames
-    names = ("source.mp4", "stylized.mp4", "side-by-side.mp4", "contact-sheet.png")
+    names = ("source.mp4", "stylized.mp4", "side-by-side.mp4", "contact-sheet.png", "looks.png")
     for name in names:
         check_not_input(out_dir / name, source, request.model)
         check_writable(out_dir / name)
@@ -87,11 +95,13 @@ def run_demo(
         after.append(stylized)
 
     with ExitStack() as stack:
-        stylizer = stack.enter_context(open_stylizer(request.model, threads=threads, provider=provider))
+        stylizer = stack.enter_context(
+            open_stylizer(request.model, threads=threads, provider=provider, look=request.look)
+        )
         stack.enter_context(made_folder(out_dir))
         # Files move to the folder together at the end: an interrupted demo leaves none.
         scratch = Path(stack.enter_context(TemporaryDirectory(dir=out_dir, prefix=".working-")))
-        source_video, stylized_video, side_by_side, contact_sheet = (scratch / name for name in names)
+        source_video, stylized_video, side_by_side, contact_sheet, looks = (scratch / name for name in names)
 
         scene, notes = None, []
         if source is None:
@@ -111,6 +121,7 @@ def run_demo(
         both = (np.hstack([b, a]) for b, a in zip(before, after, strict=True))
         write_video(side_by_side, _counted(both, "side by side", len(before), progress), rate)
         write_image(contact_sheet, _contact_sheet(scene, before, after, stylizer.metadata.name))
+        write_image(looks, _look_sheet(before[len(before) // 2], threads, provider, progress))
         rows = _steadiness(before, after, pairs, progress)
         for name in names:
             (scratch / name).replace(out_dir / name)
@@ -206,13 +217,28 @@ def _contact_sheet(scene: Scene | None, before: Sequence[Image], after: Sequence
         style: [after[t] for t in shown],
         "temporal error against the previous frame (white: 0.25 or more; black: 0 or masked)": errors,
     }
-    return np.vstack([_row(label, images) for label, images in rows.items()])
+    return np.vstack([_row([label], images) for label, images in rows.items()])
 
 
-def _row(label: str, images: Sequence[Image]) -> Image:
-    """Images of one size side by side, each `CELL_WIDTH` pixels wide, under their label."""
+def _look_sheet(frame: Image, threads: int | None, provider: str | None, progress: Progress) -> Image:
+    """A frame in all bundled fast styles, a row each, and in `LOOKS`, a column each: (H, W, 3) uint8 RGB."""
+    rows = []
+    models = bundled_models()
+    for done, model in enumerate(models):
+        progress("looks", done, len(models))
+        with open_stylizer(model.name, threads=threads, provider=provider) as stylizer:
+            if stylizer.metadata.architecture.startswith("edge"):  # as opposed to Huang's, ten times slower
+                labels = [f"{model.name}, {words}" for words in LOOKS]
+                rows.append(_row(labels, [with_look(stylizer, look)(frame) for look in LOOKS.values()]))
+    return np.vstack(rows)
+
+
+def _row(labels: Sequence[str], images: Sequence[Image]) -> Image:
+    """Images of one size side by side, each `CELL_WIDTH` pixels wide, under their labels."""
     height = max(1, round(images[0].shape[0] * CELL_WIDTH / images[0].shape[1]))
     cells = [resized(image, (CELL_WIDTH, height), enlarge=cv2.INTER_AREA) for image in images]
     strip = np.full((24, CELL_WIDTH * len(cells), 3), 255, np.uint8)
-    cv2.putText(strip, label, (8, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+    for column, label in enumerate(labels):
+        place = (8 + CELL_WIDTH * column, 17)
+        cv2.putText(strip, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
     return np.vstack([strip, np.hstack(cells)])

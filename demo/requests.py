@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ..common.asked import Asked
+from ..runtimes.look import PLAIN, Look
 from ..runtimes.registry import DEFAULT_MODEL
 
 MODEL = Asked("A name from `steadystyle models`, or a file (.onnx, .tflite, .safetensors).", short="m")
@@ -24,6 +25,7 @@ class FileRequest:
     model: Annotated[str, MODEL] = DEFAULT_MODEL
     frames: Annotated[int, Asked("Maximum number of frames.", least=1)] = 96
     height: Height = 360
+    look: Look = PLAIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +47,7 @@ class CameraRequest:
     loop: Annotated[bool, Asked("Repeat a file endlessly, like a camera.")] = False
     seconds: Annotated[float | None, Asked("Quit after so many seconds.", least=0.1)] = None
     frames: Annotated[int | None, Asked("Quit after N frames.", metavar="N", least=1)] = None
+    look: Look = PLAIN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,3 +78,4 @@ class JetsonRequest:
     config: Annotated[Path | None, Asked("TOML file of profiles, merged over the bundled ones.", metavar="FILE")] = None
     restarts: Annotated[int, Asked("Give up after N consecutive failed restarts.", metavar="N", least=1)] = 20
     engine_cache: Annotated[Path, Asked("Folder for the engines that TensorRT builds.")] = Path("steadystyle-engines")
+    look: Look = PLAIN

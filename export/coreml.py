@@ -18,6 +18,7 @@ from ..common.arrays import Size
 from ..common.files import InputError
 from ..runtimes.artifact import METADATA_KEY, NO_HASH, ArtifactMetadata
 from ..runtimes.coreml import INPUT, OUTPUT, CoremlStylizer, model_file, package_sha256, quiet
+from ..runtimes.look import PLAIN, Look
 from ..runtimes.stylizer import Stylizer
 from .graphs.registry import image_graph
 from .mil import MilStylizer
@@ -38,7 +39,13 @@ class CoremlWriter(Writer):
     any_size = False  # a flexible size would lose the neural engine
 
     def write(
-        self, network: nn.Module, path: Path, size: Size | None, precision: str, quantization: Quantization | None
+        self,
+        network: nn.Module,
+        path: Path,
+        size: Size | None,
+        precision: str,
+        quantization: Quantization | None,
+        look: Look = PLAIN,
     ) -> str:
         """Write a model from RGB image ``frame`` to RGB image ``stylized``; InputError if the size is too small."""
         if size is None:

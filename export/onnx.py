@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.compose
 import torch
 from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 from torch import nn
@@ -18,8 +19,10 @@ from torch import nn
 from ..common.arrays import Image, Size
 from ..common.quiet import quiet
 from ..runtimes.artifact import METADATA_KEY, NO_HASH, ArtifactMetadata, content_sha256
+from ..runtimes.look import PLAIN, Look
 from ..runtimes.registry import open_stylizer
 from ..runtimes.stylizer import Stylizer
+from .graphs.look import AfterNetwork, BeforeNetwork
 from .graphs.registry import deployable_graph
 from .quantization import Quantization
 from .target import Writer
@@ -39,24 +42,33 @@ class OnnxWriter(Writer):
     default_precision = "fp32"
     any_size = True
     calibrated = frozenset({"int8"})
+    bakes_looks = True
     rounds_results = True
 
     def write(
-        self, network: nn.Module, path: Path, size: Size | None, precision: str, quantization: Quantization | None
+        self,
+        network: nn.Module,
+        path: Path,
+        size: Size | None,
+        precision: str,
+        quantization: Quantization | None,
+        look: Look = PLAIN,
     ) -> str:
         """Write a graph with input ``frame`` and output ``stylized``, each (height, width, 3) uint8.
 
         fp16 computes the convolutions in float16. int8 is quantize-dequantize (QDQ) form around the convolutions: uint8
-        activations, int8 weights with one scale per output channel.
+        activations, int8 weights with one scale per output channel. A look takes the frame's and the painting's bytes.
         """
         graph = quantization.graph if quantization else deployable_graph(network)
         if precision == "fp16":
             graph.in_half_precision()
-        model = _graph_model(graph, size)
+        model = _graph_model(graph, frame=look.network_size(*size) if size else None)
         if quantization is not None:
             model = _in_eight_bits(model, quantization)
             if graph.on_bytes:
                 _on_bytes(model)
+        if look != PLAIN:
+            model = _with_look(model, look, size)
         _strip(model)
         onnx.checker.check_model(model, full_check=True)
         onnx.save_model(model, path)
@@ -76,21 +88,22 @@ class OnnxWriter(Writer):
         return open_stylizer(path)
 
 
-def _graph_model(graph: Any, size: Size | None) -> Any:
-    """The graph as an ONNX model in float32."""
-    width, height = size or (64, 48)
-    example = torch.zeros((height, width, 3), dtype=torch.uint8)
-    sides = None if size else {"frame": {0: torch.export.Dim("height"), 1: torch.export.Dim("width")}}
+def _graph_model(graph: Any, **sizes: Size | None) -> Any:
+    """The graph as an ONNX model in float32; the sizes of its inputs are by name, None for any."""
+    shapes = [(size or (64, 48))[::-1] for size in sizes.values()]
+    examples = tuple(torch.zeros((*shape, 3), dtype=torch.uint8) for shape in shapes)
+    any_size = None in sizes.values()
+    free = {0: torch.export.Dim("height"), 1: torch.export.Dim("width")}
     with quiet():
         program: Any = torch.onnx.export(
             graph,
-            (example,),
+            examples,
             dynamo=True,
             external_data=False,
             opset_version=OPSET,
-            input_names=["frame"],
+            input_names=list(sizes),
             output_names=["stylized"],
-            dynamic_shapes=sides,
+            dynamic_shapes=dict.fromkeys(sizes, free) if any_size else None,
             verbose=False,
         )
     model = program.model_proto
@@ -99,12 +112,36 @@ def _graph_model(graph: Any, size: Size | None) -> Any:
         raise RuntimeError(f"torch.onnx.export wrote opset {opset} where {OPSET} was asked for")
     _strip(model)
     _merge_slices(model)
-    if size is None:
+    if any_size:
         # The exporter gives the output's sides as expressions; they equal the input's.
-        for end in (model.graph.input[0], model.graph.output[0]):
+        for end in (*model.graph.input, *model.graph.output):
             end.type.tensor_type.shape.dim[0].dim_param = "height"
             end.type.tensor_type.shape.dim[1].dim_param = "width"
     return model
+
+
+def _with_look(network: Any, look: Look, size: Size | None) -> Any:
+    """A model of the frame, the network and the look, in that order; their own names get a prefix each."""
+    seen = look.network_size(*size) if size else None
+    after = _graph_model(AfterNetwork(look, size), frame=size, painting=seen)
+    parts = {"network": network, "after": after}
+    ends = {"network_frame": "frame", "after_frame": "frame", "after_painting": "network_stylized"}
+    if look.stroke != 1 and size is not None:
+        parts = {"before": _graph_model(BeforeNetwork(look, size), frame=size), **parts}
+        ends |= {"before_frame": "frame", "network_frame": "before_stylized"}
+    ends["after_stylized"] = "stylized"
+    nodes, weights = [], []
+    for name, part in parts.items():
+        graph = onnx.compose.add_prefix(part, f"{name}_").graph
+        weights += graph.initializer
+        for node in graph.node:
+            node.input[:] = [ends.get(end, end) for end in node.input]
+            node.output[:] = [ends.get(end, end) for end in node.output]
+            nodes.append(node)
+    inputs = [end for end in after.graph.input if end.name == "frame"]
+    graph = onnx.helper.make_graph(nodes, "main_graph", inputs, after.graph.output, weights)
+    opsets = {entry.domain: entry for part in parts.values() for entry in part.opset_import}
+    return onnx.helper.make_model(graph, opset_imports=opsets.values(), ir_version=network.ir_version)
 
 
 def _merge_slices(model: Any) -> None:

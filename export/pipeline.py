@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,7 +13,9 @@ from .. import __version__
 from ..common.arrays import Image, Size
 from ..common.files import InputError, atomic_path, sha256_of, size_on_disk
 from ..common.progress import Notify, Progress, no_notify, no_progress
-from ..runtimes.artifact import ArtifactMetadata
+from ..runtimes.artifact import ArtifactMetadata, look_numbers
+from ..runtimes.look import PLAIN, Look
+from ..runtimes.look.painted import painted
 from ..runtimes.registry import find_checkpoint
 from ..runtimes.stylizer import Stylizer
 from ..train.checkpoint import Checkpoint, load_checkpoint
@@ -93,6 +96,7 @@ def export(
     size: Size | None = None,
     out_dir: Path = Path("exports"),
     *,
+    look: Look = PLAIN,
     calibration_clips: Sequence[str] = (),
     proof: Proof | None = None,
     progress: Progress = no_progress,
@@ -106,36 +110,39 @@ def export(
         precision: one of `PRECISIONS`, or ``all`` that the target can write; None: the target's default.
         size: of the frames; None: any.
         out_dir: folder for the artifacts, created if missing.
+        look: becomes part of the artifacts; nothing for `Look.only`, which is no part of a picture alone.
         calibration_clips: videos to calibrate 8-bit artifacts on; none: the bundled scene.
         proof: None: the bundled scene, no style score.
         notify: called with a warning about the calibration.
 
     Raises:
-        InputError: unknown model, target, precision or size, damaged checkpoint or clip, or no place to write to.
+        InputError: unknown model, target, precision or size, a look that a target cannot contain, damaged checkpoint or
+            clip, or no place to write to.
     """
-    plan = _plan(target, precision, size)
+    plan = _plan(target, precision, size, look)
     path, proof = find_checkpoint(model), proof or Proof()
     checkpoint = load_checkpoint(path)
     judge, test = proof.judge(), load_test_frames(proof.clip, size)
-    references = [reference(checkpoint.network, frame) for frame in test.frames]
-    source = _Source(checkpoint, sha256_of(path), size, test, references, judge, proof.allow_degraded)
+    references = [painted(frame, look, partial(reference, checkpoint.network)) for frame in test.frames]
+    source = _Source(checkpoint, sha256_of(path), size, look, test, references, judge, proof.allow_degraded)
+    seen = look.network_size(*size) if size is not None else None
     calibration = None
-    if size is not None and any(chosen in writer.calibrated for _, writer, chosen in plan):
-        calibration = load_calibration(calibration_clips, size)
+    if seen is not None and any(chosen in writer.calibrated for _, writer, chosen in plan):
+        calibration = load_calibration(calibration_clips, seen)
         if calibration.note:
             notify(calibration.note)
     results = []
     for done, (name, writer, chosen) in enumerate(plan):
         quantization = None
-        if size is not None and calibration is not None and chosen in writer.calibrated:
+        if seen is not None and calibration is not None and chosen in writer.calibrated:
             progress(f"{name} {chosen}: how each layer bears it", done, len(plan))
-            quantization = plan_quantization(checkpoint.network, calibration, size, results=writer.rounds_results)
+            quantization = plan_quantization(checkpoint.network, calibration, seen, results=writer.rounds_results)
         progress(f"{name} {chosen}", done, len(plan))
         results.append(_export_one(source, out_dir, name, writer, chosen, quantization))
     return results
 
 
-def _plan(target: str, precision: str | None, size: Size | None) -> list[tuple[str, Writer, str]]:
+def _plan(target: str, precision: str | None, size: Size | None, look: Look) -> list[tuple[str, Writer, str]]:
     if target not in (*TARGETS, "all"):
         raise InputError(f"unknown target '{target}': choose one of {', '.join(TARGETS)}, or all")
     writers = {name: make() for name, make in TARGETS.items() if target in (name, "all")}
@@ -145,7 +152,7 @@ def _plan(target: str, precision: str | None, size: Size | None) -> list[tuple[s
         for one in chosen:
             if size is None and precision == "all" and one in writer.calibrated:
                 continue
-            check_offer(name, writer, one, size)
+            check_offer(name, writer, one, size, look)
             plan.append((name, writer, one))
     return plan
 
@@ -157,8 +164,9 @@ class _Source:
     checkpoint: Checkpoint
     sha256: str  # of the checkpoint's file
     size: Size | None
+    look: Look
     test: TestFrames  # frames of the proof
-    references: Sequence[Image]  # the checkpoint's results for the test frames
+    references: Sequence[Image]  # the checkpoint's results for the test frames, with the look
     judge: StyleJudge | None
     allow_degraded: bool
 
@@ -177,6 +185,7 @@ def _export_one(
         precision=precision,
         width=source.size[0] if source.size else None,
         height=source.size[1] if source.size else None,
+        look=look_numbers(source.look),
         checkpoint_sha256=source.sha256,
         calibration_sha256=quantization.calibration.sha256 if quantization else None,
         steps=header.steps,
@@ -187,12 +196,14 @@ def _export_one(
     )
     path = folder / metadata.file_name(writer.ending)
     size_bytes = 0
-    with suppress(_DegradedError), atomic_path(path) as partial:
-        versions = writer.write(source.checkpoint.network, partial, source.size, precision, quantization)
+    with suppress(_DegradedError), atomic_path(path) as partial_file:
+        versions = writer.write(
+            source.checkpoint.network, partial_file, source.size, precision, quantization, source.look
+        )
         metadata = replace(metadata, producer=f"{metadata.producer}, {versions}")
         # A runtime needs metadata, so it is embedded twice: first without figures, then with them.
-        writer.embed(partial, metadata)
-        with writer.run(partial) as stylizer:
+        writer.embed(partial_file, metadata)
+        with writer.run(partial_file) as stylizer:
             figures = verify(stylizer, source.references, test.frames, test.pairs, source.judge)
             figures |= {"source": test.source, "flow_source": test.flow_source, "engine": stylizer.engine}
             median_ms = _median_ms(stylizer, test.frames) if stylizer.real_time else None
@@ -202,8 +213,8 @@ def _export_one(
         found = shortfalls(figures, precision)
         if found and not source.allow_degraded:
             raise _DegradedError
-        metadata = writer.embed(partial, metadata)
-        size_bytes = size_on_disk(partial)
+        metadata = writer.embed(partial_file, metadata)
+        size_bytes = size_on_disk(partial_file)
     return ExportResult(target, path, metadata, size_bytes, median_ms, found, "degraded" if found else "ok")
 
 

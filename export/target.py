@@ -1,5 +1,6 @@
 """The interface of the writers, and the check of what a target can write."""
 
+import math
 from pathlib import Path
 from typing import Protocol
 
@@ -8,6 +9,7 @@ from torch import nn
 from ..common.arrays import Size
 from ..common.files import InputError
 from ..runtimes.artifact import ArtifactMetadata
+from ..runtimes.look import PLAIN, Look
 from ..runtimes.stylizer import Stylizer
 from .quantization import Quantization
 
@@ -24,12 +26,22 @@ class Writer(Protocol):
     precisions: tuple[str, ...] = PRECISIONS
     any_size: bool = False  # whether it can write artifacts for frames of any size
     calibrated: frozenset[str] = frozenset()  # precisions that need a `Quantization`
+    bakes_looks: bool = False  # whether a look can be part of the artifact
     rounds_results: bool = False  # whether 8-bit engines round a convolution's result, or only its input
 
     def write(
-        self, network: nn.Module, path: Path, size: Size | None, precision: str, quantization: Quantization | None
+        self,
+        network: nn.Module,
+        path: Path,
+        size: Size | None,
+        precision: str,
+        quantization: Quantization | None,
+        look: Look = PLAIN,
     ) -> str:
-        """Write the network to a new file; return the tools' names and versions."""
+        """Write the network and a look to a new file; return the tools' names and versions.
+
+        `size` is that of the frames; a `quantization` was found at the size that the network sees.
+        """
         ...
 
     def embed(self, path: Path, metadata: ArtifactMetadata) -> ArtifactMetadata:
@@ -41,18 +53,30 @@ class Writer(Protocol):
         ...
 
 
-def check_offer(target: str, writer: Writer, precision: str, size: Size | None) -> None:
+def check_offer(target: str, writer: Writer, precision: str, size: Size | None, look: Look) -> None:
     """Raise InputError, which names the valid choices, if a target cannot write what is asked for."""
     if precision not in writer.precisions:
         what = "has no precision" if precision in PRECISIONS else "knows no precision"
         raise InputError(f"the target {target} {what} '{precision}': choose {' or '.join(writer.precisions)}")
+    if look.only is not None:
+        raise InputError(
+            f"an artifact cannot paint the {look.only} only, which takes a second network: leave only away"
+        )
+    if look != PLAIN and not writer.bakes_looks:
+        raise InputError(
+            f"the target {target} cannot contain a look: leave --strength, --keep-colors and --stroke away"
+        )
+    if size is None and look.stroke != 1:
+        raise InputError("another stroke needs a fixed size: give WIDTHxHEIGHT, for example 640x360")
     if size is None and (not writer.any_size or precision in writer.calibrated):
         what = f"{target} in {precision}" if writer.any_size else target
         raise InputError(f"the target {what} needs a fixed size: give WIDTHxHEIGHT, for example 640x360")
     if size is not None and not all(1 <= side <= MAX_SIDE for side in size):
         raise InputError(f"size {size[0]}x{size[1]} cannot be exported: both sides must be from 1 to {MAX_SIDE} pixels")
-    if size is not None and precision in writer.calibrated and min(size) < LEAST_CALIBRATED_SIDE:
+    if size is None or precision not in writer.calibrated:
+        return
+    if min(look.network_size(*size)) < LEAST_CALIBRATED_SIDE:
         raise InputError(
             f"size {size[0]}x{size[1]} is too small for {precision}: "
-            f"both sides must be at least {LEAST_CALIBRATED_SIDE} pixels"
+            f"both sides must be at least {math.ceil(LEAST_CALIBRATED_SIDE * look.stroke)} pixels"
         )

@@ -14,6 +14,7 @@ never. Fixed, calibrated ranges are hardly faster (0.44 of float32's CPU time, n
 
 import io
 import tempfile
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import replace
 from importlib.metadata import version
@@ -27,11 +28,13 @@ from torch import Tensor, nn
 
 from ..common.arrays import Size
 from ..runtimes.artifact import ArtifactMetadata
+from ..runtimes.look import PLAIN, Look
 from ..runtimes.stylizer import Stylizer
 from ..runtimes.tflite import TfliteStylizer, flatbuffer_of, quiet_engine, sealed, with_metadata
 from ..train.networks import TANH_GAIN
 from .graphs.base import DeployableGraph
 from .graphs.edge import PatchGraph, SmoothPatchGraph
+from .graphs.look import LUMA, Taps, rounds_up, taps
 from .graphs.registry import deployable_graph
 from .quantization import Quantization
 from .target import Writer
@@ -49,8 +52,16 @@ class TfliteWriter(Writer):
     default_precision = "int8"
     calibrated = frozenset({"int8"})
 
+    bakes_looks = True
+
     def write(
-        self, network: nn.Module, path: Path, size: Size | None, precision: str, quantization: Quantization | None
+        self,
+        network: nn.Module,
+        path: Path,
+        size: Size | None,
+        precision: str,
+        quantization: Quantization | None,
+        look: Look = PLAIN,
     ) -> str:
         """Write a model with input ``frame`` and output ``stylized``, each (height, width, 3) uint8; it needs a size.
 
@@ -62,7 +73,7 @@ class TfliteWriter(Writer):
         graph = quantization.graph if quantization else deployable_graph(network)
         in_float = quantization.float_layers if quantization else frozenset()
         with quiet_engine(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            model = _converted(graph, size)
+            model = _converted(graph, size, look)
             if precision == "fp16":
                 model = _in_half_precision(model)
             elif precision == "int8":
@@ -83,17 +94,50 @@ class TfliteWriter(Writer):
         return TfliteStylizer(path, provider="litert")
 
 
-def _converted(graph: DeployableGraph, size: Size) -> bytes:
-    """The graph in float32 as a flatbuffer."""
+def _converted(graph: DeployableGraph, size: Size, look: Look) -> bytes:
+    """The graph in float32, with a look, as a flatbuffer."""
     width, height = size
     module = tf.Module()
     frame = tf.TensorSpec([height, width, 3], tf.uint8, name="frame")
     stylized = _patches_stylized if isinstance(graph, PatchGraph) else _stylized
-    module.stylize = tf.function(lambda frame: {"stylized": stylized(graph, frame)}, input_signature=[frame])
+    module.stylize = tf.function(
+        lambda frame: {"stylized": _looked(frame, look, lambda seen: stylized(graph, seen))}, input_signature=[frame]
+    )
     # Only a saved model has a signature, by which the quantizer and users name inputs and outputs.
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures={_SIGNATURE: module.stylize.get_concrete_function()})
         return bytes(tf.lite.TFLiteConverter.from_saved_model(folder).convert())
+
+
+def _looked(frame: Any, look: Look, stylized: Callable[[Any], Any]) -> Any:
+    """`BeforeNetwork`, the network and `AfterNetwork` in TensorFlow."""
+    if look == PLAIN:
+        return stylized(frame)
+    size, source, seen = (frame.shape[1], frame.shape[0]), tf.cast(frame, tf.float32), frame
+    columns, rows = zip(size, look.network_size(*size), strict=True)
+    if look.stroke != 1:
+        seen = tf.cast(_resampled(source, taps(*columns), taps(*rows)), tf.uint8)
+    painted = tf.cast(stylized(seen), tf.float32)
+    if look.stroke != 1:
+        painted = _resampled(painted, taps(*columns[::-1]), taps(*rows[::-1]))
+    if look.keep_colors:
+        levels, own = (tf.round(tf.reduce_sum(image * LUMA, 2, keepdims=True)) for image in (painted, source))
+        darkest, lightest = tf.reduce_min(source, 2, keepdims=True), tf.reduce_max(source, 2, keepdims=True)
+        painted = source + tf.minimum(tf.maximum(levels - own, -darkest), 255.0 - lightest)
+    if look.strength < 1:
+        painted = look.strength * painted + (1 - look.strength) * source
+    return tf.cast(tf.round(painted), tf.uint8)
+
+
+def _resampled(image: Any, columns: Taps, rows: Taps) -> Any:
+    for axis, (places, weights), shape in ((1, columns, [1, -1, 1]), (0, rows, [-1, 1, 1])):
+        parts = [
+            tf.gather(image, place.astype(np.int32), axis=axis) * weight.reshape(shape)
+            for place, weight in zip(places.T, weights.T, strict=True)
+        ]
+        image = tf.add_n(parts)
+    image = tf.floor(image + 0.5) if rounds_up(columns, rows) else tf.round(image)
+    return tf.clip_by_value(image, 0.0, 255.0)
 
 
 def _stylized(graph: Any, frame: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..common.files import InputError
 from ..common.untrusted import checked_name, parse_json
+from .look import PLAIN, Look
 
 METADATA_KEY = "steadystyle"
 """Key under which the JSON text stands in the artifact's own metadata."""
@@ -44,6 +45,7 @@ class ArtifactMetadata:
     sensitivity: dict[str, dict[str, float]] = field(default_factory=dict)  # see ``export/quantization.py``
     content_sha256: str = ""  # of the artifact without this value (see `content_sha256`)
     verification: dict[str, float | str] = field(default_factory=dict)  # figures of ``export/verify.py``
+    look: dict[str, float] = field(default_factory=dict)  # what it contains of a look (see `look_numbers`)
     style_size: int = STYLE_SIZE  # shorter side of the style image in training, in pixels
     layout: str = "HWC"
     colour_order: str = "RGB"
@@ -55,8 +57,9 @@ class ArtifactMetadata:
         return "any" if self.width is None else f"{self.width}x{self.height}"
 
     def file_name(self, ending: str = "") -> str:
-        """The name of an artifact's file, such as ``great-wave-640x360-fp32.onnx``; `ending` has its dot."""
-        return f"{self.name}-{self.size_text}-{self.precision}{ending}"
+        """The name of an artifact's file, such as ``great-wave-stroke2-640x360-fp32.onnx``; `ending` has its dot."""
+        look = _look_of(self.look).text
+        return "-".join(filter(None, (self.name, look, self.size_text, self.precision))) + ending
 
     def to_json(self) -> str:
         """JSON text with sorted keys, so that equal artifacts have equal bytes."""
@@ -77,7 +80,7 @@ class ArtifactMetadata:
                 f"its metadata has format version {found} and this steadystyle reads version {FORMAT_VERSION}: "
                 "export it again with this version"
             )
-        values.setdefault("style_size", STYLE_SIZE)  # older files lack it
+        values = {"style_size": STYLE_SIZE, "look": {}, **values}  # older files lack them
         for name, kinds in _KINDS.items():
             if name not in values:
                 raise InputError(f"its metadata lacks '{name}': export it again")
@@ -94,6 +97,10 @@ class ArtifactMetadata:
             checked_name(part)
         if metadata.style_size < 1 or not all(isinstance(size, int) for size in metadata.sizes.values()):
             raise InputError("its metadata has a 'style_size' or 'sizes' that does not fit: export it again")
+        try:
+            _look_of(metadata.look)
+        except (TypeError, InputError) as error:
+            raise InputError("its metadata has a 'look' that does not fit: export it again") from error
         sides = (metadata.width, metadata.height)
         if sides != (None, None) and not all(side is not None and side > 0 for side in sides):
             raise InputError(f"its metadata has no size in {metadata.width}x{metadata.height}: export it again")
@@ -102,6 +109,24 @@ class ArtifactMetadata:
         except ValueError as error:
             raise InputError("its metadata has a number that is not finite: export it again") from error
         return metadata
+
+
+def look_numbers(look: Look) -> dict[str, float]:
+    """The fields of a look in which it differs from the network's own output, as numbers."""
+    fields = {"strength": look.strength, "keep_colors": float(look.keep_colors), "stroke": look.stroke}
+    return {name: value for name, value in fields.items() if value != getattr(PLAIN, name)}
+
+
+def _look_of(numbers: dict[str, float]) -> Look:
+    """What `look_numbers` wrote; raises TypeError or InputError for anything else."""
+    look = Look(
+        strength=numbers.get("strength", 1.0),
+        keep_colors=bool(numbers.get("keep_colors", 0)),
+        stroke=numbers.get("stroke", 1.0),
+    )
+    if look_numbers(look) != numbers:
+        raise TypeError(f"{numbers} is no look")
+    return look
 
 
 def content_sha256(data: bytes, stated: str = "") -> str:

@@ -17,9 +17,10 @@ _TENSOR, _SUBGRAPH, _TENSORS, _SUBGRAPHS = 5, 6, 10, 11
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 
 OPERATORS = frozenset({
-    "Add", "BitwiseNot", "Cast", "Clip", "Concat", "Constant", "Conv", "DequantizeLinear", "Div", "Expand", "Gather",
-    "Identity", "InstanceNormalization", "Mul", "Pad", "QuantizeLinear", "Range", "Reciprocal", "ReduceSum", "Relu",
-    "Reshape", "Resize", "Round", "Shape", "Slice", "Sqrt", "Squeeze", "Sub", "Tanh", "Tile", "Transpose", "Unsqueeze",
+    "Add", "BitwiseNot", "Cast", "Clip", "Concat", "Constant", "Conv", "DequantizeLinear", "Div", "Expand", "Floor",
+    "Gather", "Identity", "InstanceNormalization", "Max", "Min", "Mul", "Neg", "Pad", "QuantizeLinear", "Range",
+    "Reciprocal", "ReduceMax", "ReduceMin", "ReduceSum", "Relu", "Reshape", "Resize", "Round", "Shape", "Slice", "Sqrt",
+    "Squeeze", "Sub", "Tanh", "Tile", "Transpose", "Unsqueeze",
 })  # fmt: skip
 """What an artifact's graph may compute; there is no loop and no branch."""
 

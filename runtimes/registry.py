@@ -14,6 +14,7 @@ from ..common.files import InputError
 from .artifact import ArtifactMetadata
 
 if TYPE_CHECKING:  # the command line imports this file for its default: numpy and OpenCV would double its start
+    from .look import Look
     from .stylizer import Stylizer
 
 MODELS = Path(__file__).parent / "models"
@@ -76,7 +77,12 @@ def bundled_models() -> list[BundledModel]:
 
 
 def open_stylizer(
-    model: str | Path, *, threads: int | None = None, provider: str | None = None, engine_cache: Path | None = None
+    model: str | Path,
+    *,
+    threads: int | None = None,
+    provider: str | None = None,
+    engine_cache: Path | None = None,
+    look: Look | None = None,
 ) -> Stylizer:
     """Open an artifact.
 
@@ -86,10 +92,22 @@ def open_stylizer(
         provider: for example ``cpu``, ``cuda`` or ``openvino``; None: the file's first engine, on the CPU
             (a checkpoint: on CUDA if there is one).
         engine_cache: folder for TensorRT's engines; None: they are not kept.
+        look: what is made of the painting; None: the network's own output. A look that the artifact itself contains
+            comes first.
 
     Raises:
-        InputError: no such model or file, not an artifact, or an engine or provider that is not installed.
+        InputError: no such model or file, not an artifact, an engine or provider that is not installed, or a look that
+            the artifact cannot have.
     """
+    if look is not None:
+        from .look.painted import with_look
+
+        stylizer = open_stylizer(model, threads=threads, provider=provider, engine_cache=engine_cache)
+        try:
+            return with_look(stylizer, look, threads)
+        except InputError:
+            stylizer.close()
+            raise
     path, own_provider = resolve(model)
     ending = path.suffix.lower()
     if ending not in ENDINGS:

@@ -23,6 +23,10 @@ class Stylizer(ABC):
     def _stylize(self, frame: Image) -> Image:
         """Stylize a C-contiguous frame of a size that the artifact takes, into a new array."""
 
+    def restart(self) -> None:
+        """Forget the frames before, because another video begins; a look that follows a person remembers some."""
+        return
+
     def close(self) -> None:
         """Release the engine; the stylizer cannot be called any more."""
         return
@@ -33,8 +37,7 @@ class Stylizer(ABC):
         Raises InputError if the engine fails on it.
         A frame of any size is resized to an artifact's fixed size, and the result back (see `note`).
         """
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
-            raise ValueError(f"a frame must be (H, W, 3) uint8 with H, W >= 1, but is {frame.shape} {frame.dtype}")
+        check_frame(frame)
         height, width = frame.shape[:2]
         own_size = (self.metadata.width or width, self.metadata.height or height)
         fitting = resized(frame, own_size, enlarge=cv2.INTER_LINEAR)
@@ -64,3 +67,9 @@ class Stylizer(ABC):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+def check_frame(frame: Image) -> None:
+    """Raise ValueError for what is no (H, W, 3) uint8 with H and W of at least 1."""
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
+        raise ValueError(f"a frame must be (H, W, 3) uint8 with H, W >= 1, but is {frame.shape} {frame.dtype}")

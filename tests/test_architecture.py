@@ -58,10 +58,10 @@ OWNERS: dict[str, list[str]] = {
         "train/state.py",
     ],
     "onnxruntime": ["runtimes/onnx.py", "export/onnx.py"],  # export: its quantizer
-    "onnx": ["export/onnx.py"],
+    "onnx": ["export/onnx.py", "studies/segmenter.py"],
     "onnxscript": ["export/onnx.py"],
     "openvino": ["runtimes/openvino.py"],
-    "ai_edge_litert": ["runtimes/tflite.py"],
+    "ai_edge_litert": ["runtimes/tflite.py", "studies/segmenter.py"],
     "tflite_runtime": ["runtimes/tflite.py"],
     "tensorflow": ["runtimes/tflite.py", "export/tflite.py"],
     "ai_edge_quantizer": ["export/tflite.py"],

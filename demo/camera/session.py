@@ -7,14 +7,17 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from ...common.arrays import Image
 from ...common.files import InputError, check_folder_writable
+from ...runtimes.look import Look, Only
+from ...runtimes.look.painted import with_look
 from ...runtimes.registry import open_stylizer
+from ...runtimes.stylizer import Stylizer
 from ..requests import CameraRequest
 from .recorder import Recorder
 from .report import LIVE_S, CameraResult, Meter
@@ -25,6 +28,8 @@ from .window import Panel, Window
 
 TICK_S = 0.05  # longest wait for a frame, so that keys are answered
 MESSAGE_S = 3.0
+STROKES = (0.5, 1.0, 1.5, 2.0, 3.0)
+ONLY: tuple[Only | None, ...] = (None, "person", "background")
 
 
 def run_camera(request: CameraRequest, *, threads: int | None = None, provider: str | None = None) -> CameraResult:
@@ -40,7 +45,8 @@ def run_camera(request: CameraRequest, *, threads: int | None = None, provider: 
         )
         capture = stack.enter_context(Capture(request.source, height=request.height, loop=request.loop))
         window = stack.enter_context(closing(Window("steadystyle", (capture.info.width, capture.info.height))))
-        session = _Session(window, styles, capture, Recorder(request.output, capture.info.frame_rate))
+        recorder = Recorder(request.output, capture.info.frame_rate)
+        session = _Session(window, styles, capture, recorder, request.look, with_look(styles.stylizer, request.look))
         try:
             with suppress(KeyboardInterrupt):  # a normal way to quit
                 session.run(request.seconds, request.frames)
@@ -55,6 +61,8 @@ class _Session:
     styles: Styles
     capture: Capture
     recorder: Recorder
+    look: Look
+    stylizer: Stylizer  # the chosen style with this look
     view: View = "split"
     divider: float = 0.5
     mirrored: bool = False
@@ -66,6 +74,7 @@ class _Session:
     notes: list[str] = field(default_factory=list)
     _recorded_view: View = "split"
     _source: Image | None = None
+    _stale: bool = False  # whether style or look changed since the last stylized frame
     _stylized: Image | None = None
     _meters: dict[int, Meter] = field(default_factory=dict)
     _times: deque[float] = field(default_factory=deque)
@@ -85,8 +94,8 @@ class _Session:
                 self.skipped += 1
             elif frame is not None:
                 self._take(np.ascontiguousarray(frame.image[:, ::-1]) if self.mirrored else frame.image)
-            elif switched and self._source is not None:
-                self._stylize(self._source)  # no new frame: the last one in the new style
+            if self._stale and self._source is not None:
+                self._stylize(self._source)  # no new frame: the last one in the new style or look
             if (frame is not None and not self.paused) or touched or switched or now - drawn > 0.25:
                 self._draw()
                 drawn = now
@@ -109,9 +118,9 @@ class _Session:
         if self._source is not None and self._source.shape != image.shape:
             meter.warm_up()
         begun = time.perf_counter()
-        self._stylized = self.styles.stylizer(image)
+        self._stylized = self.stylizer(image)
         meter.add(time.monotonic(), (time.perf_counter() - begun) * 1e3)
-        self._source = image
+        self._source, self._stale = image, False
 
     def _switch(self) -> bool:
         try:
@@ -120,8 +129,21 @@ class _Session:
             self._complain(str(error))
             return False
         if switched:
-            self._meter().warm_up()
+            self.stylizer = self.styles.stylizer
+            if not self._show(self.look):  # the first look that any artifact can have
+                self._show(replace(self.look, stroke=1.0, only=None))
         return switched
+
+    def _show(self, look: Look) -> bool:
+        """Change the look; tells why not and returns False where the artifact or this machine cannot have it."""
+        try:
+            self.stylizer, self.look = with_look(self.styles.stylizer, look), look
+        except InputError as error:
+            self._complain(str(error))
+            return False
+        self._stale = True
+        self._meter().warm_up()
+        return True
 
     def _obey(self) -> bool:
         commands = list(self.window.commands())
@@ -136,6 +158,16 @@ class _Session:
                     self.styles.step(1)
                 case "previous style":
                     self.styles.step(-1)
+                case "stronger" | "weaker":
+                    step = 0.1 if command == "stronger" else -0.1
+                    self._show(replace(self.look, strength=min(1.0, max(0.0, round(self.look.strength + step, 1)))))
+                case "colours":
+                    self._show(replace(self.look, keep_colors=not self.look.keep_colors))
+                case "stroke":
+                    larger = [stroke for stroke in STROKES if stroke > self.look.stroke]
+                    self._show(replace(self.look, stroke=min(larger, default=STROKES[0])))
+                case "only":
+                    self._show(replace(self.look, only=ONLY[(ONLY.index(self.look.only) + 1) % len(ONLY)]))
                 case "view":
                     self.view = VIEWS[(VIEWS.index(self.view) + 1) % len(VIEWS)]
                 case "divider":
@@ -199,7 +231,7 @@ class _Session:
         size = f"{self._source.shape[1]}×{self._source.shape[0]}" if self._source is not None else ""
         panel = Panel(
             lines=[
-                f"{name}   {size}",
+                f"{name}   {size}   {self.look.text}",
                 self.styles.stylizer.engine,
                 f"{latency}   {fps:.1f} fps   {self.capture.dropped} dropped",
             ],
@@ -213,7 +245,7 @@ class _Session:
             help=self.help,
         )
         recording, paused = "recording" if self.recorder.running else "", "paused" if self.paused else ""
-        states = (name, latency, f"{fps:.0f} fps", self.view, recording, paused, trouble)
+        states = (name, latency, f"{fps:.0f} fps", self.view, self.look.text, recording, paused, trouble)
         self.window.draw(picture, panel, " | ".join(state for state in states if state))
 
     def _meter(self) -> Meter:

@@ -13,7 +13,11 @@ from ...common.arrays import Image, resized
 from ...common.files import InputError
 
 HELP: tuple[tuple[str, str, dict[int, str]], ...] = (
-    ("1–9, arrows", "style", {pygame.K_RIGHT: "next style", pygame.K_LEFT: "previous style"}),
+    ("1–9, LEFT, RIGHT", "style", {pygame.K_RIGHT: "next style", pygame.K_LEFT: "previous style"}),
+    ("UP, DOWN", "strength", {pygame.K_UP: "stronger", pygame.K_DOWN: "weaker"}),
+    ("C", "keep the colours", {pygame.K_c: "colours"}),
+    ("T", "size of the strokes", {pygame.K_t: "stroke"}),
+    ("O", "only the person, only the background", {pygame.K_o: "only"}),
     ("S", "split, full, side by side", {pygame.K_s: "view"}),
     ("mouse", "moves the divider", {}),
     ("R", "record, stop", {pygame.K_r: "record"}),

@@ -18,6 +18,7 @@ from ...common.files import InputError, check_not_input
 from ...common.machine import memory_mib, peak_memory_mib
 from ...common.progress import Notify, Progress, no_notify, no_progress
 from ...common.signals import stop_on_signal
+from ...runtimes.look import Look
 from ...runtimes.pipeline import run
 from ...runtimes.registry import open_stylizer, resolve
 from ...runtimes.stylizer import Stylizer
@@ -86,7 +87,9 @@ def run_live(
     start, end = ends.source(kind, address, own_source, live=request.live), ends.sink(sink, own_sink)
     check_elements([*start.words, "!", *end.words], profiles["packages"])
     began = time.monotonic()
-    with open_best(request.model, threads=threads, provider=provider, engine_cache=request.engine_cache) as stylizer:
+    with open_best(
+        request.model, threads=threads, provider=provider, engine_cache=request.engine_cache, look=request.look
+    ) as stylizer:
         stylizer(np.zeros((size[1], size[0], 3), np.uint8))
         report = LiveReport(board["name"], start.name, end.name, stylizer.metadata.name, stylizer.engine, *size)
         report.warm_up_s = time.monotonic() - began
@@ -142,7 +145,12 @@ def frame_size(asked: Size | None, path: Path | None) -> tuple[Size, Fraction | 
 
 
 def open_best(
-    model: str, *, provider: str | None = None, threads: int | None = None, engine_cache: Path | None = None
+    model: str,
+    *,
+    provider: str | None = None,
+    threads: int | None = None,
+    engine_cache: Path | None = None,
+    look: Look | None = None,
 ) -> Stylizer:
     """Open a model as `open_stylizer` does, with its errors, on the best provider: TensorRT, else CUDA, else the CPU.
 
@@ -153,6 +161,6 @@ def open_best(
     if wanted is None and path.suffix.lower() == ".onnx":
         for name in ("tensorrt", "cuda"):
             with suppress(InputError):
-                return open_stylizer(path, threads=threads, provider=name, engine_cache=engine_cache)
+                return open_stylizer(path, threads=threads, provider=name, engine_cache=engine_cache, look=look)
         wanted = "cpu"
-    return open_stylizer(path, threads=threads, provider=wanted, engine_cache=engine_cache)
+    return open_stylizer(path, threads=threads, provider=wanted, engine_cache=engine_cache, look=look)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...video.frames import FrameSource, open_part
 from ..artifact import ArtifactMetadata
+from ..look import PLAIN, Look
 from ..pipeline import RunReport, stylize_into
 from ..registry import open_stylizer
 from ..stylizer import Stylizer
@@ -18,7 +19,7 @@ class Settings:
     """How files are stylized.
 
     Attributes:
-        model, threads, provider: as for `open_stylizer`.
+        model, threads, provider, look: as for `open_stylizer`.
         start_s, duration_s: the part of each video that is stylized, in seconds; None: to its end.
         preview: write a contact sheet instead, of a frame a second.
     """
@@ -26,13 +27,14 @@ class Settings:
     model: str
     threads: int | None = None
     provider: str | None = None
+    look: Look = PLAIN
     start_s: float = 0.0
     duration_s: float | None = None
     preview: bool = False
 
     def stylizer(self) -> Stylizer:
         """Open the model; raises InputError as `open_stylizer`."""
-        return open_stylizer(self.model, threads=self.threads, provider=self.provider)
+        return open_stylizer(self.model, threads=self.threads, provider=self.provider, look=self.look)
 
     def source(self, spec: str | Path) -> FrameSource:
         """Open a source, or the part of it; raises InputError as `open_part`."""
@@ -45,6 +47,7 @@ class Settings:
 
         Raises InputError or OSError if writing fails; nothing half-written stays.
         """
+        stylizer.restart()
         write = write_preview if self.preview else stylize_into
         return write(target, source, stylizer, progress)
 

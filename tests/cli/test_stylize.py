@@ -170,3 +170,15 @@ def test_an_existing_output_is_overwritten_unless_no_clobber_is_given(
     assert "exists" in outcome.sentence
     assert run(*words).code == 0
     assert (tmp_path / "out.mp4").stat().st_size > 100
+
+
+def test_the_look_is_applied(run: Cli, tmp_path: Path, any_size_artifact: Path) -> None:
+    cv2.imwrite("in.png", textured(64, 48)[..., ::-1])
+    stylize(run, Path("in.png"), Path("plain.png"), any_size_artifact)
+    for words in (("--strength", "0"), ("--strength", "0.5"), ("--keep-colors",), ("--stroke", "2")):
+        outcome = run("stylize", "in.png", "-o", "look.png", "--model", any_size_artifact, *words)
+        assert outcome.code == 0, outcome.err
+        looked, plain = read_frames(Path("look.png"))[0], read_frames(Path("plain.png"))[0]
+        assert not np.array_equal(looked, plain), words
+        if words == ("--strength", "0"):
+            assert np.array_equal(looked, textured(64, 48))

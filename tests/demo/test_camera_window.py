@@ -103,6 +103,20 @@ def on_screen(tmp_path: Path) -> Iterator[Callable[..., Screen]]:
         server.wait()
 
 
+def test_the_keys_of_the_look(on_screen: Callable[..., Screen], film: Path) -> None:
+    screen = on_screen(film, "--loop", "-m", QUICK, "-o", "out", "--strength", "0.9")
+    screen.press("space", "paused")  # a look is shown at once, without a new frame
+    screen.press("Down", "| strength0.8 |")
+    screen.press("c", "| strength0.8-colors |")
+    screen.press("t", "stroke1.5")
+    before = screen.screenshot()
+    for _ in range(8):
+        screen.do("key", "Down")
+    screen.press("t", "| strength0-colors-stroke2 |")
+    wait_for(lambda: bool(np.abs(screen.screenshot().astype(int) - before).mean() > 2), "the source on both sides")
+    assert screen.leave()["notes"] == []
+
+
 def test_the_keys(on_screen: Callable[..., Screen], film: Path, tmp_path: Path) -> None:
     screen = on_screen(film, "--loop", "-m", QUICK, "-o", "out")
     assert QUICK in screen.title()

@@ -1,15 +1,18 @@
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from steadystyle.common.arrays import resized
 from steadystyle.common.files import InputError
 from steadystyle.demo.local import run_demo
 from steadystyle.demo.requests import FileRequest
+from steadystyle.runtimes.registry import bundled_models
 from steadystyle.video.frames import read_frames, read_image, write_image, write_video
 
-WRITTEN = ["contact-sheet.png", "side-by-side.mp4", "source.mp4", "stylized.mp4"]
+WRITTEN = ["contact-sheet.png", "looks.png", "side-by-side.mp4", "source.mp4", "stylized.mp4"]
 
 
 def names_in(folder: Path) -> list[str]:
@@ -40,6 +43,17 @@ def test_the_bundled_scene_is_measured_against_its_own_motion(tmp_path: Path, an
     assert np.abs(both[0][:, :156].astype(int) - source[0][:, :156]).mean() < 8
     sheet = read_image(tmp_path / "demo" / "contact-sheet.png")
     assert sheet.shape == (3 * (225 + 24), 4 * 400, 3)
+    # Each fast style in its row, each look in its column: the painting, and what is nearer to the source.
+    fast = [model.name for model in bundled_models() if not model.name.endswith("-huang")]
+    looks = read_image(tmp_path / "demo" / "looks.png")
+    assert looks.shape == (len(fast) * (225 + 24), 4 * 400, 3)
+    shown = resized(source[4], (400, 225), enlarge=cv2.INTER_AREA).astype(int)
+    for row in range(len(fast)):
+        cells = np.split(looks[row * 249 + 24 : (row + 1) * 249].astype(int), 4, axis=1)
+        plain, kept, half, large = (float(np.abs(cell - shown).mean()) for cell in cells)
+        assert half < 0.6 * plain, fast[row]
+        assert kept < plain, fast[row]
+        assert large > half, fast[row]
 
 
 def test_a_clip_is_made_smaller_and_its_flow_estimated(

@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from steadystyle.demo.web.server import PAGE
+from steadystyle.runtimes.look import Look
 from steadystyle.runtimes.registry import DEFAULT_MODEL, bundled_models, open_stylizer
 from steadystyle.tests.browser import Browser, Page, need_chromium
 from steadystyle.video.frames import read_frames, write_video
@@ -161,6 +162,31 @@ def test_the_canvas_shows_what_onnx_runtime_gives_for_the_camera(page: Page) -> 
     assert_stylized(source, shown, OTHER)
     with open_stylizer(FIRST) as before:
         assert difference(shown, before(source)) > 10
+
+
+def test_the_sliders_of_the_look(page: Page) -> None:
+    set_look(page, 0.5, 1)
+    page.evaluate("document.getElementById('keep-colors').click()")
+    start_camera(page)
+    source, shown = frozen(page)
+    with open_stylizer(FIRST, look=Look(strength=0.5, keep_colors=True)) as stylizer:
+        assert difference(shown, stylizer(source)) <= 1.5
+    page.evaluate("document.getElementById('keep-colors').click()")
+    set_look(page, 1, 2)
+    page.evaluate("document.getElementById('pause').click()")  # goes on
+    page.wait_for("steadystyle.figures().frames >= 3", MINUTES)
+    source, shown = frozen(page)
+    with open_stylizer(FIRST) as plain, open_stylizer(FIRST, look=Look(stroke=2)) as stylizer:
+        # The browser resizes by filters of its own.
+        assert difference(shown, stylizer(source)) < difference(shown, plain(source)) / 2
+
+
+def set_look(page: Page, strength: float, stroke: float) -> None:
+    for name, value in (("strength", strength), ("stroke", stroke)):
+        slider = f"document.getElementById('{name}')"
+        page.evaluate(f"{slider}.value = {value}")
+        page.evaluate(f"{slider}.dispatchEvent(new Event('input'))")
+        assert page.evaluate(f"document.getElementById('{name}-value').textContent") == f"{value:g}"
 
 
 def test_the_steadiness_is_what_it_says(page: Page) -> None:

@@ -25,6 +25,7 @@ from steadystyle.export.pipeline import Proof, export
 from steadystyle.export.quantization import Quantization
 from steadystyle.export.target import PRECISIONS
 from steadystyle.runtimes.artifact import ArtifactMetadata
+from steadystyle.runtimes.look import PLAIN, Look
 from steadystyle.runtimes.registry import open_stylizer, read_metadata
 from steadystyle.runtimes.stylizer import Stylizer
 from steadystyle.train.checkpoint import load_checkpoint, read_tensors, save_checkpoint, write_tensors
@@ -185,6 +186,10 @@ def test_the_size_of_the_style_image_goes_from_the_checkpoint_into_the_artifact(
         ({"precision": "int8", "size": (64, 48), "calibration_clips": ["nowhere.mp4"]}, "nowhere.mp4"),
         ({"size": (0, 360)}, "size 0x360 cannot be exported"),
         ({"size": (640, 9000)}, "size 640x9000 cannot be exported"),
+        ({"target": "coreml", "size": (64, 48), "look": Look(strength=0.5)}, "coreml cannot contain a look"),
+        ({"look": Look(stroke=2)}, "another stroke needs a fixed size"),
+        ({"precision": "int8", "size": (62, 64), "look": Look(stroke=2)}, "both sides must be at least 64"),
+        ({"size": (64, 48), "look": Look(only="person")}, "only"),
         ({"model": "great-weave"}, "unknown model 'great-weave'"),
         ({"proof": Proof(clip="nowhere.mp4")}, "nowhere.mp4"),
     ],
@@ -222,13 +227,20 @@ class Copies:
     default_precision = "fp32"
     any_size = False
     calibrated: frozenset[str] = frozenset()
+    bakes_looks = False
     rounds_results = False
 
     def __init__(self, artifact: Path) -> None:
         self.artifact = artifact
 
     def write(
-        self, network: nn.Module, path: Path, size: Size | None, precision: str, quantization: Quantization | None
+        self,
+        network: nn.Module,
+        path: Path,
+        size: Size | None,
+        precision: str,
+        quantization: Quantization | None,
+        look: Look = PLAIN,
     ) -> str:
         assert size == (64, 48)
         shutil.copy(self.artifact, path)

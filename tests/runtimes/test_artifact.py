@@ -65,6 +65,12 @@ def test_a_figure_that_json_cannot_hold_is_not_written() -> None:
         ({"style_size": 0}, "'style_size'"),
         ({"style_size": 448.5}, "'style_size'"),
         ({"sizes": {"blocks": "3"}}, "'sizes'"),
+        ({"look": []}, "'look'"),
+        ({"look": {"strength": 1.5}}, "'look'"),
+        ({"look": {"stroke": "2"}}, "'look'"),
+        ({"look": {"stroke": 1}}, "'look'"),
+        ({"look": {"keep_colors": 2}}, "'look'"),
+        ({"look": {"only": "person"}}, "'look'"),
         ({"verification": {"psnr_db": float("inf")}}, "not finite"),
         ({"name": "../x"}, "is not allowed"),
         ({"precision": "../x"}, "is not allowed"),
@@ -79,11 +85,14 @@ def test_a_file_of_before_is_of_the_size_that_all_were_trained_for() -> None:
     values = json.loads(dataclasses.replace(METADATA, style_size=448).to_json())
     assert ArtifactMetadata.from_json(json.dumps(values)).style_size == 448
     del values["style_size"]
+    del values["look"]
     assert ArtifactMetadata.from_json(json.dumps(values)) == METADATA
     assert METADATA.style_size == 384
 
 
-@pytest.mark.parametrize("field", sorted({field.name for field in dataclasses.fields(METADATA)} - {"style_size"}))
+@pytest.mark.parametrize(
+    "field", sorted({field.name for field in dataclasses.fields(METADATA)} - {"style_size", "look"})
+)
 def test_every_field_is_needed(field: str) -> None:
     values = json.loads(METADATA.to_json())
     del values[field]

@@ -1,7 +1,7 @@
 /** The page: a camera or a video in, the stylized picture out, a style picker, a recorder, and figures. */
 
 import "./style.css";
-import type { Engine, FromWorker, Model, Steadiness, ToWorker } from "./messages";
+import type { Engine, FromWorker, Look, Model, Steadiness, ToWorker } from "./messages";
 import { Figures } from "./figures";
 import { download, Recorder } from "./recorder";
 
@@ -19,6 +19,9 @@ const pictureButton = element<HTMLButtonElement>("picture");
 const fileInput = element<HTMLInputElement>("file");
 const sizeSelect = element<HTMLSelectElement>("size");
 const facingSelect = element<HTMLSelectElement>("facing");
+const strengthSlider = element<HTMLInputElement>("strength");
+const strokeSlider = element<HTMLInputElement>("stroke");
+const colorsBox = element<HTMLInputElement>("keep-colors");
 const insetBox = element<HTMLInputElement>("inset");
 
 const worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module" });
@@ -62,6 +65,14 @@ function networkSize(): [number, number] {
   return ratio >= 1 ? [long, short] : [short, long];
 }
 
+function look(): Look {
+  return {
+    strength: Number(strengthSlider.value),
+    keepColors: colorsBox.checked,
+    stroke: chosen?.width ? 1 : Number(strokeSlider.value), // an artifact of one size has one stroke
+  };
+}
+
 async function takeFrame(): Promise<void> {
   if (!fresh || busy || paused || !ready || video.readyState < 2 || !video.videoWidth) return;
   fresh = false;
@@ -70,7 +81,7 @@ async function takeFrame(): Promise<void> {
   try {
     const bitmap = await createImageBitmap(video);
     const [width, height] = networkSize();
-    send({ kind: "frame", bitmap, width, height, takenAt }, [bitmap]);
+    send({ kind: "frame", bitmap, width, height, takenAt, look: look() }, [bitmap]);
   } catch {
     busy = false; // the source changed under our hands: the next picture comes
   }
@@ -209,7 +220,7 @@ function choose(model: Model): void {
   ready = false;
   complain("");
   say(`Loading ${model.name}…`);
-  sizeSelect.disabled = model.width !== null;
+  sizeSelect.disabled = strokeSlider.disabled = model.width !== null;
   send({ kind: "load", model, engine: wantedEngine });
 }
 
@@ -251,6 +262,9 @@ sizeSelect.addEventListener("change", () => {
   sizeWasChosen = true;
   figures.clear();
 });
+for (const slider of [strengthSlider, strokeSlider]) {
+  slider.addEventListener("input", () => (element(`${slider.id}-value`).textContent = slider.value));
+}
 insetBox.addEventListener("change", () => document.body.classList.toggle("beside", insetBox.checked));
 recordButton.addEventListener("click", () => {
   if (recorder.active) recorder.stop();

@@ -15,6 +15,15 @@ export interface Model {
 
 export type Engine = "auto" | "webgpu" | "wasm";
 
+/** See `look.ts`. */
+export interface Look {
+  /** 0: the source, 1: the painting. */
+  strength: number;
+  keepColors: boolean;
+  /** The network sees the frame at 1 / stroke of its size. */
+  stroke: number;
+}
+
 /** How much pixels changed since the frame before, of 255, over those where the source is nearly still. */
 export interface Steadiness {
   /** Mean absolute change of the stylized picture there. */
@@ -25,7 +34,7 @@ export interface Steadiness {
   still: number;
 }
 
-/** The last frame that went into the network and what came out, and the frame before it: RGB. */
+/** The last frame and what was made of it, and the frame before it: RGB. */
 export interface Pair {
   width: number;
   height: number;
@@ -38,7 +47,7 @@ export interface Pair {
 
 export type ToWorker =
   | { kind: "load"; model: Model; engine: Engine }
-  | { kind: "frame"; bitmap: ImageBitmap; width: number; height: number; takenAt: number }
+  | { kind: "frame"; bitmap: ImageBitmap; width: number; height: number; takenAt: number; look: Look }
   | { kind: "pair" };
 
 export type FromWorker =

@@ -1,7 +1,8 @@
 /** Everything that takes time, so that the page stays quick: pixels of a frame, the network, the steadiness. */
 
 import { firstLine, openNetwork, Sentence, type Network } from "./engine";
-import type { Engine, FromWorker, Model, Pair, ToWorker } from "./messages";
+import { looked, networkSize } from "./look";
+import type { Engine, FromWorker, Look, Model, Pair, ToWorker } from "./messages";
 import { steadiness } from "./steadiness";
 
 const canvas = new OffscreenCanvas(1, 1);
@@ -14,17 +15,16 @@ function send(message: FromWorker, transfer: Transferable[] = []): void {
   postMessage(message, { transfer });
 }
 
-/** The frame's pixels at this size, RGB; what does not fit its shape is cut off at both sides. */
-function pixelsOf(bitmap: ImageBitmap, width: number, height: number): Uint8Array {
+/** The pixels of a picture at this size, RGB; what does not fit its shape is cut off at both sides. */
+function pixelsOf(picture: ImageBitmap | OffscreenCanvas, width: number, height: number): Uint8Array {
   if (canvas.width !== width || canvas.height !== height) {
     canvas.width = width;
     canvas.height = height;
     context.imageSmoothingQuality = "high";
   }
-  const scale = Math.max(width / bitmap.width, height / bitmap.height);
+  const scale = Math.max(width / picture.width, height / picture.height);
   const [w, h] = [width / scale, height / scale];
-  context.drawImage(bitmap, (bitmap.width - w) / 2, (bitmap.height - h) / 2, w, h, 0, 0, width, height);
-  bitmap.close();
+  context.drawImage(picture, (picture.width - w) / 2, (picture.height - h) / 2, w, h, 0, 0, width, height);
   const rgba = context.getImageData(0, 0, width, height).data;
   const rgb = new Uint8Array(width * height * 3);
   for (let from = 0, to = 0; to < rgb.length; from += 4, to += 3) {
@@ -33,6 +33,13 @@ function pixelsOf(bitmap: ImageBitmap, width: number, height: number): Uint8Arra
     rgb[to + 2] = rgba[from + 2]!;
   }
   return rgb;
+}
+
+/** RGB at another size, by the browser's own filter. */
+function resized(rgb: Uint8Array, width: number, height: number, toWidth: number, toHeight: number): Uint8Array {
+  const small = new OffscreenCanvas(width, height);
+  small.getContext("2d")!.putImageData(new ImageData(withAlpha(rgb), width, height), 0, 0);
+  return pixelsOf(small, toWidth, toHeight);
 }
 
 function withAlpha(rgb: Uint8Array): Uint8ClampedArray<ArrayBuffer> {
@@ -60,12 +67,23 @@ async function load(model: Model, engine: Engine): Promise<void> {
   send({ kind: "loaded", name: model.name, engine: network.engine, note: network.note });
 }
 
-async function stylize(bitmap: ImageBitmap, width: number, height: number, takenAt: number): Promise<void> {
+async function stylize(
+  bitmap: ImageBitmap,
+  width: number,
+  height: number,
+  takenAt: number,
+  look: Look,
+): Promise<void> {
   if (!network) return bitmap.close();
   const source = pixelsOf(bitmap, width, height);
+  const [w, h] = networkSize(width, height, look.stroke);
+  const seen = look.stroke === 1 ? source : pixelsOf(bitmap, w, h);
+  bitmap.close();
   const start = performance.now();
-  const stylized = await network.run(source, width, height);
+  const painting = await network.run(seen, w, h);
   const networkMs = performance.now() - start;
+  const back = look.stroke === 1 ? painting : resized(painting, w, h, width, height);
+  const stylized = looked(source, back, look);
   const before =
     last?.width === width && last.height === height ? { source: last.source, stylized: last.stylized } : null;
   const change = before ? steadiness(before.source, source, before.stylized, stylized) : null;
@@ -77,7 +95,8 @@ async function stylize(bitmap: ImageBitmap, width: number, height: number, taken
 async function handle(message: ToWorker): Promise<void> {
   try {
     if (message.kind === "load") await load(message.model, message.engine);
-    else if (message.kind === "frame") await stylize(message.bitmap, message.width, message.height, message.takenAt);
+    else if (message.kind === "frame")
+      await stylize(message.bitmap, message.width, message.height, message.takenAt, message.look);
     else if (last) send({ kind: "pair", ...last });
   } catch (error) {
     const sentence =
