@@ -9,7 +9,7 @@ import typer
 import typer.core
 
 from ..common.files import keep_inputs
-from ..demo.requests import CameraRequest, FileRequest, JetsonRequest
+from ..demo.requests import FIRST_DEVICE, CameraRequest, FileRequest, JetsonRequest
 from .asked import asks_for
 from .options import Debug, Json, Provider, Threads
 from .terminal import note, print_json, print_result, print_table, progress, say
@@ -19,9 +19,11 @@ class DemoGroup(typer.core.TyperGroup):
     """`demo` with its subcommands; without one, the words go to `demo file`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put `file` before the words where no subcommand is named."""
+        """Put `file` before the words where no subcommand is named, and `auto` after --virtual without a device."""
         if not args or (args[0] not in self.commands and args[0] != "--help"):
             args = ["file", *args]
+        if "--virtual" in args and not "".join(args[args.index("--virtual") + 1 :][:1]).startswith("/"):
+            args.insert(args.index("--virtual") + 1, FIRST_DEVICE)
         return super().parse_args(ctx, args)
 
 

@@ -11,6 +11,9 @@ from ..runtimes.registry import DEFAULT_MODEL
 
 MODEL = Asked("A name from `steadystyle models`, or a file (.onnx, .tflite, .safetensors).", short="m")
 
+FIRST_DEVICE = "auto"
+"""The first virtual camera of this machine."""
+
 Height = Annotated[int, Asked("Scale taller sources down to this height, in pixels.", least=16)]
 
 
@@ -45,6 +48,10 @@ class CameraRequest:
     output: Annotated[Path, Asked("Folder for recordings and pictures.", short="o")] = Path("steadystyle-camera")
     height: Height = 360
     loop: Annotated[bool, Asked("Repeat a file endlessly, like a camera.")] = False
+    virtual: Annotated[
+        str | None,
+        Asked("Be a camera for calls, too: a device of v4l2loopback, the first by default.", metavar="[/dev/videoN]"),
+    ] = None
     seconds: Annotated[float | None, Asked("Quit after so many seconds.", least=0.1)] = None
     frames: Annotated[int | None, Asked("Quit after N frames.", metavar="N", least=1)] = None
     look: Look = PLAIN

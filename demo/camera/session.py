@@ -18,12 +18,13 @@ from ...runtimes.look import Look, Only
 from ...runtimes.look.painted import with_look
 from ...runtimes.registry import open_stylizer
 from ...runtimes.stylizer import Stylizer
-from ..requests import CameraRequest
+from ..requests import FIRST_DEVICE, CameraRequest
 from .recorder import Recorder
 from .report import LIVE_S, CameraResult, Meter
 from .source import Capture
 from .styles import Styles, model_names
 from .view import VIEWS, View, compose
+from .virtual import VirtualCamera, find_device
 from .window import Panel, Window
 
 TICK_S = 0.05  # longest wait for a frame, so that keys are answered
@@ -44,9 +45,15 @@ def run_camera(request: CameraRequest, *, threads: int | None = None, provider: 
             Styles(model_names(request.models), lambda name: open_stylizer(name, threads=threads, provider=provider))
         )
         capture = stack.enter_context(Capture(request.source, height=request.height, loop=request.loop))
+        virtual = None
+        if request.virtual is not None:
+            device = find_device() if request.virtual == FIRST_DEVICE else Path(request.virtual)
+            size = capture.info.width, capture.info.height
+            virtual = stack.enter_context(VirtualCamera(device, size, capture.info.frame_rate))
         window = stack.enter_context(closing(Window("steadystyle", (capture.info.width, capture.info.height))))
         recorder = Recorder(request.output, capture.info.frame_rate)
         session = _Session(window, styles, capture, recorder, request.look, with_look(styles.stylizer, request.look))
+        session.virtual = virtual
         try:
             with suppress(KeyboardInterrupt):  # a normal way to quit
                 session.run(request.seconds, request.frames)
@@ -63,6 +70,7 @@ class _Session:
     recorder: Recorder
     look: Look
     stylizer: Stylizer  # the chosen style with this look
+    virtual: VirtualCamera | None = None
     view: View = "split"
     divider: float = 0.5
     mirrored: bool = False
@@ -110,6 +118,12 @@ class _Session:
         self._first = self._first or now
         self.shown += 1
         self._times.append(now)
+        if self.virtual is not None and self._stylized is not None:
+            try:
+                self.virtual.write(self._stylized)
+            except OSError as error:
+                self.virtual = None
+                self._complain(f"the virtual camera is gone: {error.strerror or error}")
         if self.recorder.running:
             self._save(lambda: self.recorder.add(self._composed(self._recorded_view), now))
 

@@ -1,5 +1,6 @@
 """The camera for calls, to the last step that needs no kernel module: a file takes the bytes that the device would."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -7,9 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
+from steadystyle import cli
 from steadystyle.common.files import InputError
 from steadystyle.demo.camera import virtual
+from steadystyle.demo.camera.session import run_camera
 from steadystyle.demo.camera.virtual import VirtualCamera, find_device
+from steadystyle.demo.requests import CameraRequest
+from steadystyle.runtimes.registry import DEFAULT_MODEL, open_stylizer
+from steadystyle.video.frames import write_video
 
 
 def test_the_device_gets_each_frame_as_yuyv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,6 +28,46 @@ def test_the_device_gets_each_frame_as_yuyv(tmp_path: Path, monkeypatch: pytest.
     for frame, colour in zip(frames, colours, strict=True):
         shown = cv2.cvtColor(frame, cv2.COLOR_YUV2RGB_YUY2)
         assert np.abs(shown.astype(int) - colour).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--virtual",), "there is no virtual camera on this machine"),
+        (("--virtual", "--loop"), "there is no virtual camera on this machine"),
+        (("--virtual", "/dev/video-none"), "the virtual camera '/dev/video-none' cannot be opened"),
+    ],
+)
+def test_the_command_asks_for_the_first_device_or_for_one(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: Sequence[str],
+    sentence: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(virtual, "_DEVICES", tmp_path)
+    write_video(tmp_path / "film.mp4", [np.zeros((48, 64, 3), np.uint8)] * 3)
+    with pytest.raises(SystemExit) as leaving:
+        cli.main(["demo", "camera", "film.mp4", *words])
+    assert leaving.value.code == 2
+    assert capsys.readouterr().err.startswith(sentence)
+    assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
+
+
+def test_the_camera_for_calls_shows_the_painting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setattr(virtual, "_FORMAT", "rawvideo")
+    write_video(tmp_path / "film.mp4", [np.zeros((48, 64, 3), np.uint8)] * 10)
+    device = tmp_path / "device"
+    request = CameraRequest(source=str(tmp_path / "film.mp4"), virtual=str(device), frames=4, output=tmp_path)
+    result = run_camera(request, threads=1)
+    frames = np.fromfile(device, np.uint8).reshape(-1, 48, 64, 2)
+    assert len(frames) == result.shown == 4
+    with open_stylizer(DEFAULT_MODEL, threads=1) as stylizer:
+        painting = stylizer(np.zeros((48, 64, 3), np.uint8))
+    shown = cv2.cvtColor(frames[-1], cv2.COLOR_YUV2RGB_YUY2)
+    assert np.abs(shown.astype(int) - painting).mean() < 5
 
 
 def test_what_is_no_virtual_camera_is_refused_with_the_way_to_one(
