@@ -242,3 +242,12 @@ def test_a_signal_ends_it_and_leaves_nothing(
     outcome = run("stylize", clip, "-o", "out/video.mp4", "--model", any_size_artifact)
     assert outcome.code == code
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_a_person_without_the_extra(
+    refused: Cli, monkeypatch: pytest.MonkeyPatch, tiny_checkpoint: Path, clip: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.delitem(sys.modules, "steadystyle.runtimes.onnx", raising=False)
+    outcome = refused("stylize", clip, "-o", "out.mp4", "--model", tiny_checkpoint, "--only", "person")
+    assert "pip install 'steadystyle[person]'" in outcome.sentence
