@@ -70,6 +70,8 @@ def stylize_all(
         task for task in tasks if not (journal.is_done(task, keys[task]) or (keep_existing and task.target.exists()))
     ]
     outcomes = {task: Outcome(task.source, task.target, "skipped") for task in set(tasks).difference(todo)}
+    if todo:
+        journal.begin((task, keys[task]) for task in todo)
     jobs = min(jobs, len(todo))
     if jobs > 1 and settings.threads is None:
         settings = replace(settings, threads=max(1, (os.cpu_count() or 1) // jobs))
@@ -86,7 +88,7 @@ def stylize_all(
     for task, outcome in work:
         outcomes[task] = outcome
         if outcome.state == "done":
-            journal.add(task, keys[task])
+            journal.end(task, keys[task])
         show(task, 1.0)
     return [outcomes[task] for task in tasks]
 

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from steadystyle.runtimes.archive.journal import NAME
+from steadystyle.runtimes.archive.journal import NAME, Journal
+from steadystyle.runtimes.archive.tasks import Task
 from steadystyle.tests.cli.conftest import Cli, textured
 from steadystyle.tests.video.material import make_clip
 from steadystyle.video.images import read_image, write_image
@@ -130,6 +131,18 @@ def wait_until_gone(processes: Sequence[int]) -> bool:
     return False
 
 
+def test_an_output_whose_writer_died_before_it_said_so_is_done(tmp_path: Path) -> None:
+    task = Task(tmp_path / "in.mp4", tmp_path / "out.mp4")
+    for old in (None, b"of another style"):
+        if old is not None:
+            task.target.write_bytes(old)
+        Journal(tmp_path).begin([(task, "key")])
+        assert not Journal(tmp_path).is_done(task, "key")
+        task.target.write_bytes(b"the new one")  # and no end
+        assert Journal(tmp_path).is_done(task, "key")
+        assert not Journal(tmp_path).is_done(task, "another key")
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_ctrl_c_leaves_nothing_half(tmp_path: Path, any_size_artifact: Path, jobs: int) -> None:
     (tmp_path / "in").mkdir()
@@ -141,7 +154,7 @@ def test_ctrl_c_leaves_nothing_half(tmp_path: Path, any_size_artifact: Path, job
     running.send_signal(signal.SIGINT)
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130 and "Traceback" not in err, err
-    assert not (tmp_path / "out").exists() or files(tmp_path / "out") == []
+    assert files(tmp_path / "out") == [NAME]
 
 
 @pytest.mark.parametrize(
