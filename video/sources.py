@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from ..common.arrays import Image, resized
 from ..common.files import InputError
+from .hdr import TRANSFERS, ToneMapper
 from .images import IMAGE_SUFFIXES, read_image
 from .limits import check_size, most_pixels, open_container
 
@@ -117,6 +118,7 @@ class _VideoSource(FrameSource):
             self._stream = self._video_stream()
             self._damaged = False
             self._decoded = self._decode()
+            self._tone_mapped = ToneMapper()
             self._first = next(self._decoded, None)
             if self._first is None:
                 limit = f"of up to {most_pixels() >> 20} megapixels"
@@ -217,7 +219,9 @@ class _VideoSource(FrameSource):
             self.note = f"the file is damaged in places: {count} of about {max(count, expected)} frames were decoded"
 
     def _to_rgb(self, picture: VideoFrame) -> Image:
-        if picture.colorspace == _UNSPECIFIED and not picture.format.is_rgb:
+        if picture.color_trc in TRANSFERS:
+            picture = self._tone_mapped(picture)
+        elif picture.colorspace == _UNSPECIFIED and not picture.format.is_rgb:
             picture.colorspace = _BT709 if min(picture.width, picture.height) >= 720 else _BT601
         image = _turn(np.asarray(picture.to_ndarray(format="rgb24"), np.uint8), self._matrix)
         if (image.shape[1], image.shape[0]) != self._size:  # a stream may change its size on the way
@@ -309,8 +313,8 @@ def open_source(spec: str | Path) -> FrameSource:
     """Open a video, an image, a folder of images, or a camera ("0", "camera:0" or "/dev/video0").
 
     The result is a context manager that is iterated once. Folders are read in natural order (2 before 10). Rotation
-    metadata of videos and images is applied. InputError if it is missing, empty, not a video or image, or without
-    picture.
+    metadata of videos and images is applied. HLG and PQ become BT.709. InputError if it is missing, empty, not a
+    video or image, or without picture.
     """
     path = Path(spec)
     camera = re.fullmatch(r"(?:camera:|/dev/video)?(\d{1,9})", str(spec))
