@@ -27,9 +27,9 @@ from ..common.files import (
     remove_abandoned,
     temporary_name,
 )
-from .audio import UNUSABLE, AudioTrack
 from .images import IMAGE_SUFFIXES, write_image
 from .sources import DEFAULT_RATE, Frame, FrameSource
+from .streams import Streams
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv"})  # written; whatever FFmpeg decodes is read
 
@@ -113,7 +113,7 @@ class _VideoSink(FrameSink):
         self._size: tuple[int, ...] = ()
         self._last_pts = -1
         self._last_time = Fraction(0)
-        self._audio: AudioTrack | None = None
+        self._streams: Streams | None = None
         temporary = self._cleanup.enter_context(atomic_path(target))
         # Index at the front of the file, so that a partial download plays.
         options = {} if target.suffix.lower() == ".mkv" else {"movflags": "+faststart"}
@@ -134,10 +134,27 @@ class _VideoSink(FrameSink):
         codec.color_range = _LIMITED_RANGE
         if self._source is not None:
             codec.sample_aspect_ratio = self._source.pixel_aspect
-            if self._source.audio_path is not None:
-                with self._sound():
-                    self._audio = AudioTrack(self._source.audio_path, self._source.origin, self._container)
+            self._keep_data(self._source)
+            if self._source.streams_path is not None:
+                self._streams = Streams(self._source.streams_path, self._source.origin, self._container)
+                self.notes = self._streams.notes
         self._container.start_encoding()
+
+    def _keep_data(self, source: FrameSource) -> None:
+        if source.created:
+            self._container.metadata["creation_time"] = source.created
+        self._container.set_chapters(
+            [
+                {
+                    "id": number,
+                    "start": round(chapter.start_s * 1000),
+                    "end": round(chapter.end_s * 1000),
+                    "time_base": Fraction(1, 1000),
+                    "metadata": {"title": chapter.title},
+                }
+                for number, chapter in enumerate(source.chapters, 1)
+            ]
+        )
 
     def _write(self, frame: Frame) -> None:
         if not self._size:
@@ -158,40 +175,24 @@ class _VideoSink(FrameSink):
         picture.pts, picture.time_base = self._last_pts, self._tick
         picture.duration = round(1 / self._rate / self._tick)
         with self._system_errors():
-            with self._sound():
-                if self._audio is not None:
-                    self._audio.write_until(self._last_time)
+            if self._streams is not None:
+                self._streams.write_until(self._last_time)
             self._container.mux(self._stream.encode(picture))
 
     def _finish(self) -> None:
         with self._system_errors():
-            with self._sound():
-                if self._audio is not None:
-                    whole = self._source is not None and self._source.exhausted
-                    self._audio.write_until(None if whole else self._last_time)
-                    self._audio.finish()
+            if self._streams is not None:
+                whole = self._source is not None and self._source.exhausted
+                self._streams.write_until(None if whole else self._last_time)
+                self._streams.finish()
             self._container.mux(self._stream.encode(None))
             self._container.close()
 
     def _give_up(self) -> None:
-        if self._audio is not None:
-            self._audio.close()
+        if self._streams is not None:
+            self._streams.close()
         with suppress(av.error.FFmpegError, OSError):  # it is removed anyway
             self._container.close()
-
-    @contextmanager
-    def _sound(self) -> Iterator[None]:
-        # Where the sound fails, the video goes on without it.
-        try:
-            yield
-        except UNUSABLE as error:
-            if isinstance(error, (OSError, MemoryError)):
-                raise
-            if self._audio is not None:
-                self._audio.close()
-                self._audio = None
-            reason = getattr(error, "strerror", None) or error
-            self.notes.append(f"the sound is left out or breaks off, because it cannot be read or written ({reason})")
 
     @contextmanager
     def _system_errors(self) -> Iterator[None]:

@@ -65,6 +65,15 @@ class SourceInfo:
     has_audio: bool
 
 
+@dataclass(frozen=True)
+class Chapter:
+    """A named part of a video, in seconds from its time 0."""
+
+    start_s: Fraction
+    end_s: Fraction
+    title: str
+
+
 class FrameSource(ABC):
     """Frames from somewhere, to be iterated once: `with open_source(path) as source: for frame in source: ...`.
 
@@ -72,7 +81,9 @@ class FrameSource(ABC):
         note: empty, or after the iteration one sentence on what could not be decoded.
         exhausted: whether the iteration reached the end.
         file_names: of single images; empty for a video or camera.
-        audio_path: file with the audio; None without audio.
+        streams_path: file with sound or subtitles; None without.
+        chapters: of the file.
+        created: date and time of creation, ISO 8601; empty if unknown.
         origin: time stamp in that file, in seconds, that counts as time 0.
         time_base: tick of the source's clock in seconds; None without a clock.
         pixel_aspect: width of a pixel divided by its height.
@@ -82,7 +93,9 @@ class FrameSource(ABC):
     note: str = ""
     exhausted: bool = False
     file_names: tuple[str, ...] = ()
-    audio_path: Path | None = None
+    streams_path: Path | None = None
+    chapters: tuple[Chapter, ...] = ()
+    created: str = ""
     origin: Fraction = Fraction(0)
     time_base: Fraction | None = None
     pixel_aspect: Fraction = Fraction(1)
@@ -150,13 +163,19 @@ class _VideoSource(FrameSource):
         if not 0 < rate <= 1000:
             rate = DEFAULT_RATE
         duration = self._duration()
-        audio = self._container.streams.audio[:1]
+        audio = self._container.streams.audio
         starts = [s.start_time * s.time_base for s in (stream, *audio) if s.start_time is not None and s.time_base]
         self.origin = min(starts, default=Fraction(0))
         self.time_base = stream.time_base
         aspect = stream.sample_aspect_ratio or Fraction(1)
         self.pixel_aspect = 1 / aspect if self._matrix[0] == 0 else aspect
-        self.audio_path = self._path if audio else None
+        self.streams_path = self._path if audio or self._container.streams.subtitles else None
+        self.chapters = tuple(
+            Chapter(self._moment(one["start"], base), self._moment(one["end"], base), one["metadata"].get("title", ""))
+            for one in self._container.chapters()
+            if (base := one["time_base"])
+        )
+        self.created = self._container.metadata.get("creation_time", "")
         self.info = SourceInfo(
             name=self._path.name,
             kind="video",
@@ -167,6 +186,9 @@ class _VideoSource(FrameSource):
             duration_s=float(duration) if duration is not None else None,
             has_audio=bool(audio),
         )
+
+    def _moment(self, ticks: int, time_base: Fraction) -> Fraction:
+        return max(Fraction(0), ticks * time_base - self.origin)
 
     def _duration(self) -> Fraction | None:
         stream = self._stream
@@ -199,7 +221,7 @@ class _VideoSource(FrameSource):
         count, moment, end = 0, -step, Fraction(0)
         for picture in itertools.chain([self._first], self._decoded):
             if picture.pts is not None and picture.time_base is not None:
-                moment = max(Fraction(0), picture.pts * picture.time_base - self.origin)
+                moment = self._moment(picture.pts, picture.time_base)
             else:
                 moment += step
             end = moment + (picture.duration * picture.time_base if picture.duration and picture.time_base else step)
