@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from steadystyle.tests.test_architecture import ROOT, imported_modules, package_files, room_of, violations
 
 MOST_LINES_OF_A_FILE, MOST_FILES_OF_A_FOLDER = 400, 12
-MOST_LINES_IN_ALL = 19_900
+MOST_LINES_IN_ALL = 20_000
 """17,500 when the house was rebuilt. The checks of hostile input, the fuzzer, HDR, codecs and alpha came after it."""
 _FIRST_LINES = 20
 

@@ -47,7 +47,15 @@ EXCEPTIONS = {
 }
 EVERYWHERE = {"numpy", "cv2"}
 OWNERS: dict[str, list[str]] = {
-    "av": ["video/sources.py", "video/sinks.py", "video/streams.py", "video/limits.py", "video/hdr.py"],
+    "av": [
+        "video/sources.py",
+        "video/sinks.py",
+        "video/streams.py",
+        "video/limits.py",
+        "video/hdr.py",
+        "video/codecs.py",
+        "video/vp9_alpha.py",
+    ],
     "typer": ["cli/*.py"],
     "rich": ["cli/terminal.py"],
     "msgspec": [

@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from ..common.arrays import Image, resized
 from ..common.files import InputError
+from .codecs import Vp9Alpha
 from .hdr import TRANSFERS, ToneMapper
-from .images import IMAGE_SUFFIXES, read_image
+from .images import IMAGE_SUFFIXES, read_picture
 from .limits import check_size, most_pixels, open_container
 
 Pixel = TypeVar("Pixel", bound=np.generic)
@@ -38,10 +39,14 @@ _BT709, _UNSPECIFIED, _BT601 = 1, 2, 6
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame: (H, W, 3) uint8 RGB, upright, and its time in seconds from the start of the source."""
+    """One frame: (H, W, 3) uint8 RGB, upright, and its time in seconds from the start of the source.
+
+    `alpha` is (H, W) uint8, 0 transparent, of a frame that is not opaque everywhere; stylizers do not see it.
+    """
 
     image: Image
     time_s: float
+    alpha: Image | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class SourceInfo:
         width, height: in pixels, upright.
         frame_rate: mean frames per second; None for a single image and some cameras.
         frames, duration_s: estimates; None if unknown.
+        has_alpha: whether the first frame has alpha.
     """
 
     name: str
@@ -63,6 +69,7 @@ class SourceInfo:
     frames: int | None
     duration_s: float | None
     has_audio: bool
+    has_alpha: bool = False
 
 
 @dataclass(frozen=True)
@@ -130,6 +137,7 @@ class _VideoSource(FrameSource):
         try:
             self._stream = self._video_stream()
             self._damaged = False
+            self._vp9_alpha = Vp9Alpha() if self._stream.metadata.get("alpha_mode") == "1" else None
             self._decoded = self._decode()
             self._tone_mapped = ToneMapper()
             self._first = next(self._decoded, None)
@@ -159,6 +167,9 @@ class _VideoSource(FrameSource):
         self._matrix = _display_matrix(first)
         upright = _turn(np.empty((first.height, first.width), np.bool_), self._matrix)
         self._size = (upright.shape[1], upright.shape[0])
+        alpha = self._alpha(first)
+        # A palette or RGB may be opaque throughout, and mostly is; whoever writes YUV with alpha means it.
+        has_alpha = alpha is not None and (not first.format.is_rgb or int(alpha.min()) < 255)
         rate = stream.average_rate or stream.guessed_rate or DEFAULT_RATE
         if not 0 < rate <= 1000:
             rate = DEFAULT_RATE
@@ -185,6 +196,7 @@ class _VideoSource(FrameSource):
             frames=max(1, round(duration * rate)) if duration is not None else stream.frames or None,
             duration_s=float(duration) if duration is not None else None,
             has_audio=bool(audio),
+            has_alpha=has_alpha,
         )
 
     def _moment(self, ticks: int, time_base: Fraction) -> Fraction:
@@ -204,6 +216,8 @@ class _VideoSource(FrameSource):
         try:
             for packet in self._container.demux(self._stream):
                 try:
+                    if self._vp9_alpha is not None:
+                        self._vp9_alpha.add(packet)
                     pictures = packet.decode()
                 except av.error.FFmpegError:
                     check_size(self._path, self._stream.width, self._stream.height)
@@ -227,7 +241,8 @@ class _VideoSource(FrameSource):
             end = moment + (picture.duration * picture.time_base if picture.duration and picture.time_base else step)
             self._first = None  # frees its memory
             count += 1
-            yield Frame(self._to_rgb(picture), float(moment))
+            alpha = self._alpha(picture) if self.info.has_alpha else None
+            yield Frame(self._to_rgb(picture), float(moment), None if alpha is None else self._upright(alpha))
         self._note(count, end)
 
     def _note(self, count: int, end: Fraction) -> None:
@@ -245,7 +260,18 @@ class _VideoSource(FrameSource):
             picture = self._tone_mapped(picture)
         elif picture.colorspace == _UNSPECIFIED and not picture.format.is_rgb:
             picture.colorspace = _BT709 if min(picture.width, picture.height) >= 720 else _BT601
-        image = _turn(np.asarray(picture.to_ndarray(format="rgb24"), np.uint8), self._matrix)
+        return self._upright(np.asarray(picture.to_ndarray(format="rgb24"), np.uint8))
+
+    def _alpha(self, picture: VideoFrame) -> Image | None:
+        if self._vp9_alpha is not None:
+            alpha = self._vp9_alpha.of(picture.pts)
+            return alpha if alpha is not None and alpha.shape == (picture.height, picture.width) else None
+        if not any(component.is_alpha for component in picture.format.components):
+            return None
+        return np.asarray(picture.to_ndarray(format="rgba"), np.uint8)[:, :, 3]
+
+    def _upright(self, image: Image) -> Image:
+        image = _turn(image, self._matrix)
         if (image.shape[1], image.shape[0]) != self._size:  # a stream may change its size on the way
             image = resized(image, self._size, enlarge=cv2.INTER_AREA)
         return np.ascontiguousarray(image)
@@ -275,14 +301,16 @@ class _PictureSource(FrameSource):
     def __init__(self, name: str, kind: Literal["image", "folder"], paths: list[Path]) -> None:
         self._paths = paths
         self.file_names = tuple(path.name for path in paths)
-        height, width = read_image(paths[0]).shape[:2]
+        image, alpha = read_picture(paths[0])
+        height, width = image.shape[:2]
         rate = DEFAULT_RATE if kind == "folder" else None
         duration_s = float(len(paths) / DEFAULT_RATE)
-        self.info = SourceInfo(name, kind, width, height, rate, len(paths), duration_s, has_audio=False)
+        self.info = SourceInfo(name, kind, width, height, rate, len(paths), duration_s, False, alpha is not None)
 
     def _frames(self) -> Iterator[Frame]:
         for index, path in enumerate(self._paths):
-            yield Frame(read_image(path), float(index / DEFAULT_RATE))
+            image, alpha = read_picture(path)
+            yield Frame(image, float(index / DEFAULT_RATE), alpha)
 
 
 class _CameraSource(FrameSource):

@@ -35,14 +35,14 @@ class Streams:
 
     It opens the file a second time, so that memory stays constant. What the container cannot hold is converted, sound
     to AAC (Opus in WebM), subtitles of text to the container's own. What cannot be read or written is left out.
-
-    Attributes:
-        notes: a sentence for each stream that is left out or breaks off.
     """
 
-    def __init__(self, path: Path, origin: Fraction, output: OutputContainer) -> None:
-        """Add the streams to `output` before its first packet; source time `origin` (seconds) becomes 0."""
-        self.notes: list[str] = []
+    def __init__(self, path: Path, origin: Fraction, output: OutputContainer, notes: list[str]) -> None:
+        """Add the streams to `output` before its first packet; source time `origin` (seconds) becomes 0.
+
+        `notes` gets a sentence for each stream that is left out or breaks off.
+        """
+        self._notes = notes
         self._origin = origin
         self._input = open_container(path)
         self._pending: Packet[Stream] | None = None
@@ -110,7 +110,7 @@ class Streams:
             reason = getattr(error, "strerror", None) or error
             verb = "are left out or break off" if "subtitles" in self._names[index] else "is left out or breaks off"
             pronoun = "they" if "subtitles" in self._names[index] else "it"
-            self.notes.append(f"{self._names[index]} {verb}, because {pronoun} cannot be read or written ({reason})")
+            self._notes.append(f"{self._names[index]} {verb}, because {pronoun} cannot be read or written ({reason})")
 
 
 class _Track(ABC):

@@ -197,7 +197,7 @@ def test_bad_targets_are_refused_before_anything_is_written(tmp_path: Path) -> N
         "locked.mp4": "is read-only",
         "file": "is a file",
         "file/out.mp4": "is a file",
-        "out.webm": "end its name in",
+        "out.avi": "end its name in",
         "out.png": "can hold one picture only",
         "/": "has no name of its own",
     }
