@@ -158,7 +158,8 @@ class Encoder:
         if self.pixels not in offered and "nv12" in offered:
             self.pixels = "nv12"
         self.options = _options(known, codec, asked, size, rate, self.has_alpha)
-        self._check_opens(size, rate, asked)
+        if known not in CODECS:  # hardware may be missing, or busy
+            self._check_opens(size, rate, asked)
 
     def _check_opens(self, size: Size, rate: Fraction, asked: Encoding) -> None:
         context = VideoCodecContext.create(self.name, "w")

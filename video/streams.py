@@ -74,9 +74,10 @@ class Streams:
             if time_s is not None and position is not None and position > time_s + _AHEAD_S:
                 self._pending = packet
                 return
-            if packet.stream_index in self._tracks:
-                with self._guarded(packet.stream_index):
-                    self._tracks[packet.stream_index].write(packet)
+            index = packet.stream.index  # `stream_index` of the empty packet at the end is always 0
+            if index in self._tracks:
+                with self._guarded(index):
+                    self._tracks[index].write(packet)
 
     def finish(self) -> None:
         """Flush the encoders and close the source."""
