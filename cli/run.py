@@ -30,7 +30,10 @@ def stylize(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Video, image or folder. Default: stylized/IN-MODEL.mp4 (.png for an image)."
+            "--output",
+            "-o",
+            help="Video (.mp4, .mov, .mkv, .webm), image, folder, or pattern of images such as out/%06d.png. A video "
+            "becomes a file in a folder that exists. Default: stylized/IN-MODEL.mp4 (.png for an image).",
         ),
     ] = None,
     model: Annotated[str, typer.Option("--model", "-m", help=MODEL.help)] = DEFAULT_MODEL,
@@ -46,6 +49,16 @@ def stylize(
             "--no-clobber", help="Refuse an output that exists; of many files, leave it. Else it is replaced."
         ),
     ] = False,
+    codec: Annotated[
+        str | None,
+        typer.Option(
+            help="h264, hevc, av1, vp9 or prores, or FFmpeg's name of a hardware encoder, such as h264_nvenc."
+        ),
+    ] = None,
+    quality: Annotated[int, typer.Option(min=0, max=100, help="Of the video, on one scale for all codecs.")] = 65,
+    preset: Annotated[
+        str | None, typer.Option(help="The encoder's own name of a preset: ultrafast to placebo for h264 and hevc.")
+    ] = None,
     *,
     look: Look,
     threads: Threads = None,
@@ -55,7 +68,12 @@ def stylize(
 ) -> None:
     """Stylize videos, images, folders of them, or a camera.
 
-    A video keeps its size, frame times and audio. A camera runs until Ctrl-C, which completes the file.
+    A video keeps its size, frame times, sound, subtitles, chapters and date. HDR (HLG, PQ) becomes BT.709.
+
+    Transparency is kept by .png, .webp and .tif, by --codec prores (.mov, .mkv), and by .webm. Elsewhere it is left
+    out, with a note; a --codec that cannot hold it is refused.
+
+    A camera runs until Ctrl-C, which completes the file.
 
     Several inputs, and folders with more in them than pictures, go into the folder -o, with the names and folders that
     they have. What is done already, from the same file with the same settings, is skipped: the same command goes on
@@ -66,16 +84,19 @@ def stylize(
     """
     from ..runtimes.archive.settings import Settings
     from ..runtimes.archive.tasks import is_archive
+    from ..video.codecs import Encoding
 
     settings = Settings(
         model=model,
         threads=threads,
         provider=provider,
         look=look,
+        encoding=Encoding(codec, quality, preset),
         start_s=_seconds("--start", start),
         duration_s=None if duration is None else _seconds("--duration", duration, least=0.001),
         preview=preview,
     )
+    settings.check()
     keep_inputs(*inputs, model)
     single_file = output is not None and output.suffix != ""
     if is_archive(inputs) and not (len(inputs) == 1 and single_file):
@@ -89,10 +110,12 @@ def _one(source: str, output: Path | None, settings: "Settings", no_clobber: boo
         info = clip.info
         target = output or Path("stylized")
         if output is None or (target.is_dir() and not target.suffix and info.kind in ("video", "camera")):
-            ending = {"video": ".mp4", "camera": ".mp4", "image": ".png", "folder": ""}[info.kind]
+            video = settings.ending(Path("any.mp4"))
+            ending = {"video": video, "camera": video, "image": ".png", "folder": ""}[info.kind]
             stem = source.replace(":", "-") if info.kind == "camera" else Path(source).resolve().stem
-            target /= f"{stem}-{stylizer.metadata.name}{'-preview.jpg' if settings.preview else ending}"
-        if no_clobber and target.exists():
+            target /= f"{stem}-{stylizer.metadata.name}{'-preview' * settings.preview}{ending}"
+        pattern = re.sub(r"%\d*d", "*", target.name)
+        if no_clobber and (target.exists() or (pattern != target.name and any(target.parent.glob(pattern)))):
             raise InputError(f"the output '{target}' exists: choose another -o, or leave --no-clobber away")
         check_not_input(target, source, settings.model)
         for name in clip.file_names if target.suffix == "" else ():  # into a folder, by the names of the source
@@ -116,7 +139,7 @@ def _many(inputs: list[str], out: Path, settings: "Settings", jobs: int, no_clob
     from ..runtimes.archive.tasks import find_tasks
     from ..runtimes.archive.work import stylize_all
 
-    tasks = find_tasks(inputs, out, suffix=".jpg" if settings.preview else None)
+    tasks = find_tasks(inputs, out, settings)
     with progress() as update:
         outcomes = stylize_all(
             tasks, out, settings, jobs=jobs, keep_existing=no_clobber, explain=_sentence, progress=update

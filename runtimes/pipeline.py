@@ -13,6 +13,7 @@ from pathlib import Path
 from queue import Empty, Full, Queue
 
 from ..common.arrays import Image
+from ..video.codecs import AS_EVER, Encoding
 from ..video.frames import Frame, FrameSink, FrameSource, open_sink
 from .stylizer import Stylizer
 
@@ -92,14 +93,18 @@ class _Run:
 
 
 def stylize_into(
-    target: Path, source: FrameSource, stylizer: Stylizer, progress: Callable[[int, int | None], None]
+    target: Path,
+    source: FrameSource,
+    stylizer: Stylizer,
+    progress: Callable[[int, int | None], None],
+    encoding: Encoding = AS_EVER,
 ) -> RunReport:
     """Stylize an open source into a file or a folder; Ctrl-C completes what comes from a camera.
 
     Raises InputError or OSError as `open_sink` and if writing fails; then nothing is written.
     """
     report, began = RunReport(), time.perf_counter()
-    with open_sink(target, source) as sink:
+    with open_sink(target, source, encoding=encoding) as sink:
 
         def on_progress(done: int, total: int | None) -> None:
             report.frames = done

@@ -15,8 +15,8 @@ from pathlib import PurePosixPath
 from steadystyle.tests.test_architecture import ROOT, imported_modules, package_files, room_of, violations
 
 MOST_LINES_OF_A_FILE, MOST_FILES_OF_A_FOLDER = 400, 12
-MOST_LINES_IN_ALL = 21_600
-"""17,500 when the house was rebuilt; hostile input and the fuzzer came after it, and then archives and looks."""
+MOST_LINES_IN_ALL = 22_400
+"""17,500 when the house was rebuilt; hostile input, the fuzzer, archives, looks, HDR and codecs came after it."""
 _FIRST_LINES = 20
 
 

@@ -47,7 +47,15 @@ EXCEPTIONS = {
 }
 EVERYWHERE = {"numpy", "cv2"}
 OWNERS: dict[str, list[str]] = {
-    "av": ["demo/camera/virtual.py", "video/sources.py", "video/sinks.py", "video/audio.py", "video/limits.py"],
+    "av": [
+        "demo/camera/virtual.py",
+        "video/sources.py",
+        "video/sinks.py",
+        "video/streams.py",
+        "video/limits.py",
+        "video/hdr.py",
+        "video/codecs.py",
+    ],
     "typer": ["cli/*.py"],
     "rich": ["cli/terminal.py"],
     "msgspec": [

@@ -15,11 +15,14 @@ import cv2
 
 from ..common.arrays import Image, resized, size_at_height
 from ..common.files import InputError
+from .codecs import Encoding
 from .images import read_image, write_image
 from .sinks import VIDEO_SUFFIXES, FrameSink, open_sink
-from .sources import Frame, FrameSource, SourceInfo, open_source
+from .sources import Chapter, Frame, FrameSource, SourceInfo, open_source
 
 __all__ = [
+    "VIDEO_SUFFIXES",
+    "Encoding",
     "Frame",
     "FrameSink",
     "FrameSource",
@@ -48,9 +51,22 @@ class _Part(FrameSource):
             info = replace(info, duration_s=length, frames=frames)
         self.info = info
         self.file_names = source.file_names
-        self.audio_path, self.time_base, self.pixel_aspect = source.audio_path, source.time_base, source.pixel_aspect
+        self.streams_path, self.time_base, self.pixel_aspect = (
+            source.streams_path,
+            source.time_base,
+            source.pixel_aspect,
+        )
+        self.created = source.created
         self.origin = source.origin + Fraction(start_s)
+        self.chapters = tuple(self._within(source.chapters))
         self.end_s = None if duration_s is None else duration_s
+
+    def _within(self, chapters: Iterable[Chapter]) -> Iterator[Chapter]:
+        for chapter in chapters:
+            start = max(self._start_s, float(chapter.start_s)) - self._start_s
+            end = min(self._end_s, float(chapter.end_s)) - self._start_s
+            if start < end:
+                yield Chapter(Fraction(start), Fraction(end), chapter.title)
 
     def _frames(self) -> Iterator[Frame]:
         found = False
@@ -106,19 +122,19 @@ def resize_to_height(image: Image, height: int) -> Image:
     return resized(image, size, enlarge=cv2.INTER_AREA)
 
 
-def write_video(target: Path, frames: Iterable[Image], frame_rate: Fraction | float = 25, crf: int = 18) -> None:
+def write_video(target: Path, frames: Iterable[Image], frame_rate: Fraction | float = 25, quality: int = 65) -> None:
     """Write a video with a constant frame rate and no audio.
 
     Raises InputError as `open_sink` or if there are no frames, OSError if writing fails.
 
     Args:
-        target: ends in .mp4, .mov or .mkv.
+        target: ends in .mp4, .mov, .mkv or .webm.
         frames: each (H, W, 3) uint8 RGB, all of one size.
-        crf: quality of H.264, 0 (lossless) to 51.
+        quality: 0 to 100, as in `Encoding`.
     """
     if target.suffix.lower() not in VIDEO_SUFFIXES:
         raise InputError(f"cannot write '{target}' as a video: end its name in {', '.join(sorted(VIDEO_SUFFIXES))}")
     rate = Fraction(frame_rate).limit_denominator(1001)
-    with open_sink(target, None, frame_rate=rate, crf=crf) as sink:
+    with open_sink(target, None, frame_rate=rate, encoding=Encoding(quality=quality)) as sink:
         for index, image in enumerate(frames):
             sink.write(Frame(image, float(index / rate)))

@@ -13,13 +13,19 @@ from .heads import image_size
 from .limits import check_size, most_pixels
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})  # read and written
+ALPHA_SUFFIXES = frozenset({".png", ".webp", ".tif", ".tiff"})  # of these, those that hold alpha
 
 _FULL_SCALE = {"uint8": 255, "uint16": 65535, "float32": 1}
 _BAND = 256  # rows that are computed in float at a time
 
 
 def read_image(path: Path) -> Image:
-    """Read an image file as (H, W, 3) uint8 RGB.
+    """The first part of `read_picture`, with its errors."""
+    return read_picture(path)[0]
+
+
+def read_picture(path: Path) -> tuple[Image, Image | None]:
+    """Read an image file as (H, W, 3) uint8 RGB, and its alpha as (H, W) uint8, 0 transparent; None if all is opaque.
 
     Grayscale is spread to three channels, alpha is composited on white, 16-bit values are scaled to 8 bits, and EXIF
     orientation is applied. Raises InputError if the file is missing, cannot be opened, is not an image, or has more
@@ -39,7 +45,8 @@ def read_image(path: Path) -> Image:
     if image is None or image.dtype.name not in _FULL_SCALE:
         raise InputError(f"'{path}' is not an image that can be read: give a whole PNG, JPEG, WebP, BMP or TIFF file")
     if image.dtype == np.uint8 and image.shape[2] == 3:
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), None
+    opacity = np.full(image.shape[:2], 255, np.uint8)
     rgb = np.empty((*image.shape[:2], 3), np.uint8)
     for rows in (slice(top, top + _BAND) for top in range(0, len(rgb), _BAND)):
         values = image[rows].astype(np.float32) / _FULL_SCALE[image.dtype.name]
@@ -47,8 +54,9 @@ def read_image(path: Path) -> Image:
         if values.shape[2] == 4:
             alpha = values[:, :, 3:]
             colour = colour * alpha + (1 - alpha)
+            opacity[rows] = np.rint(np.clip(alpha[:, :, 0], 0, 1) * 255)
         rgb[rows] = np.rint(np.clip(colour, 0, 1) * 255)
-    return rgb
+    return rgb, None if opacity.min() == 255 else opacity
 
 
 def _decoded(content: NDArray[np.uint8]) -> NDArray[Any] | None:
@@ -63,16 +71,19 @@ def _decoded(content: NDArray[np.uint8]) -> NDArray[Any] | None:
     return image
 
 
-def write_image(path: Path, image: Image) -> None:
+def write_image(path: Path, image: Image, alpha: Image | None = None) -> None:
     """Write (H, W, 3) uint8 RGB or (H, W) uint8 gray as an image file, which appears only when it is complete.
 
-    The suffix selects the format; JPEG has quality 95. Raises InputError for a suffix not in `IMAGE_SUFFIXES` or an
+    The suffix selects the format; JPEG has quality 95. `alpha` is (H, W) uint8, 0 transparent, beside RGB; only the
+    formats of `ALPHA_SUFFIXES` keep it. Raises InputError for a suffix not in `IMAGE_SUFFIXES` or an
     unwritable path, OSError if writing fails, for instance on a full disk.
     """
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         raise InputError(f"cannot write an image as '{path}': end its name in {', '.join(sorted(IMAGE_SUFFIXES))}")
     suffix = path.suffix.lower()
     ordered = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    if alpha is not None and suffix in ALPHA_SUFFIXES:
+        ordered = np.dstack([ordered, alpha])
     options = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix in (".jpg", ".jpeg") else []
     _, content = cv2.imencode(suffix, ordered, options)
     with atomic_path(path) as temporary:

@@ -3,6 +3,7 @@
 import errno
 import math
 import os
+import re
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import av.error
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 
 from ..common.files import (
     InputError,
@@ -27,11 +29,12 @@ from ..common.files import (
     remove_abandoned,
     temporary_name,
 )
-from .audio import UNUSABLE, AudioTrack
-from .images import IMAGE_SUFFIXES, write_image
+from .codecs import AS_EVER, VIDEO_SUFFIXES, Encoder, Encoding
+from .images import ALPHA_SUFFIXES, IMAGE_SUFFIXES, write_image
 from .sources import DEFAULT_RATE, Frame, FrameSource
+from .streams import Streams
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".mkv"})  # written; whatever FFmpeg decodes is read
+__all__ = ["VIDEO_SUFFIXES", "FrameSink", "open_sink"]
 
 # FFmpeg's numbers for BT.709 (colour matrix, primaries and transfer alike, ITU-T H.273) and for limited range.
 _BT709, _LIMITED_RANGE = 1, 1
@@ -58,6 +61,8 @@ class FrameSink(ABC):
 
         Raises InputError if it does not fit the output, for instance in size, and OSError if writing fails.
         """
+        if frame.alpha is not None and frame.alpha.shape != frame.image.shape[:2]:
+            raise ValueError(f"alpha {frame.alpha.shape} does not fit a frame {frame.image.shape}")
         if frame.image.ndim != 3 or frame.image.shape[2] != 3 or frame.image.dtype != np.uint8:
             raise ValueError(f"a frame must be (H, W, 3) uint8, but is {frame.image.shape} {frame.image.dtype}")
         self._write(frame)
@@ -79,6 +84,11 @@ class FrameSink(ABC):
             except BaseException:
                 self._give_up()
                 raise
+
+    def _say_alpha_is_left_out(self) -> None:
+        note = f"the transparency is left out: '{self._target.name}' cannot hold it; .png, .webp, .mov with prores can"
+        if note not in self.notes:
+            self.notes.append(note)
 
     @abstractmethod
     def _write(self, frame: Frame) -> None: ...
@@ -104,96 +114,126 @@ class FrameSink(ABC):
 
 
 class _VideoSink(FrameSink):
-    def __init__(self, target: Path, source: FrameSource | None, frame_rate: Fraction | None, crf: int) -> None:
+    def __init__(
+        self, target: Path, source: FrameSource | None, frame_rate: Fraction | None, encoding: Encoding
+    ) -> None:
         super().__init__(target)
         self._source = source
         self._rate = (source.info.frame_rate if source else None) or frame_rate or DEFAULT_RATE
         self._tick = _tick(source.time_base if source else None, self._rate)
-        self._crf = crf
+        self._encoding = encoding
+        info = source.info if source else None
+        self._encoder = self._checked(info.width, info.height, info.has_alpha) if info else None
         self._size: tuple[int, ...] = ()
         self._last_pts = -1
         self._last_time = Fraction(0)
-        self._audio: AudioTrack | None = None
+        self._streams: Streams | None = None
         temporary = self._cleanup.enter_context(atomic_path(target))
         # Index at the front of the file, so that a partial download plays.
-        options = {} if target.suffix.lower() == ".mkv" else {"movflags": "+faststart"}
+        options = {"movflags": "+faststart"} if target.suffix.lower() in (".mp4", ".mov") else {}
         with self._system_errors():
             self._container = av.open(f"file:{temporary}", "w", options=options)
 
-    def _start(self, height: int, width: int) -> None:
+    def _checked(self, width: int, height: int, alpha: bool) -> Encoder:
+        return Encoder(self._encoding, self._target, (width, height), self._rate, alpha=alpha)
+
+    def _start(self, encoder: Encoder, height: int, width: int) -> None:
         self._size = (height, width)
-        options = {"crf": str(self._crf), "preset": "ultrafast"}
-        self._stream = self._container.add_stream(
-            "libx264", rate=self._rate, options=options, width=width + width % 2, height=height + height % 2
+        stream = self._container.add_stream(
+            encoder.name, rate=self._rate, options=encoder.options, width=width + width % 2, height=height + height % 2
         )
-        codec = self._stream.codec_context
-        codec.pix_fmt = "yuv420p"
+        assert isinstance(stream, VideoStream)
+        self._stream = stream
+        codec = stream.codec_context
+        codec.pix_fmt = encoder.pixels
+        if codec.name == "libx265" and self._target.suffix.lower() != ".mkv":
+            codec.codec_tag = "hvc1"  # Apple's players know no other
         codec.time_base = self._tick
         self._stream.time_base = self._tick
         codec.color_primaries = codec.color_trc = codec.colorspace = _BT709
         codec.color_range = _LIMITED_RANGE
         if self._source is not None:
             codec.sample_aspect_ratio = self._source.pixel_aspect
-            if self._source.audio_path is not None:
-                with self._sound():
-                    self._audio = AudioTrack(
-                        self._source.audio_path, self._source.origin, self._container, self._source.end_s
-                    )
+            self._keep_data(self._source)
+            if self._source.streams_path is not None:
+                self._streams = Streams(
+                    self._source.streams_path,
+                    self._source.origin,
+                    self._container,
+                    self.notes,
+                    end_s=self._source.end_s,
+                )
         self._container.start_encoding()
 
+    def _keep_data(self, source: FrameSource) -> None:
+        if source.created:
+            self._container.metadata["creation_time"] = source.created
+        self._container.set_chapters(
+            [
+                {
+                    "id": number,
+                    "start": round(chapter.start_s * 1000),
+                    "end": round(chapter.end_s * 1000),
+                    "time_base": Fraction(1, 1000),
+                    "metadata": {"title": chapter.title},
+                }
+                for number, chapter in enumerate(source.chapters, 1)
+            ]
+        )
+
     def _write(self, frame: Frame) -> None:
+        if self._encoder is None:
+            self._encoder = self._checked(frame.image.shape[1], frame.image.shape[0], frame.alpha is not None)
         if not self._size:
             with self._system_errors():
-                self._start(*frame.image.shape[:2])
+                self._start(self._encoder, *frame.image.shape[:2])
         height, width = self._size
         if frame.image.shape[:2] != self._size:
             raise InputError(
                 f"frame {self._count + 1} is {frame.image.shape[1]}x{frame.image.shape[0]} and does not fit "
                 f"'{self._target}' of {width}x{height}: give pictures of one size, or write to a folder"
             )
-        # H.264's 4:2:0 needs even sides.
-        even = cv2.copyMakeBorder(frame.image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        picture = VideoFrame.from_ndarray(np.asarray(even, np.uint8), "rgb24")
-        picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")
+        image = frame.image
+        if self._encoder.has_alpha:
+            opaque = np.full(self._size, 255, np.uint8)
+            image = np.dstack([image, opaque if frame.alpha is None else frame.alpha])
+        elif frame.alpha is not None:
+            self._say_alpha_is_left_out()
+        # 4:2:0 needs even sides.
+        even = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        picture = VideoFrame.from_ndarray(np.asarray(even, np.uint8), "rgba" if self._encoder.has_alpha else "rgb24")
+        # libswscale 9.5 with threads spoils lines of 10 bits: of a flat picture, by up to 85 of 1023.
+        threads = None if self._encoder.pixels == "yuv420p" else 1
+        picture = picture.reformat(
+            format=self._encoder.pixels, dst_colorspace="ITU709", dst_color_range="MPEG", threads=threads
+        )
         self._last_time = Fraction(frame.time_s)
         self._last_pts = max(self._last_pts + 1, round(self._last_time / self._tick))
         picture.pts, picture.time_base = self._last_pts, self._tick
         picture.duration = round(1 / self._rate / self._tick)
         with self._system_errors():
-            with self._sound():
-                if self._audio is not None:
-                    self._audio.write_until(self._last_time)
+            if self._streams is not None:
+                self._streams.write_until(self._last_time)
             self._container.mux(self._stream.encode(picture))
 
     def _finish(self) -> None:
         with self._system_errors():
-            with self._sound():
-                if self._audio is not None:
-                    whole = self._source is not None and self._source.exhausted
-                    self._audio.write_until(None if whole else self._last_time)
-                    self._audio.finish()
-            self._container.mux(self._stream.encode(None))
+            if self._streams is not None:
+                whole = self._source is not None and self._source.exhausted
+                self._streams.write_until(None if whole else self._last_time)
+                self._streams.finish()
+            packets = self._stream.encode(None)
+            if self._stream.codec_context.name == "libx265" and self._count < 3:
+                for packet in packets:
+                    packet.dts = packet.pts  # libx265 4.1 leaves it at what the memory held
+            self._container.mux(packets)
             self._container.close()
 
     def _give_up(self) -> None:
-        if self._audio is not None:
-            self._audio.close()
+        if self._streams is not None:
+            self._streams.close()
         with suppress(av.error.FFmpegError, OSError):  # it is removed anyway
             self._container.close()
-
-    @contextmanager
-    def _sound(self) -> Iterator[None]:
-        # Where the sound fails, the video goes on without it.
-        try:
-            yield
-        except UNUSABLE as error:
-            if isinstance(error, (OSError, MemoryError)):
-                raise
-            if self._audio is not None:
-                self._audio.close()
-                self._audio = None
-            reason = getattr(error, "strerror", None) or error
-            self.notes.append(f"the sound is left out or breaks off, because it cannot be read or written ({reason})")
 
     @contextmanager
     def _system_errors(self) -> Iterator[None]:
@@ -217,18 +257,25 @@ class _ImageSink(FrameSink):
     def _write(self, frame: Frame) -> None:
         if self._count:
             raise InputError(f"'{self._target}' can hold one picture only: end the output in .mp4, or give a folder")
-        self._image = frame.image
+        self._frame = frame
+        if frame.alpha is not None and self._target.suffix.lower() not in ALPHA_SUFFIXES:
+            self._say_alpha_is_left_out()
 
     def _finish(self) -> None:
-        write_image(self._target, self._image)
+        write_image(self._target, self._frame.image, self._frame.alpha)
 
 
 class _FolderSink(FrameSink):
+    """Pictures in a folder, which appear together; `target` is the folder, or a pattern of its files' names."""
+
     def __init__(self, target: Path, source: FrameSource | None) -> None:
         super().__init__(target)
-        names = source.file_names if source else ()
+        self._pattern = target.name if target.suffix else ""
+        self._goal = target.parent if self._pattern else target
+        names = source.file_names if source and not self._pattern else ()
         stems = [Path(name).stem for name in names]
         self._stems = stems if len(set(stems)) == len(stems) else list(names)
+        target = self._goal
         self._cleanup.enter_context(made_folder(target.parent))
         remove_abandoned(target.parent)
         self._folder = temporary_name(target)
@@ -236,26 +283,45 @@ class _FolderSink(FrameSink):
         self._cleanup.callback(shutil.rmtree, self._folder, ignore_errors=True)
 
     def _write(self, frame: Frame) -> None:
-        stem = self._stems[self._count] if self._count < len(self._stems) else f"{self._count + 1:06d}"
-        write_image(self._folder / f"{stem}.png", frame.image)
+        if self._pattern:
+            name = self._pattern % (self._count + 1)
+        else:
+            stem = self._stems[self._count] if self._count < len(self._stems) else f"{self._count + 1:06d}"
+            name = f"{stem}.png"
+        if frame.alpha is not None and Path(name).suffix.lower() not in ALPHA_SUFFIXES:
+            self._say_alpha_is_left_out()
+        write_image(self._folder / name, frame.image, frame.alpha)
 
     def _finish(self) -> None:
-        self._target.mkdir(exist_ok=True)
+        self._goal.mkdir(exist_ok=True)
         for path in self._folder.iterdir():
-            check_writable(self._target / path.name)
+            check_writable(self._goal / path.name)
         for path in self._folder.iterdir():
-            path.replace(self._target / path.name)
+            path.replace(self._goal / path.name)
+
+
+def _is_pattern(target: Path) -> bool:
+    """Whether the name is a pattern of images, such as %06d.png; InputError if it is one that is not understood."""
+    if target.suffix.lower() not in IMAGE_SUFFIXES or not re.search(r"%\d*d", target.name):
+        return False
+    if not re.fullmatch(r"[^%]*%(0?[1-9])?d[^%]*", target.name):
+        raise InputError(f"the pattern '{target.name}' is not understood: give it one number, such as %06d.png")
+    return True
 
 
 def open_sink(
-    target: Path, source: FrameSource | None, *, frame_rate: Fraction | None = None, crf: int = 18
+    target: Path,
+    source: FrameSource | None,
+    *,
+    frame_rate: Fraction | None = None,
+    encoding: Encoding = AS_EVER,
 ) -> FrameSink:
     """Open an output; its suffix selects the format.
 
-    - .mp4, .mov, .mkv: H.264 with 4:2:0 chroma and BT.709 colours; odd sides grow by one repeated line. Frames keep
-      their times. Audio is copied, or transcoded to AAC where the container cannot hold it; where it is broken it is
-      left out, with a note.
-    - an image suffix: one picture.
+    - .mp4, .mov, .mkv, .webm: a video with BT.709 colours; odd sides grow by one repeated line. Frames keep their
+      times. All sound, subtitles, chapters and the date of creation are kept; sound and subtitles are converted where
+      the container cannot hold them, and left out, with a note, where they are broken.
+    - an image suffix: one picture; with one number in its name, such as %06d.png, a picture for each frame, from 1.
     - no suffix: a folder of PNG files, named like the source's images, else 000001.png and so on. Other files in an
       existing folder stay.
 
@@ -263,19 +329,31 @@ def open_sink(
         target: missing parent folders are created.
         source: of the frames, for frame rate, clock, names and audio; None if there is none.
         frame_rate: frames per second if the source has none (default 25).
-        crf: quality of H.264, 0 (lossless) to 51; 18 is close to invisible.
+        encoding: of a video.
+
+    Alpha is kept where the output can hold it: PNG, WebP, TIFF, ProRes, and VP9 in .webm and .mkv. Elsewhere it is left
+    out with a note, or refused if `encoding` names the codec.
 
     Raises:
-        InputError: the suffix is unknown or does not fit the source, or the target is not writable.
+        InputError: the encoding does not fit or cannot be had here, the suffix is unknown or does not fit the
+            source, or the target is not writable.
     """
     if not target.name:
         raise InputError(f"the output '{target}' has no name of its own: give the name of a file or of a new folder")
     suffix = target.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
-        return _VideoSink(target, source, frame_rate, crf)
+        return _VideoSink(target, source, frame_rate, encoding)
+    if encoding != AS_EVER:
+        endings = ", ".join(sorted(VIDEO_SUFFIXES))
+        raise InputError(f"codec, quality and preset are a video's, but '{target}' is none: end it in {endings}")
+    if _is_pattern(target):
+        check_folder_writable(target.parent)
+        return _FolderSink(target, source)
     if suffix in IMAGE_SUFFIXES:
         if source is not None and source.info.kind != "image":
-            raise InputError(f"'{target}' can hold one picture only: end the output in .mp4, or give a folder")
+            raise InputError(
+                f"'{target}' can hold one picture only: end the output in .mp4, or give a folder or %06d.png"
+            )
         check_writable(target)
         return _ImageSink(target)
     if suffix:

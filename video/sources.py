@@ -25,7 +25,9 @@ from numpy.typing import NDArray
 
 from ..common.arrays import Image, resized
 from ..common.files import InputError
-from .images import IMAGE_SUFFIXES, read_image
+from .codecs import Vp9Alpha
+from .hdr import TRANSFERS, ToneMapper
+from .images import IMAGE_SUFFIXES, read_picture
 from .limits import check_size, most_pixels, open_container
 
 Pixel = TypeVar("Pixel", bound=np.generic)
@@ -38,10 +40,14 @@ _BT709, _UNSPECIFIED, _BT601 = 1, 2, 6
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame: (H, W, 3) uint8 RGB, upright, and its time in seconds from the start of the source."""
+    """One frame: (H, W, 3) uint8 RGB, upright, and its time in seconds from the start of the source.
+
+    `alpha` is (H, W) uint8, 0 transparent, of a frame that is not opaque everywhere; stylizers do not see it.
+    """
 
     image: Image
     time_s: float
+    alpha: Image | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,7 @@ class SourceInfo:
         width, height: in pixels, upright.
         frame_rate: mean frames per second; None for a single image and some cameras.
         frames, duration_s: estimates; None if unknown.
+        has_alpha: whether the first frame has alpha.
     """
 
     name: str
@@ -63,6 +70,16 @@ class SourceInfo:
     frames: int | None
     duration_s: float | None
     has_audio: bool
+    has_alpha: bool = False
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A named part of a video, in seconds from its time 0."""
+
+    start_s: Fraction
+    end_s: Fraction
+    title: str
 
 
 class FrameSource(ABC):
@@ -72,7 +89,9 @@ class FrameSource(ABC):
         note: empty, or after the iteration one sentence on what could not be decoded.
         exhausted: whether the iteration reached the end.
         file_names: of single images; empty for a video or camera.
-        audio_path: file with the audio; None without audio.
+        streams_path: file with sound or subtitles; None without.
+        chapters: of the file.
+        created: date and time of creation, ISO 8601; empty if unknown.
         origin: time stamp in that file, in seconds, that counts as time 0.
         time_base: tick of the source's clock in seconds; None without a clock.
         pixel_aspect: width of a pixel divided by its height.
@@ -83,7 +102,9 @@ class FrameSource(ABC):
     note: str = ""
     exhausted: bool = False
     file_names: tuple[str, ...] = ()
-    audio_path: Path | None = None
+    streams_path: Path | None = None
+    chapters: tuple[Chapter, ...] = ()
+    created: str = ""
     origin: Fraction = Fraction(0)
     time_base: Fraction | None = None
     pixel_aspect: Fraction = Fraction(1)
@@ -123,7 +144,9 @@ class _VideoSource(FrameSource):
         try:
             self._stream = self._video_stream()
             self._damaged = False
+            self._vp9_alpha = Vp9Alpha() if self._stream.metadata.get("alpha_mode") == "1" else None
             self._decoded = self._decode()
+            self._tone_mapped = ToneMapper()
             self._first = next(self._decoded, None)
             if self._first is None:
                 limit = f"of up to {most_pixels() >> 20} megapixels"
@@ -157,17 +180,26 @@ class _VideoSource(FrameSource):
         self._matrix = _display_matrix(first)
         upright = _turn(np.empty((first.height, first.width), np.bool_), self._matrix)
         self._size = (upright.shape[1], upright.shape[0])
+        alpha = self._alpha(first)
+        # A palette or RGB may be opaque throughout, and mostly is; whoever writes YUV with alpha means it.
+        has_alpha = alpha is not None and (not first.format.is_rgb or int(alpha.min()) < 255)
         rate = stream.average_rate or stream.guessed_rate or DEFAULT_RATE
         if not 0 < rate <= 1000:
             rate = DEFAULT_RATE
         duration = self._duration()
-        audio = self._container.streams.audio[:1]
+        audio = self._container.streams.audio
         starts = [s.start_time * s.time_base for s in (stream, *audio) if s.start_time is not None and s.time_base]
         self.origin = min(starts, default=Fraction(0))
         self.time_base = stream.time_base
         aspect = stream.sample_aspect_ratio or Fraction(1)
         self.pixel_aspect = 1 / aspect if self._matrix[0] == 0 else aspect
-        self.audio_path = self._path if audio else None
+        self.streams_path = self._path if audio or self._container.streams.subtitles else None
+        self.chapters = tuple(
+            Chapter(self._moment(one["start"], base), self._moment(one["end"], base), one["metadata"].get("title", ""))
+            for one in self._container.chapters()
+            if (base := one["time_base"])
+        )
+        self.created = self._container.metadata.get("creation_time", "")
         self.info = SourceInfo(
             name=self._path.name,
             kind="video",
@@ -177,7 +209,11 @@ class _VideoSource(FrameSource):
             frames=max(1, round(duration * rate)) if duration is not None else stream.frames or None,
             duration_s=float(duration) if duration is not None else None,
             has_audio=bool(audio),
+            has_alpha=has_alpha,
         )
+
+    def _moment(self, ticks: int, time_base: Fraction) -> Fraction:
+        return max(Fraction(0), ticks * time_base - self.origin)
 
     def _duration(self) -> Fraction | None:
         stream = self._stream
@@ -193,6 +229,8 @@ class _VideoSource(FrameSource):
         try:
             for packet in self._container.demux(self._stream):
                 try:
+                    if self._vp9_alpha is not None:
+                        self._vp9_alpha.add(packet)
                     pictures = packet.decode()
                 except av.error.FFmpegError:
                     check_size(self._path, self._stream.width, self._stream.height)
@@ -208,13 +246,14 @@ class _VideoSource(FrameSource):
         count, moment, end = 0, -step, Fraction(0)
         for picture in itertools.chain([self._first] if self._first is not None else [], self._decoded):
             if picture.pts is not None and picture.time_base is not None:
-                moment = max(Fraction(0), picture.pts * picture.time_base - self.origin)
+                moment = self._moment(picture.pts, picture.time_base)
             else:
                 moment += step
             end = moment + (picture.duration * picture.time_base if picture.duration and picture.time_base else step)
             self._first = None  # frees its memory
             count += 1
-            yield Frame(self._to_rgb(picture), float(moment))
+            alpha = self._alpha(picture) if self.info.has_alpha else None
+            yield Frame(self._to_rgb(picture), float(moment), None if alpha is None else self._upright(alpha))
         self._note(count, end)
 
     def _note(self, count: int, end: Fraction) -> None:
@@ -228,9 +267,22 @@ class _VideoSource(FrameSource):
             self.note = f"the file is damaged in places: {count} of about {max(count, expected)} frames were decoded"
 
     def _to_rgb(self, picture: VideoFrame) -> Image:
-        if picture.colorspace == _UNSPECIFIED and not picture.format.is_rgb:
+        if picture.color_trc in TRANSFERS:
+            picture = self._tone_mapped(picture)
+        elif picture.colorspace == _UNSPECIFIED and not picture.format.is_rgb:
             picture.colorspace = _BT709 if min(picture.width, picture.height) >= 720 else _BT601
-        image = _turn(np.asarray(picture.to_ndarray(format="rgb24"), np.uint8), self._matrix)
+        return self._upright(np.asarray(picture.to_ndarray(format="rgb24"), np.uint8))
+
+    def _alpha(self, picture: VideoFrame) -> Image | None:
+        if self._vp9_alpha is not None:
+            alpha = self._vp9_alpha.of(picture.pts)
+            return alpha if alpha is not None and alpha.shape == (picture.height, picture.width) else None
+        if not any(component.is_alpha for component in picture.format.components):
+            return None
+        return np.asarray(picture.to_ndarray(format="rgba"), np.uint8)[:, :, 3]
+
+    def _upright(self, image: Image) -> Image:
+        image = _turn(image, self._matrix)
         if (image.shape[1], image.shape[0]) != self._size:  # a stream may change its size on the way
             image = resized(image, self._size, enlarge=cv2.INTER_AREA)
         return np.ascontiguousarray(image)
@@ -260,14 +312,16 @@ class _PictureSource(FrameSource):
     def __init__(self, name: str, kind: Literal["image", "folder"], paths: list[Path]) -> None:
         self._paths = paths
         self.file_names = tuple(path.name for path in paths)
-        height, width = read_image(paths[0]).shape[:2]
+        image, alpha = read_picture(paths[0])
+        height, width = image.shape[:2]
         rate = DEFAULT_RATE if kind == "folder" else None
         duration_s = float(len(paths) / DEFAULT_RATE)
-        self.info = SourceInfo(name, kind, width, height, rate, len(paths), duration_s, has_audio=False)
+        self.info = SourceInfo(name, kind, width, height, rate, len(paths), duration_s, False, alpha is not None)
 
     def _frames(self) -> Iterator[Frame]:
         for index, path in enumerate(self._paths):
-            yield Frame(read_image(path), float(index / DEFAULT_RATE))
+            image, alpha = read_picture(path)
+            yield Frame(image, float(index / DEFAULT_RATE), alpha)
 
 
 class _CameraSource(FrameSource):
@@ -320,8 +374,8 @@ def open_source(spec: str | Path) -> FrameSource:
     """Open a video, an image, a folder of images, or a camera ("0", "camera:0" or "/dev/video0").
 
     The result is a context manager that is iterated once. Folders are read in natural order (2 before 10). Rotation
-    metadata of videos and images is applied. InputError if it is missing, empty, not a video or image, or without
-    picture.
+    metadata of videos and images is applied. HLG and PQ become BT.709. InputError if it is missing, empty, not a
+    video or image, or without picture.
     """
     path = Path(spec)
     camera = re.fullmatch(r"(?:camera:|/dev/video)?(\d{1,9})", str(spec))

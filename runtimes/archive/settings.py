@@ -3,8 +3,10 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from fractions import Fraction
 from pathlib import Path
 
+from ...video.codecs import AS_EVER, Encoder, Encoding, ending_for
 from ...video.frames import FrameSource, open_part
 from ..artifact import ArtifactMetadata
 from ..look import PLAIN, Look
@@ -20,6 +22,7 @@ class Settings:
 
     Attributes:
         model, threads, provider, look: as for `open_stylizer`.
+        encoding: of a video that is written.
         start_s, duration_s: the part of each video that is stylized, in seconds; None: to its end.
         preview: write a contact sheet instead, of a frame a second.
     """
@@ -28,9 +31,18 @@ class Settings:
     threads: int | None = None
     provider: str | None = None
     look: Look = PLAIN
+    encoding: Encoding = AS_EVER
     start_s: float = 0.0
     duration_s: float | None = None
     preview: bool = False
+
+    def ending(self, path: Path) -> str:
+        """How the output of a video file ends: as the file does, if the codec fits."""
+        return ".jpg" if self.preview else ending_for(path.suffix.lower(), self.encoding)
+
+    def check(self) -> None:
+        """Raise InputError if videos cannot be encoded so, whatever their size is."""
+        Encoder(self.encoding, Path(f"any{ending_for('.mp4', self.encoding)}"), (640, 360), Fraction(25), alpha=False)
 
     def stylizer(self) -> Stylizer:
         """Open the model; raises InputError as `open_stylizer`."""
@@ -48,8 +60,9 @@ class Settings:
         Raises InputError or OSError if writing fails; nothing half-written stays.
         """
         stylizer.restart()
-        write = write_preview if self.preview else stylize_into
-        return write(target, source, stylizer, progress)
+        if self.preview:
+            return write_preview(target, source, stylizer, progress)
+        return stylize_into(target, source, stylizer, progress, self.encoding)
 
     def key(self, metadata: ArtifactMetadata) -> str:
         """A text that differs whenever the outputs may."""

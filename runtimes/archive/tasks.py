@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...common.files import InputError, check_folder_writable
+from ...video.frames import VIDEO_SUFFIXES
 from ...video.images import IMAGE_SUFFIXES
-from ...video.sinks import VIDEO_SUFFIXES
+from .settings import Settings
 
 SEARCHED = IMAGE_SUFFIXES | VIDEO_SUFFIXES | frozenset(
     {".m4v", ".avi", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".flv", ".wmv", ".3gp", ".ogv", ".mxf", ".gif"}
@@ -31,10 +32,10 @@ def is_archive(inputs: Sequence[str]) -> bool:
     return folder.is_dir() and any(path.suffix.lower() not in IMAGE_SUFFIXES for path in _found(folder))
 
 
-def find_tasks(inputs: Sequence[str], out: Path, *, suffix: str | None = None) -> list[Task]:
+def find_tasks(inputs: Sequence[str], out: Path, settings: Settings) -> list[Task]:
     """The files of all inputs, each with its output in `out`: by its name, or by its place in an input folder.
 
-    An output ends as its source does if that can be written, else in .mp4 or .png; or in `suffix`.
+    An output ends as its source does if that can be written so, else in what the settings choose.
 
     Raises:
         InputError: an input does not exist or holds no file to stylize, `out` lies in an input or cannot be written
@@ -52,9 +53,9 @@ def find_tasks(inputs: Sequence[str], out: Path, *, suffix: str | None = None) -
             found = list(_found(path))
             if not found:
                 raise InputError(f"there is no video and no image in the folder '{path}' or below: give another one")
-            tasks += [Task(file, out / _renamed(file.relative_to(path), suffix)) for file in found]
+            tasks += [Task(file, out / _renamed(file.relative_to(path), settings)) for file in found]
         elif path.is_file():
-            tasks.append(Task(path, out / _renamed(Path(path.name), suffix)))
+            tasks.append(Task(path, out / _renamed(Path(path.name), settings)))
         else:
             raise InputError(f"there is no file or folder '{name}': check the path")
     _check(tasks)
@@ -89,8 +90,6 @@ def _found(top: Path) -> Iterator[Path]:
                 yield path
 
 
-def _renamed(path: Path, suffix: str | None) -> Path:
-    own = path.suffix.lower()
-    if suffix is None:
-        suffix = path.suffix if own in VIDEO_SUFFIXES | IMAGE_SUFFIXES else ".mp4"
-    return path.with_name(f"{path.stem}{suffix}")
+def _renamed(path: Path, settings: Settings) -> Path:
+    kept = path.suffix.lower() in IMAGE_SUFFIXES and not settings.preview
+    return path if kept else path.with_name(f"{path.stem}{settings.ending(path)}")

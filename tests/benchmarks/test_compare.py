@@ -22,7 +22,7 @@ def moving(frames: int, width: int = 96, height: int = 64) -> list[Frame]:
 
 
 def write(path: Path, frames: Sequence[Frame]) -> Path:
-    write_video(path, frames, crf=0)
+    write_video(path, frames, quality=100)
     return path
 
 
@@ -82,7 +82,7 @@ def test_videos_that_begin_or_end_elsewhere_are_measured_where_all_are(source: P
 
 
 def test_every_second_frame_is_measured_against_every_second(source: Path, tmp_path: Path) -> None:
-    write_video(tmp_path / "halved.mp4", [255 - frame for frame in moving(9)[1::2]], 12.5, crf=0)
+    write_video(tmp_path / "halved.mp4", [255 - frame for frame in moving(9)[1::2]], 12.5, quality=100)
     (clip,) = compare(source, [tmp_path / "halved.mp4"], out_dir=tmp_path / "report").clips
     assert (clip.frames, clip.frame_rate) == (4, 12.5)
     assert "halved.mp4 has one frame in 2 of the source's, from frame 1 on" in clip.notes

@@ -18,7 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from steadystyle.tests.cli.conftest import Cli
-from steadystyle.video.frames import write_video
+from steadystyle.video.frames import write_image, write_video
 
 
 def test_a_missing_file(refused: Cli, any_size_artifact: Path) -> None:
@@ -251,3 +251,24 @@ def test_only_a_person_without_the_extra(
     monkeypatch.delitem(sys.modules, "steadystyle.runtimes.onnx", raising=False)
     outcome = refused("stylize", clip, "-o", "out.mp4", "--model", tiny_checkpoint, "--only", "person")
     assert "pip install 'steadystyle[person]'" in outcome.sentence
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--codec", "h264_nothing"], "h264_nothing"),
+        (["--codec", "prores"], "prores does not fit"),
+        (["--codec", "h264", "--preset", "silly"], "silly"),
+    ],
+)
+def test_a_codec_that_cannot_be_had(
+    refused: Cli, clip: Path, any_size_artifact: Path, options: list[str], word: str
+) -> None:
+    assert word in refused("stylize", clip, "-o", "out.mp4", "--model", any_size_artifact, *options).sentence
+
+
+def test_alpha_asked_of_h264(refused: Cli, tmp_path: Path, any_size_artifact: Path) -> None:
+    image = np.zeros((32, 32, 3), np.uint8)
+    write_image(tmp_path / "logo.png", image, np.full((32, 32), 128, np.uint8))
+    words = ["stylize", "logo.png", "-o", "out.mp4", "--model", any_size_artifact, "--codec", "h264"]
+    assert "transparency" in refused(*words).sentence

@@ -182,3 +182,35 @@ def test_the_look_is_applied(run: Cli, tmp_path: Path, any_size_artifact: Path) 
         assert not np.array_equal(looked, plain), words
         if words == ("--strength", "0"):
             assert np.array_equal(looked, textured(64, 48))
+
+
+def test_a_video_into_a_folder_that_exists_becomes_a_file_in_it(
+    run: Cli, tmp_path: Path, clip: Path, any_size_artifact: Path
+) -> None:
+    (tmp_path / "films").mkdir()
+    stylize(run, clip, tmp_path / "films", any_size_artifact)
+    assert [path.name for path in (tmp_path / "films").iterdir()] == ["clip-tiny.mp4"]
+
+
+def test_codec_quality_and_preset_reach_the_file(run: Cli, tmp_path: Path, clip: Path, any_size_artifact: Path) -> None:
+    words = ["stylize", clip, "-o", "out.webm", "--model", any_size_artifact]
+    assert run(*words, "--codec", "vp9", "--quality", 20, "--preset", "good").code == 0
+    small = (tmp_path / "out.webm").stat().st_size
+    assert run(*words, "--quality", 90).code == 0
+    assert (tmp_path / "out.webm").stat().st_size > small
+    with av.open(str(tmp_path / "out.webm")) as container:
+        assert container.streams.video[0].codec_context.name == "vp9"
+
+
+def test_a_pattern_gives_pictures(run: Cli, tmp_path: Path, clip: Path, any_size_artifact: Path) -> None:
+    stylize(run, clip, tmp_path / "out" / "%04d.jpg", any_size_artifact)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{n:04d}.jpg" for n in range(1, 13)]
+
+
+def test_transparency_is_kept(run: Cli, tmp_path: Path, any_size_artifact: Path) -> None:
+    alpha = np.zeros((30, 40), np.uint8)
+    alpha[:, 10:] = 200
+    assert cv2.imwrite(str(tmp_path / "in.png"), np.dstack([textured(40, 30), alpha]))
+    stylize(run, tmp_path / "in.png", tmp_path / "out.png", any_size_artifact)
+    written = cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED)
+    assert written is not None and np.array_equal(written[:, :, 3], alpha)

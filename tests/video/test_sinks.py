@@ -40,7 +40,7 @@ def test_sound_that_the_container_cannot_hold_becomes_aac(tmp_path: Path, codec:
         assert (sound.codec_context.name, sound.rate) == ("aac", rate)
         heard = np.concatenate([f.to_ndarray()[0] for f in container.decode(sound)])
         assert len(times(tmp_path / "out.mp4")) == 50
-    assert len(heard) / rate == pytest.approx(2, abs=0.1)
+    assert 1.999 < len(heard) / rate < 2.1  # the last of it is what the decoder held back
     assert 0.1 < np.abs(heard[rate // 2 : rate]).max() < 0.4  # the tone of 8000 / 32768
 
 
@@ -197,7 +197,7 @@ def test_bad_targets_are_refused_before_anything_is_written(tmp_path: Path) -> N
         "locked.mp4": "is read-only",
         "file": "is a file",
         "file/out.mp4": "is a file",
-        "out.webm": "end its name in",
+        "out.avi": "end its name in",
         "out.png": "can hold one picture only",
         "/": "has no name of its own",
     }

@@ -41,7 +41,7 @@ def material(tmp_path_factory: pytest.TempPathFactory, texture: Texture) -> Path
     stripes[:, ::8], stripes[:, 1::8] = (250, 40, 40), (240, 200, 40)
     write_image(folder / "style.png", stripes)
     wide = texture(32, 64, 3)
-    write_video(folder / "slide.mp4", [wide[:, SHIFT * t : SHIFT * t + 48] for t in range(4)], 25, crf=5)
+    write_video(folder / "slide.mp4", [wide[:, SHIFT * t : SHIFT * t + 48] for t in range(4)], 25, quality=90)
     return folder
 
 
