@@ -145,15 +145,15 @@ def test_a_ramp_and_bars_come_out_as_the_standards_say(tmp_path: Path, transfer:
 
 @pytest.mark.parametrize("transfer", [HLG, PQ])
 def test_a_phones_upright_video_looks_like_its_twin(tmp_path: Path, transfer: int) -> None:
-    rows, columns = np.mgrid[0:48, 0:64]
-    twin = np.stack([40 + columns * 2, 30 + rows * 3, 170 - columns - rows], axis=2) / 255  # below the knee
+    rows, columns = np.mgrid[0:64, 0:96]
+    twin = np.stack([40 + columns, 30 + rows * 2, 170 - columns / 2 - rows], axis=2) / 255  # below the knee
     to_bt2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
     light = 203 * twin**2.4 @ to_bt2020.T
     encode = hlg_of if transfer == HLG else pq_of_each
     signal = np.array([[encode(nits) for nits in row] for row in light.tolist()])
     quarter_turn = [0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30]
     with open_source(write(tmp_path / "phone.mp4", signal, transfer, BT2020, matrix=quarter_turn)) as source:
-        assert (source.info.width, source.info.height) == (48, 64)
+        assert (source.info.width, source.info.height) == (64, 96)
         frame = next(iter(source)).image
     assert np.abs(frame / 255 - np.rot90(twin, -1)).mean() < 0.012  # chroma has half the size
 
