@@ -64,12 +64,21 @@ def _read_image(path: Path) -> None:
 
 
 def _video_corpus(folder: Path) -> Sequence[Path]:
-    from steadystyle.tests.video.material import make_clip
+    import numpy as np
+
+    from steadystyle.tests.video.material import BT2020, HLG, make_clip, make_hdr, make_rich
+    from steadystyle.video.frames import Encoding, Frame, open_sink
 
     make_clip(folder / "silent.mp4", 6, size=(32, 48))
     make_clip(folder / "sound.mov", 6, size=(32, 48), audio="aac")
     make_clip(folder / "sound.mkv", 6, size=(32, 48), audio="libopus")
     make_clip(folder / "turned.mp4", 4, size=(32, 48), matrix=(0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30))
+    make_hdr(folder / "hdr.mp4", np.full((64, 64, 3), 0.5), HLG, BT2020)
+    make_rich(folder / "rich.mkv", "subrip")
+    for name, codec in (("alpha.webm", "vp9"), ("alpha.mov", "prores")):
+        with open_sink(folder / name, None, encoding=Encoding(codec)) as sink:
+            for index in range(3):
+                sink.write(Frame(np.full((24, 32, 3), 99, np.uint8), index / 25, np.eye(24, 32, dtype=np.uint8) * 200))
     return sorted(folder.iterdir())
 
 

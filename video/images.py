@@ -1,5 +1,6 @@
 """Still images in and out; every image is read as 8-bit RGB."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +89,10 @@ def write_image(path: Path, image: Image, alpha: Image | None = None) -> None:
     _, content = cv2.imencode(suffix, ordered, options)
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.tobytes())
+
+
+def natural_key(name: str) -> list[tuple[int, str]]:
+    """Sorts 2 before 10."""
+    # The odd parts of the split are digits.
+    parts = re.split(r"(\d+)", name.lower())
+    return [(int(part), "") if index % 2 else (0, part) for index, part in enumerate(parts)]

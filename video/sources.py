@@ -27,7 +27,7 @@ from ..common.arrays import Image, resized
 from ..common.files import InputError
 from .codecs import Vp9Alpha
 from .hdr import TRANSFERS, ToneMapper
-from .images import IMAGE_SUFFIXES, read_picture
+from .images import IMAGE_SUFFIXES, natural_key, read_picture
 from .limits import check_size, most_pixels, open_container
 
 Pixel = TypeVar("Pixel", bound=np.generic)
@@ -385,7 +385,7 @@ def open_source(spec: str | Path) -> FrameSource:
         images = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
         if not images:
             raise InputError(f"there are no images in the folder '{path}': give one with PNG or JPEG files, or a video")
-        return _PictureSource(path.name, "folder", sorted(images, key=lambda p: _natural_key(p.name)))
+        return _PictureSource(path.name, "folder", sorted(images, key=lambda p: natural_key(p.name)))
     if not path.is_file():
         raise InputError(f"the input '{path}' does not exist: check the path")
     if not os.access(path, os.R_OK):
@@ -395,9 +395,3 @@ def open_source(spec: str | Path) -> FrameSource:
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return _PictureSource(path.name, "image", [path])
     return _VideoSource(path)
-
-
-def _natural_key(name: str) -> list[tuple[int, str]]:
-    # The odd parts of the split are digits.
-    parts = re.split(r"(\d+)", name.lower())
-    return [(int(part), "") if index % 2 else (0, part) for index, part in enumerate(parts)]

@@ -2,58 +2,13 @@
 
 import math
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
+from steadystyle.tests.video.material import BT709, BT2020, FULL, HLG, LIMITED, PQ, SDR, Doubles, make_hdr
 from steadystyle.video.frames import open_source, read_frames
-
-Doubles = NDArray[np.float64]
-
-HLG, PQ, SDR = 18, 16, 1
-BT2020, BT709 = 9, 1
-LIMITED, FULL = 1, 2
-LUMA = {BT2020: (0.2627, 0.0593), BT709: (0.2126, 0.0722)}  # weights of red and blue
-
-
-def write(
-    path: Path,
-    signal: Doubles,
-    transfer: int,
-    colours: int,
-    *,
-    value_range: int = LIMITED,
-    matrix: Sequence[int] | None = None,
-) -> Path:
-    """HEVC of 10 bits that shows an RGB signal (H, W, 3) in [0, 1], as the cameras of phones write it."""
-    red, blue = LUMA[colours]
-    luma = signal @ (red, 1 - red - blue, blue)
-    differences = ((signal[..., 2] - luma) / (2 - 2 * blue), (signal[..., 0] - luma) / (2 - 2 * red))
-    steps, black, chroma = (1023, 0, 1023) if value_range == FULL else (876, 64, 896)
-    planes = [luma * steps + black, *(one[::2, ::2] * chroma + 512 for one in differences)]
-    height, width = luma.shape
-    with av.open(str(path), "w") as container:
-        options = {"crf": "4", "x265-params": "log-level=error:bframes=0"}
-        stream = container.add_stream("libx265", rate=25, width=width, height=height, options=options)
-        stream.pix_fmt = "yuv420p10le"
-        codec = stream.codec_context
-        codec.color_trc, codec.color_primaries, codec.colorspace = transfer, colours, colours
-        codec.color_range = value_range
-        if matrix is not None:
-            stream.set_display_matrix(matrix)
-        frame = av.VideoFrame(width, height, "yuv420p10le")
-        for plane, values in zip(frame.planes, planes, strict=True):
-            rows = np.zeros((plane.height, plane.line_size // 2), np.uint16)
-            rows[:, : values.shape[1]] = np.clip(np.rint(values), 0, 1023)
-            plane.update(rows.tobytes())
-        frame.pts, frame.time_base = 0, Fraction(1, 25)
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
 
 
 def pq_of(nits: float) -> float:
@@ -130,7 +85,7 @@ def picture_of(encode: Callable[[Sequence[float]], Sequence[float]]) -> Doubles:
 @pytest.mark.parametrize("transfer", [HLG, PQ])
 def test_a_ramp_and_bars_come_out_as_the_standards_say(tmp_path: Path, transfer: int, value_range: int) -> None:
     signal = picture_of(hlg_of if transfer == HLG else pq_of_each)
-    path = write(tmp_path / "hdr.mp4", np.minimum(signal, 1), transfer, BT2020, value_range=value_range)
+    path = make_hdr(tmp_path / "hdr.mp4", np.minimum(signal, 1), transfer, BT2020, value_range=value_range)
     (frame,) = read_frames(path)
     centres = frame[PATCH // 2 :: PATCH, PATCH // 2 :: PATCH] / 255
     expected = np.array([[shown(nits) for nits in row] for row in PATTERN])
@@ -152,7 +107,7 @@ def test_a_phones_upright_video_looks_like_its_twin(tmp_path: Path, transfer: in
     encode = hlg_of if transfer == HLG else pq_of_each
     signal = np.array([[encode(nits) for nits in row] for row in light.tolist()])
     quarter_turn = [0, 65536, 0, -65536, 0, 0, 0, 0, 1 << 30]
-    with open_source(write(tmp_path / "phone.mp4", signal, transfer, BT2020, matrix=quarter_turn)) as source:
+    with open_source(make_hdr(tmp_path / "phone.mp4", signal, transfer, BT2020, matrix=quarter_turn)) as source:
         assert (source.info.width, source.info.height) == (64, 96)
         frame = next(iter(source)).image
     assert np.abs(frame / 255 - np.rot90(twin, -1)).mean() < 0.012  # chroma has half the size
@@ -161,6 +116,6 @@ def test_a_phones_upright_video_looks_like_its_twin(tmp_path: Path, transfer: in
 @pytest.mark.parametrize("value_range", [LIMITED, FULL])
 def test_10_bits_without_hdr_keep_their_colours(tmp_path: Path, value_range: int) -> None:
     signal = picture_of(lambda nits: [value / 1000 for value in nits])
-    (frame,) = read_frames(write(tmp_path / "sdr.mp4", signal, SDR, BT709, value_range=value_range))
+    (frame,) = read_frames(make_hdr(tmp_path / "sdr.mp4", signal, SDR, BT709, value_range=value_range))
     centres = slice(PATCH // 2, None, PATCH)
     assert np.abs(frame[centres, centres] / 255 - signal[centres, centres]).max() < 0.016

@@ -1,73 +1,12 @@
 """What a video keeps beside its pictures: all sound and subtitles, chapters, its date."""
 
-from fractions import Fraction
 from pathlib import Path
 
 import av
-import numpy as np
 import pytest
-from av.audio.stream import AudioStream
-from av.subtitles.stream import SubtitleStream
-from av.subtitles.subtitle import SubtitleSet
 
-from steadystyle.tests.video.material import picture, times
+from steadystyle.tests.video.material import CREATED, TEXTS, make_rich, times
 from steadystyle.video.frames import open_sink, open_source
-
-CREATED = "2024-05-06T07:08:09.000000Z"
-TEXTS = [(200, 600, "hello"), (1000, 500, "you")]  # start and length in ms
-HEADER = b"""[Script Info]
-ScriptType: v4.00+
-
-[V4+ Styles]
-Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, Underline, \
-StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding
-Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,0
-
-[Events]
-Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
-"""
-
-
-def make_rich(path: Path, subtitles: str, sound: str = "aac") -> Path:
-    """Two seconds with sound in German and French, subtitles in English, two chapters and a date."""
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=25, width=64, height=48, pix_fmt="yuv420p")
-        voices = [container.add_stream(sound, rate=48000) for _ in range(2)]
-        for voice, language in zip(voices, ("ger", "fra"), strict=True):
-            voice.metadata["language"] = language
-        words = container.add_stream(subtitles)
-        assert isinstance(words, SubtitleStream)
-        words.metadata["language"] = "eng"
-        words.codec_context.subtitle_header = HEADER
-        words.codec_context.time_base = Fraction(1, 1000)
-        container.metadata["creation_time"] = CREATED
-        container.set_chapters(
-            [
-                {"id": n, "start": n - 1, "end": n, "time_base": Fraction(1), "metadata": {"title": f"Part {n}"}}
-                for n in (1, 2)
-            ]
-        )
-        container.start_encoding()
-        for index, (start, length, text) in enumerate(TEXTS):
-            line = SubtitleSet.create(f"{index},0,Default,,0,0,0,,{text}".encode(), 0, length, start * 1000)
-            packet = words.codec_context.encode_subtitle(line)
-            packet.stream, packet.time_base, packet.duration = words, Fraction(1, 1000), length
-            packet.pts = packet.dts = start
-            container.mux(packet)
-        for index in range(50):
-            shown = av.VideoFrame.from_ndarray(picture(index), "rgb24")
-            shown.pts, shown.time_base = index, Fraction(1, 25)
-            container.mux(video.encode(shown))
-            for number, voice in enumerate(voices):
-                assert isinstance(voice, AudioStream)
-                wave = 8000 * np.sin(np.arange(index * 1920, (index + 1) * 1920) * 0.03 * (number + 1))
-                tone = av.AudioFrame.from_ndarray(np.repeat(wave, 2)[None].astype(np.int16), "s16", "stereo")
-                tone.sample_rate, tone.pts, tone.time_base = 48000, index * 1920, Fraction(1, 48000)
-                container.mux(voice.encode(tone))
-        for stream in (video, *voices):
-            assert not isinstance(stream, SubtitleStream)
-            container.mux(stream.encode(None))
-    return path
 
 
 def texts(path: Path) -> list[tuple[int, str]]:
