@@ -7,6 +7,7 @@ code is mutated further. Needs atheris, which installs on few machines: pip inst
 """
 
 import argparse
+import resource
 import sys
 import tempfile
 from contextlib import suppress
@@ -60,7 +61,9 @@ def main() -> None:
             return mutate_bytes(content, Random(seed))[:most]
 
     options.output.mkdir(parents=True, exist_ok=True)
-    limits = [f"-max_total_time={options.seconds}", f"-timeout={MOST_SECONDS:.0f}", f"-rss_limit_mb={MOST_MIB}"]
+    inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10  # of a large parent, and libFuzzer counts it
+    memory = MOST_MIB + inherited
+    limits = [f"-max_total_time={options.seconds}", f"-timeout={MOST_SECONDS:.0f}", f"-rss_limit_mb={memory}"]
     atheris.Setup(
         [sys.argv[0], str(room / "corpus"), *limits, f"-artifact_prefix={options.output}/{form.name}-"],
         one,

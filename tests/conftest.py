@@ -14,9 +14,10 @@ from steadystyle.train.checkpoint import CheckpointHeader, save_checkpoint
 from steadystyle.train.networks import build_network, resolve_sizes
 from steadystyle.video.frames import write_video
 
-# A job in the background of a script starts with Ctrl-C ignored, and Python leaves it so: the tests that press it, here
-# or in a child, would wait for ever.
+# A job in the background of a script starts with Ctrl-C ignored, one under nohup with SIGHUP, and Python leaves it so:
+# the tests that send them, here or to a child, would wait for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 SIZES = {"stem": 4, "half": 4, "quarter": 4, "blocks": 1}
 FIXED_SIZE = (64, 48)
