@@ -112,6 +112,7 @@ def _one(source: str, output: Path | None, settings: "Settings", no_clobber: boo
         if output is None or (target.is_dir() and not target.suffix and info.kind in ("video", "camera")):
             video = settings.ending(Path("any.mp4"))
             ending = {"video": video, "camera": video, "image": ".png", "folder": ""}[info.kind]
+            ending = ".jpg" if settings.preview else ending
             stem = source.replace(":", "-") if info.kind == "camera" else Path(source).resolve().stem
             target /= f"{stem}-{stylizer.metadata.name}{'-preview' * settings.preview}{ending}"
         pattern = re.sub(r"%\d*d", "*", target.name)

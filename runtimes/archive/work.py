@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Literal
 
 from ...common.progress import Progress
+from ...video.codecs import AS_EVER
+from ...video.images import IMAGE_SUFFIXES
 from ..stylizer import Stylizer
 from .journal import Journal, key_of
 from .settings import Settings
@@ -97,6 +99,8 @@ def _stylized(task: Task, stylizer: Stylizer, settings: Settings, explain: Expla
     def progress(done: int, of: int | None) -> None:
         show(task, min(done / of, 0.99) if of else 0.0)
 
+    if task.target.suffix.lower() in IMAGE_SUFFIXES:  # the codec is meant for the videos among the files
+        settings = replace(settings, encoding=AS_EVER)
     try:
         with settings.source(task.source) as source:
             report = settings.stylize(source, task.target, stylizer, progress)

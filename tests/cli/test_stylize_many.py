@@ -217,6 +217,24 @@ def test_a_preview_shows_a_frame_a_second(run: Cli, tmp_path: Path, any_size_art
         assert found.min() < 0.02
 
 
+def test_a_preview_of_pictures_is_a_picture(run: Cli, tmp_path: Path, any_size_artifact: Path) -> None:
+    for index, size in enumerate(((30, 20), (40, 40))):
+        write_image(tmp_path / "pictures" / f"{index}.png", textured(*size))
+    outcome = run("stylize", "pictures", "--preview", "--model", any_size_artifact)
+    assert outcome.code == 0, outcome.err
+    assert files(tmp_path / "stylized") == ["pictures-tiny-preview.jpg"]
+
+
+def test_a_codec_is_that_of_the_videos_among_the_files(
+    run: Cli, tmp_path: Path, archive: Path, any_size_artifact: Path
+) -> None:
+    words = ("stylize", archive, "-o", tmp_path / "out", "--model", any_size_artifact)
+    outcome = run(*words, "--codec", "prores")
+    assert outcome.code == 0, outcome.err
+    assert files(tmp_path / "out") == [NAME, "a.mov", "deep/b.mov", "deep/deeper/c.jpg"]
+    assert "there is no codec 'nothing'" in run(*words, "--codec", "nothing").sentence
+
+
 def test_a_video_into_a_folder_is_a_file_there(run: Cli, tmp_path: Path, clip: Path, any_size_artifact: Path) -> None:
     (tmp_path / "there").mkdir()
     assert run("stylize", clip, "-o", tmp_path / "there", "--model", any_size_artifact).code == 0
