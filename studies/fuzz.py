@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from steadystyle.common.machine import peak_memory_mib
 
 from . import run_study
-from .fuzz_formats import FORMATS, Format
+from .fuzzing.formats import FORMATS, Format
 
 MOST_SECONDS, MOST_MIB = 20.0, 1024
 _STARTING_SECONDS = 120.0  # until the first case: imports and the corpus

@@ -43,7 +43,7 @@ FLOORS = {
 EXCEPTIONS = {
     "runtimes/pytorch.py": {"train"},  # a checkpoint is weights alone: the network is code of `train`
     "studies/house.py": {"tests"},  # it prints what these tables say
-    "studies/fuzz_formats.py": {"tests"},  # it mutates clips that the tests make
+    "studies/fuzzing/formats.py": {"tests"},  # it mutates clips that the tests make
 }
 EVERYWHERE = {"numpy", "cv2"}
 OWNERS: dict[str, list[str]] = {
@@ -85,7 +85,7 @@ OWNERS: dict[str, list[str]] = {
     "safetensors": ["train/*.py"],
     "filelock": ["train/workers.py"],
     "yaml": ["train/recipes.py"],
-    "atheris": ["studies/fuzz_guided.py"],
+    "atheris": ["studies/fuzzing/guided.py"],
     "jinja2": ["benchmarks/report/page.py", "studies/figures.py"],
     "matplotlib": ["benchmarks/report/plots.py"],
     "pygame": ["demo/camera/window.py"],

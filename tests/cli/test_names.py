@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from steadystyle.studies.fuzz_formats import FORMATS
+from steadystyle.studies.fuzzing.formats import FORMATS
 
 from .conftest import Cli
 

@@ -1,6 +1,6 @@
 """What does a reader do with files that are chosen by the code that they reach?
 
-    python -m studies.fuzz_guided FORMAT [--seconds 600] [-o FINDINGS]
+    python -m studies.fuzzing.guided FORMAT [--seconds 600] [-o FINDINGS]
 
 As `studies.fuzz`, with its corpora and mutators, but coverage-guided, by libFuzzer: a mutated file that reaches new
 code is mutated further. Needs atheris, which installs on few machines: pip install atheris. The first failure ends it.
@@ -16,10 +16,10 @@ from random import Random
 
 from steadystyle.common.files import InputError
 
-from . import run_study
-from .fuzz import MOST_MIB, MOST_SECONDS, complaint
-from .fuzz_formats import FORMATS
-from .fuzz_mutations import mutate_bytes
+from .. import run_study
+from ..fuzz import MOST_MIB, MOST_SECONDS, complaint
+from .formats import FORMATS
+from .mutations import mutate_bytes
 
 
 def main() -> None:

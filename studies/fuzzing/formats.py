@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from .fuzz_mutations import mutate_bytes, mutate_text, mutate_text_file, place
+from .mutations import mutate_bytes, mutate_text, mutate_text_file, place
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from steadystyle.train.recipe import Recipe
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT / "runtimes" / "models"
 SMALLEST = "the-scream"
 
@@ -350,7 +350,7 @@ def _read_devices(path: Path) -> None:
 
 
 def _read_queue(path: Path) -> None:
-    from .train_all import read_queue
+    from ..train_all import read_queue
 
     read_queue(path, path.parent)
 

@@ -1,0 +1,1 @@
+"""What `studies.fuzz` feeds to readers, and its coverage-guided form."""
