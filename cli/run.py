@@ -98,7 +98,7 @@ def stylize(
     )
     settings.check()
     keep_inputs(*inputs, model)
-    single_file = output is not None and output.suffix != ""
+    single_file = output is not None and output.suffix != "" and not output.is_dir()
     if is_archive(inputs) and not (len(inputs) == 1 and single_file):
         _many(inputs, output or Path("stylized"), settings, jobs, no_clobber, as_json)
     else:
@@ -115,8 +115,9 @@ def _one(source: str, output: Path | None, settings: "Settings", no_clobber: boo
             ending = ".jpg" if settings.preview else ending
             stem = source.replace(":", "-") if info.kind == "camera" else Path(source).resolve().stem
             target /= f"{stem}-{stylizer.metadata.name}{'-preview' * settings.preview}{ending}"
-        pattern = re.sub(r"%\d*d", "*", target.name)
-        if no_clobber and (target.exists() or (pattern != target.name and any(target.parent.glob(pattern)))):
+        numbered = re.compile(re.sub(r"%\d*d", r"\\d+", re.escape(target.name)))
+        beside = target.parent.iterdir() if no_clobber and target.parent.is_dir() else []
+        if no_clobber and (target.exists() or any(numbered.fullmatch(path.name) for path in beside)):
             raise InputError(f"the output '{target}' exists: choose another -o, or leave --no-clobber away")
         check_not_input(target, source, settings.model)
         for name in clip.file_names if target.suffix == "" else ():  # into a folder, by the names of the source

@@ -18,7 +18,7 @@ from ..common.files import InputError
 from .codecs import Encoding
 from .images import read_image, write_image
 from .sinks import VIDEO_SUFFIXES, FrameSink, open_sink
-from .sources import Chapter, Frame, FrameSource, SourceInfo, open_source
+from .sources import DEFAULT_RATE, Chapter, Frame, FrameSource, SourceInfo, open_source
 
 __all__ = [
     "VIDEO_SUFFIXES",
@@ -50,7 +50,7 @@ class _Part(FrameSource):
             frames = None if info.frame_rate is None else max(1, round(length * float(info.frame_rate)))
             info = replace(info, duration_s=length, frames=frames)
         self.info = info
-        self.file_names = source.file_names
+        self.file_names = source.file_names[math.ceil(start_s * DEFAULT_RATE) :] if source.info.kind == "folder" else ()
         self.streams_path, self.time_base, self.pixel_aspect = (
             source.streams_path,
             source.time_base,

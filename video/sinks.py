@@ -276,9 +276,11 @@ class _FolderSink(FrameSink):
         stems = [Path(name).stem for name in names]
         self._stems = stems if len(set(stems)) == len(stems) else list(names)
         target = self._goal
-        self._cleanup.enter_context(made_folder(target.parent))
-        remove_abandoned(target.parent)
-        self._folder = temporary_name(target)
+        # Inside a folder that is there: it may be a link, or on a disk of its own.
+        beside = target / "frames" if target.is_dir() else target
+        self._cleanup.enter_context(made_folder(beside.parent))
+        remove_abandoned(beside.parent)
+        self._folder = temporary_name(beside)
         self._folder.mkdir()
         self._cleanup.callback(shutil.rmtree, self._folder, ignore_errors=True)
 
@@ -346,7 +348,7 @@ def open_sink(
     if encoding != AS_EVER:
         endings = ", ".join(sorted(VIDEO_SUFFIXES))
         raise InputError(f"codec, quality and preset are a video's, but '{target}' is none: end it in {endings}")
-    if _is_pattern(target):
+    if (source is None or source.info.kind != "image") and _is_pattern(target):
         check_folder_writable(target.parent)
         return _FolderSink(target, source)
     if suffix in IMAGE_SUFFIXES:

@@ -1,4 +1,7 @@
-"""Frames from video files, images, folders of images, and cameras, one at a time."""
+"""Frames from video files, images, folders of images, and cameras, one at a time.
+
+Over 400 lines because every kind of source is here, behind one `open_source`.
+"""
 
 import itertools
 import os
@@ -157,10 +160,22 @@ class _VideoSource(FrameSource):
             raise
 
     def seek(self, time_s: float) -> None:
-        if time_s > 0:
-            self._first = None
-            with suppress(av.error.FFmpegError):  # of a file without an index, all frames come
-                self._container.seek(int((self.origin + Fraction(time_s)) * av.time_base))
+        if time_s <= 0:
+            return
+        # Many containers seek by decoding times, and MPEG-TS to any packet: look what comes, and go further back.
+        for back_s in (0, 2, 20):
+            if time_s <= back_s:
+                break
+            with suppress(av.error.FFmpegError):  # of a file without an index
+                self._container.seek(int((self.origin + Fraction(time_s - back_s)) * av.time_base))
+                self._decoded = self._decode()
+                self._first = first = next(self._decoded, None)
+                if first is None or first.pts is None or first.time_base is None:
+                    continue
+                if self._moment(first.pts, first.time_base) <= time_s:
+                    return
+        self._container.close()
+        _VideoSource.__init__(self, self._path)  # from the beginning
 
     def _video_stream(self) -> VideoStream:
         # FFmpeg takes the cover picture of a song for a video.
@@ -252,7 +267,9 @@ class _VideoSource(FrameSource):
             end = moment + (picture.duration * picture.time_base if picture.duration and picture.time_base else step)
             self._first = None  # frees its memory
             count += 1
-            alpha = self._alpha(picture) if self.info.has_alpha else None
+            alpha = self._alpha(picture)
+            if alpha is not None and not self.info.has_alpha and int(alpha.min()) == 255:
+                alpha = None
             yield Frame(self._to_rgb(picture), float(moment), None if alpha is None else self._upright(alpha))
         self._note(count, end)
 

@@ -81,7 +81,12 @@ class Streams:
                 self._pending = packet
                 return
             index = packet.stream.index  # `stream_index` of the empty packet at the end is always 0
-            within = position is None or -_DELAY_S < position < self._end_s
+            shown_s = (
+                packet.duration * packet.time_base
+                if packet.duration and isinstance(packet.stream, SubtitleStream)
+                else 0
+            )
+            within = position is None or ((position > -_DELAY_S or position + shown_s > 0) and position < self._end_s)
             if index in self._tracks and within:
                 with self._guarded(index):
                     self._tracks[index].write(packet)
@@ -159,6 +164,9 @@ class _Track(ABC):
         shift = round(self._origin / packet.time_base)
         packet.dts -= shift
         packet.pts = packet.dts if packet.pts is None else packet.pts - shift
+        if packet.dts < 0 and isinstance(packet.stream, SubtitleStream):  # a text that is shown when the part begins
+            packet.duration = (packet.duration or 0) + packet.dts
+            packet.dts = packet.pts = 0
         if packet.dts < 0 and self._output.format.name in ("matroska", "webm"):
             # Codec delay starts before time 0; Matroska has no negative times and would shift all frames.
             if packet.pts + (packet.duration or 0) <= 0:

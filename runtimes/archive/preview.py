@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 
 from ...common.arrays import Image, resized, size_within_height
-from ...common.files import InputError
+from ...common.files import InputError, check_writable
 from ...video.frames import FrameSource, write_image
+from ...video.images import IMAGE_SUFFIXES
 from ..pipeline import RunReport
 from ..stylizer import Stylizer
 
@@ -30,6 +31,11 @@ def write_preview(
     """
     if source.info.kind == "camera":
         raise InputError("a camera has no preview: give a file")
+    if target.suffix.lower() not in IMAGE_SUFFIXES:
+        raise InputError(
+            f"a preview is a picture, but '{target}' is none: end it in {', '.join(sorted(IMAGE_SUFFIXES))}"
+        )
+    check_writable(target)
     report, began = RunReport(), time.perf_counter()
     step = max(1.0, (source.info.duration_s or 0.0) / _MOST)
     pictures: list[tuple[float, Image]] = []

@@ -29,7 +29,9 @@ def is_archive(inputs: Sequence[str]) -> bool:
     if len(inputs) > 1:
         return True
     folder = Path(inputs[0])
-    return folder.is_dir() and any(path.suffix.lower() not in IMAGE_SUFFIXES for path in _found(folder))
+    return folder.is_dir() and any(
+        path.suffix.lower() not in IMAGE_SUFFIXES or path.parent != folder for path in _found(folder)
+    )
 
 
 def find_tasks(inputs: Sequence[str], out: Path, settings: Settings) -> list[Task]:
@@ -41,7 +43,7 @@ def find_tasks(inputs: Sequence[str], out: Path, settings: Settings) -> list[Tas
         InputError: an input does not exist or holds no file to stylize, `out` lies in an input or cannot be written
             to, or two files would become one output.
     """
-    if out.suffix:
+    if out.suffix and not out.is_dir():
         raise InputError(f"many files need a folder as output, not '{out}': give -o FOLDER")
     check_folder_writable(out)
     tasks = []

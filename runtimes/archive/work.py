@@ -99,8 +99,8 @@ def _stylized(task: Task, stylizer: Stylizer, settings: Settings, explain: Expla
     def progress(done: int, of: int | None) -> None:
         show(task, min(done / of, 0.99) if of else 0.0)
 
-    if task.target.suffix.lower() in IMAGE_SUFFIXES:  # the codec is meant for the videos among the files
-        settings = replace(settings, encoding=AS_EVER)
+    if task.source.suffix.lower() in IMAGE_SUFFIXES:  # codec and part are meant for the videos among the files
+        settings = replace(settings, encoding=AS_EVER, start_s=0.0, duration_s=None)
     try:
         with settings.source(task.source) as source:
             report = settings.stylize(source, task.target, stylizer, progress)
