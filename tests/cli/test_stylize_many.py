@@ -17,6 +17,7 @@ from steadystyle.runtimes.archive.journal import NAME, Journal
 from steadystyle.runtimes.archive.tasks import Task
 from steadystyle.tests.cli.conftest import Cli, textured
 from steadystyle.tests.video.material import make_clip
+from steadystyle.video.frames import open_part, open_source
 from steadystyle.video.images import read_image, write_image
 
 
@@ -239,3 +240,46 @@ def test_a_video_into_a_folder_is_a_file_there(run: Cli, tmp_path: Path, clip: P
     (tmp_path / "there").mkdir()
     assert run("stylize", clip, "-o", tmp_path / "there", "--model", any_size_artifact).code == 0
     assert files(tmp_path / "there") == [f"{clip.stem}-tiny.mp4"]
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.avi", "a.mkv", "a.mp4"])
+@pytest.mark.parametrize("start", [7, 33, 61])
+def test_a_start_loses_no_frame_in_any_container(tmp_path: Path, name: str, start: int) -> None:
+    clip = make_clip(tmp_path / name, 70)
+    with open_source(clip) as source:
+        whole = [frame for frame in source if frame.time_s >= start / 25 - 1e-9]
+    with open_part(clip, start / 25 - 1e-9) as source:
+        frames = list(source)
+    assert len(frames) == len(whole) and len(whole) in (70 - start, 71 - start)  # .avi has a time stamp of its own
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(frames, whole, strict=True))
+
+
+def test_a_pattern_needs_no_folder_and_goes_through_links(
+    run: Cli, tmp_path: Path, clip: Path, any_size_artifact: Path
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real", target_is_directory=True)
+    for pattern in ("%04d.png", "link/%04d.png"):
+        outcome = run("stylize", clip, "-o", pattern, "--model", any_size_artifact)
+        assert outcome.code == 0, outcome.err
+    names = [f"{number:04d}.png" for number in range(1, 13)]
+    assert files(tmp_path / "real") == names
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == names
+
+
+def test_no_clobber_reads_a_pattern_as_it_is(refused: Cli, tmp_path: Path, clip: Path, any_size_artifact: Path) -> None:
+    (tmp_path / "a[1]0001.png").write_bytes(b"mine")
+    words = ("stylize", clip, "-o", "a[1]%04d.png", "--model", any_size_artifact, "--no-clobber")
+    assert "exists" in refused(*words).sentence
+    assert (tmp_path / "a[1]0001.png").read_bytes() == b"mine"
+
+
+def test_pictures_in_subfolders_and_parts_of_videos_beside_them(
+    run: Cli, tmp_path: Path, archive: Path, any_size_artifact: Path
+) -> None:
+    words = ("-o", "out", "--model", any_size_artifact)
+    assert run("stylize", archive / "deep" / "deeper" / "..", *words, "--start", "0.05").code == 0
+    assert files(tmp_path / "out") == [NAME, "b.mp4", "deeper/c.jpg"]
+    write_image(tmp_path / "top" / "sub" / "my%20dog.png", textured(20, 20))
+    assert run("stylize", "top", "-o", "only", "--model", any_size_artifact).code == 0
+    assert files(tmp_path / "only") == [NAME, "sub/my%20dog.png"]
