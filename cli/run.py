@@ -33,7 +33,8 @@ def stylize(
             "--output",
             "-o",
             help="Video (.mp4, .mov, .mkv, .webm), image, folder, or pattern of images such as out/%06d.png. A video "
-            "becomes a file in a folder that exists. Default: stylized/IN-MODEL.mp4 (.png for an image).",
+            "becomes a file in a folder that exists. Default: stylized/IN-MODEL.mp4 (.png for an image); of many "
+            "files, the folder stylized/MODEL.",
         ),
     ] = None,
     model: Annotated[str, typer.Option("--model", "-m", help=MODEL.help)] = DEFAULT_MODEL,
@@ -70,8 +71,8 @@ def stylize(
 
     A video keeps its size, frame times, sound, subtitles, chapters and date. HDR (HLG, PQ) becomes BT.709.
 
-    Transparency is kept by .png, .webp and .tif, by --codec prores (.mov, .mkv), and by .webm. Elsewhere it is left
-    out, with a note; a --codec that cannot hold it is refused.
+    Transparency is kept by .png, .webp and .tif, by --codec prores (.mov, .mkv), and by .webm. Elsewhere it becomes
+    white, with a note; a --codec that cannot hold it is refused.
 
     A camera runs until Ctrl-C, which completes the file.
 
@@ -100,16 +101,20 @@ def stylize(
     keep_inputs(*inputs, model)
     single_file = output is not None and output.suffix != "" and not output.is_dir()
     if is_archive(inputs) and not (len(inputs) == 1 and single_file):
-        _many(inputs, output or Path("stylized"), settings, jobs, no_clobber, as_json)
+        _many(inputs, output or Path("stylized", Path(model).stem), settings, jobs, no_clobber, as_json)
     else:
         _one(inputs[0], output, settings, no_clobber, as_json)
 
 
 def _one(source: str, output: Path | None, settings: "Settings", no_clobber: bool, as_json: bool) -> None:
+    from ..video.frames import VIDEO_SUFFIXES
+    from ..video.images import IMAGE_SUFFIXES
+
     with settings.source(source) as clip, settings.stylizer() as stylizer, progress() as update:
         info = clip.info
         target = output or Path("stylized")
-        if output is None or (target.is_dir() and not target.suffix and info.kind in ("video", "camera")):
+        named = target.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES  # as a file, though a folder may have the name
+        if output is None or (target.is_dir() and not named and info.kind in ("video", "camera")):
             video = settings.ending(Path("any.mp4"))
             ending = {"video": video, "camera": video, "image": ".png", "folder": ""}[info.kind]
             ending = ".jpg" if settings.preview else ending
@@ -120,7 +125,9 @@ def _one(source: str, output: Path | None, settings: "Settings", no_clobber: boo
         if no_clobber and (target.exists() or any(numbered.fullmatch(path.name) for path in beside)):
             raise InputError(f"the output '{target}' exists: choose another -o, or leave --no-clobber away")
         check_not_input(target, source, settings.model)
-        for name in clip.file_names if target.suffix == "" else ():  # into a folder, by the names of the source
+        if info.kind == "folder" and "%" in target.name and target.parent.resolve() == Path(source).resolve():
+            raise InputError(f"the output '{target}' lies in the input '{source}': choose another -o")
+        for name in clip.file_names if not named else ():  # into a folder, by the names of the source
             check_not_input(target / Path(name).with_suffix(".png"), source)
 
         def on_progress(done: int, total: int | None) -> None:

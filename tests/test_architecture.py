@@ -49,7 +49,7 @@ EVERYWHERE = {"numpy", "cv2"}
 OWNERS: dict[str, list[str]] = {
     "av": [
         "demo/camera/virtual.py",
-        "video/sources.py",
+        "video/sources/videos.py",
         "video/sinks.py",
         "video/streams.py",
         "video/limits.py",

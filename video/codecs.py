@@ -148,7 +148,7 @@ class Encoder:
         if min(size) < codec.least_side:
             raise InputError(
                 f"{known} needs frames of {codec.least_side}x{codec.least_side} and more, but they are "
-                f"{size[0]}x{size[1]}: give --codec h264"
+                f"{size[0]}x{size[1]}: give --codec {'vp9' if ending == '.webm' else 'h264'}"
             )
         self.name = codec.encoder
         self.pixels = codec.alpha_pixels if self.has_alpha else codec.pixels
@@ -178,8 +178,7 @@ class Encoder:
         except (av.error.FFmpegError, ValueError) as error:
             preset = f" with --preset {asked.preset}" if asked.preset else ""
             raise InputError(
-                f"the encoder {self.name} cannot be opened here{preset} for {size[0]}x{size[1]}: "
-                "check its device, or give another --codec"
+                f"the encoder {self.name} cannot be opened here{preset}: check its device, or give another --codec"
             ) from error
 
 

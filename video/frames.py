@@ -18,7 +18,8 @@ from ..common.files import InputError
 from .codecs import Encoding
 from .images import read_image, write_image
 from .sinks import VIDEO_SUFFIXES, FrameSink, open_sink
-from .sources import DEFAULT_RATE, Chapter, Frame, FrameSource, SourceInfo, open_source
+from .sources.base import DEFAULT_RATE, Chapter, Frame, FrameSource, SourceInfo
+from .sources.opening import open_source
 
 __all__ = [
     "VIDEO_SUFFIXES",
@@ -112,7 +113,7 @@ def read_frames(
     """
     stop = None if max_frames is None else start + max_frames
     with open_source(spec) as source:
-        images = (frame.image for frame in itertools.islice(source, start, stop))
+        images = (frame.on_white for frame in itertools.islice(source, start, stop))
         return [image if height is None else resize_to_height(image, height) for image in images]
 
 

@@ -21,16 +21,17 @@ _BAND = 256  # rows that are computed in float at a time
 
 
 def read_image(path: Path) -> Image:
-    """The first part of `read_picture`, with its errors."""
-    return read_picture(path)[0]
+    """Read an image file as (H, W, 3) uint8 RGB, alpha on white; errors as `read_picture`."""
+    image, alpha = read_picture(path)
+    return image if alpha is None else on_white(image, alpha)
 
 
 def read_picture(path: Path) -> tuple[Image, Image | None]:
     """Read an image file as (H, W, 3) uint8 RGB, and its alpha as (H, W) uint8, 0 transparent; None if all is opaque.
 
-    Grayscale is spread to three channels, alpha is composited on white, 16-bit values are scaled to 8 bits, and EXIF
-    orientation is applied. Raises InputError if the file is missing, cannot be opened, is not an image, or has more
-    than `limits.most_pixels`, before it takes memory for them.
+    Colours are not multiplied by alpha; what is wholly transparent is white. Grayscale is spread to three channels,
+    16-bit values are scaled to 8 bits, and EXIF orientation is applied. Raises InputError if the file is missing,
+    cannot be opened, is not an image, or has more than `limits.most_pixels`, before it takes memory for them.
     """
     if not path.is_file():
         raise InputError(f"the image '{path}' does not exist: check the path")
@@ -53,11 +54,19 @@ def read_picture(path: Path) -> tuple[Image, Image | None]:
         values = image[rows].astype(np.float32) / _FULL_SCALE[image.dtype.name]
         colour = values[:, :, 2::-1]
         if values.shape[2] == 4:
-            alpha = values[:, :, 3:]
-            colour = colour * alpha + (1 - alpha)
-            opacity[rows] = np.rint(np.clip(alpha[:, :, 0], 0, 1) * 255)
+            opacity[rows] = np.rint(np.clip(values[:, :, 3], 0, 1) * 255)
         rgb[rows] = np.rint(np.clip(colour, 0, 1) * 255)
+        rgb[rows][opacity[rows] == 0] = 255
     return rgb, None if opacity.min() == 255 else opacity
+
+
+def on_white(image: Image, alpha: Image) -> Image:
+    """Lay (H, W, 3) uint8 RGB on white, by its alpha, (H, W) uint8, 0 transparent."""
+    laid = np.empty_like(image)
+    for rows in (slice(top, top + _BAND) for top in range(0, len(image), _BAND)):
+        share = alpha[rows, :, None].astype(np.uint16)
+        laid[rows] = (image[rows] * share + 255 * (255 - share) + 127) // 255
+    return laid
 
 
 def _decoded(content: NDArray[np.uint8]) -> NDArray[Any] | None:

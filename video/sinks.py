@@ -20,6 +20,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from ..common.arrays import Image
 from ..common.files import (
     InputError,
     atomic_path,
@@ -31,7 +32,7 @@ from ..common.files import (
 )
 from .codecs import AS_EVER, VIDEO_SUFFIXES, Encoder, Encoding
 from .images import ALPHA_SUFFIXES, IMAGE_SUFFIXES, write_image
-from .sources import DEFAULT_RATE, Frame, FrameSource
+from .sources.base import DEFAULT_RATE, Frame, FrameSource
 from .streams import Streams
 
 __all__ = ["VIDEO_SUFFIXES", "FrameSink", "open_sink"]
@@ -85,10 +86,12 @@ class FrameSink(ABC):
                 self._give_up()
                 raise
 
-    def _say_alpha_is_left_out(self) -> None:
-        note = f"the transparency is left out: '{self._target.name}' cannot hold it; .png, .webp, .mov with prores can"
-        if note not in self.notes:
+    def _opaque(self, frame: Frame, why: str = "cannot hold it; .png, .webp and .mov with prores can") -> Image:
+        """The image on white, and a note if it was transparent somewhere; for an output without alpha."""
+        note = f"what is transparent became white: '{self._target.name}' {why}"
+        if frame.alpha is not None and note not in self.notes:
             self.notes.append(note)
+        return frame.on_white
 
     @abstractmethod
     def _write(self, frame: Frame) -> None: ...
@@ -193,12 +196,13 @@ class _VideoSink(FrameSink):
                 f"frame {self._count + 1} is {frame.image.shape[1]}x{frame.image.shape[0]} and does not fit "
                 f"'{self._target}' of {width}x{height}: give pictures of one size, or write to a folder"
             )
-        image = frame.image
         if self._encoder.has_alpha:
             opaque = np.full(self._size, 255, np.uint8)
-            image = np.dstack([image, opaque if frame.alpha is None else frame.alpha])
-        elif frame.alpha is not None:
-            self._say_alpha_is_left_out()
+            image = np.dstack([frame.image, opaque if frame.alpha is None else frame.alpha])
+        elif self._target.suffix.lower() in (".webm", ".mov"):
+            image = self._opaque(frame, "was begun without, for its first frame is opaque or its codec has no alpha")
+        else:
+            image = self._opaque(frame)
         # 4:2:0 needs even sides.
         even = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
         picture = VideoFrame.from_ndarray(np.asarray(even, np.uint8), "rgba" if self._encoder.has_alpha else "rgb24")
@@ -257,9 +261,8 @@ class _ImageSink(FrameSink):
     def _write(self, frame: Frame) -> None:
         if self._count:
             raise InputError(f"'{self._target}' can hold one picture only: end the output in .mp4, or give a folder")
-        self._frame = frame
-        if frame.alpha is not None and self._target.suffix.lower() not in ALPHA_SUFFIXES:
-            self._say_alpha_is_left_out()
+        holds_alpha = self._target.suffix.lower() in ALPHA_SUFFIXES
+        self._frame = frame if holds_alpha else Frame(self._opaque(frame), frame.time_s)
 
     def _finish(self) -> None:
         write_image(self._target, self._frame.image, self._frame.alpha)
@@ -270,7 +273,7 @@ class _FolderSink(FrameSink):
 
     def __init__(self, target: Path, source: FrameSource | None) -> None:
         super().__init__(target)
-        self._pattern = target.name if target.suffix else ""
+        self._pattern = target.name if _is_pattern(target) else ""
         self._goal = target.parent if self._pattern else target
         names = source.file_names if source and not self._pattern else ()
         stems = [Path(name).stem for name in names]
@@ -290,9 +293,8 @@ class _FolderSink(FrameSink):
         else:
             stem = self._stems[self._count] if self._count < len(self._stems) else f"{self._count + 1:06d}"
             name = f"{stem}.png"
-        if frame.alpha is not None and Path(name).suffix.lower() not in ALPHA_SUFFIXES:
-            self._say_alpha_is_left_out()
-        write_image(self._folder / name, frame.image, frame.alpha)
+        holds_alpha = Path(name).suffix.lower() in ALPHA_SUFFIXES
+        write_image(self._folder / name, *((frame.image, frame.alpha) if holds_alpha else (self._opaque(frame),)))
 
     def _finish(self) -> None:
         self._goal.mkdir(exist_ok=True)
@@ -333,8 +335,8 @@ def open_sink(
         frame_rate: frames per second if the source has none (default 25).
         encoding: of a video.
 
-    Alpha is kept where the output can hold it: PNG, WebP, TIFF, ProRes, and VP9 in .webm and .mkv. Elsewhere it is left
-    out with a note, or refused if `encoding` names the codec.
+    Alpha is kept where the output can hold it: PNG, WebP, TIFF, ProRes, and VP9 in .webm and .mkv. Elsewhere
+    frames lie on white, with a note; it is refused if `encoding` names a codec without alpha.
 
     Raises:
         InputError: the encoding does not fit or cannot be had here, the suffix is unknown or does not fit the
@@ -358,7 +360,7 @@ def open_sink(
             )
         check_writable(target)
         return _ImageSink(target)
-    if suffix:
+    if suffix and not target.is_dir():
         endings = ", ".join(sorted(VIDEO_SUFFIXES | IMAGE_SUFFIXES))
         raise InputError(f"cannot write '{target}': end its name in {endings}, or in nothing for a folder of images")
     check_folder_writable(target)

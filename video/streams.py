@@ -178,6 +178,7 @@ class _Track(ABC):
 
 class _Sound(_Track):
     _heard_s: Fraction | None = None
+    _came = _decoded = False
 
     def _check(self, source: Stream) -> None:
         if not _can_hold(self._output, _add_sound, source):
@@ -188,33 +189,39 @@ class _Sound(_Track):
 
     def _convert(self, packet: "Packet[Stream]") -> None:
         assert isinstance(self._stream, AudioStream)
+        self._came |= packet.size > 0
         try:
             frames = packet.decode()
         except av.error.FFmpegError:  # a damaged packet is a short silence
             return
         for frame in frames:
-            if isinstance(frame, AudioFrame):
-                self._stamp(frame)
+            self._decoded = True
+            if isinstance(frame, AudioFrame) and self._stamp(frame):
                 self._output.mux(self._stream.encode(frame))
 
     def finish(self) -> None:
         if not self._copies:
-            if self._heard_s is None:
+            if self._came and not self._decoded:
                 raise ValueError("nothing of it can be decoded")
             assert isinstance(self._stream, AudioStream)
-            self._output.mux(self._stream.encode(None))
+            if self._heard_s is not None:
+                self._output.mux(self._stream.encode(None))
 
-    def _stamp(self, frame: AudioFrame) -> None:
+    def _stamp(self, frame: AudioFrame) -> bool:
+        """Set its time; False if it begins before the pictures, whose times Matroska would move."""
         # Time stamps of old codecs jitter, but the encoder needs contiguous samples: count samples, but keep gaps.
         start = self._heard_s
         if frame.pts is not None and frame.time_base is not None:
             stamped = frame.pts * frame.time_base - self._origin
+            if stamped < 0:
+                return False
             if start is None or stamped > start + _GAP_S:
                 start = stamped
         start = start or Fraction(0)
         frame.time_base = Fraction(1, frame.sample_rate)
         frame.pts = round(start * frame.sample_rate)
         self._heard_s = start + Fraction(frame.samples, frame.sample_rate)
+        return True
 
 
 class _Subtitles(_Track):
@@ -241,8 +248,9 @@ class _Subtitles(_Track):
             return
         written = self._stream.codec_context.encode_subtitle(texts)
         written.stream, written.time_base = self._stream, _MILLISECOND
-        written.pts = written.dts = max(0, round(start_s / _MILLISECOND))
-        written.duration = round(length_s / _MILLISECOND)
+        begun_s = max(Fraction(0), start_s)
+        written.pts = written.dts = round(begun_s / _MILLISECOND)
+        written.duration = round((start_s + length_s - begun_s) / _MILLISECOND)
         self._output.mux(written)
 
 

@@ -144,8 +144,8 @@ class _Session:
             return False
         if switched:
             self.stylizer = self.styles.stylizer
-            if not self._show(self.look):  # the first look that any artifact can have
-                self._show(replace(self.look, stroke=1.0, only=None))
+            if not self._show(self.look):  # what an artifact of one size can have
+                self._show(replace(self.look, stroke=1.0))
         return switched
 
     def _show(self, look: Look) -> bool:

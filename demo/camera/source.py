@@ -10,7 +10,7 @@ import cv2
 from ...common.arrays import resized, size_within_height
 from ...common.files import InputError
 from ...video.frames import Frame, FrameSource, open_source
-from ...video.sources import DEFAULT_RATE
+from ...video.sources.base import DEFAULT_RATE
 from ..live import LiveSource, SourceLost
 
 FIRST_PAUSE_S = 0.25  # before a lost camera is opened again

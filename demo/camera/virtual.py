@@ -1,5 +1,6 @@
 """A camera for calls: frames go to a device of the Linux module v4l2loopback, which other programs open as a camera."""
 
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -37,12 +38,15 @@ class VirtualCamera:
         Raises InputError if it is missing or takes no frames.
         """
         self._size = size
+        container = None
         try:
-            self._container = av.open(str(device), "w", format=_FORMAT)
+            self._container = container = av.open(str(device), "w", format=_FORMAT)
             self._stream = self._container.add_stream("rawvideo", rate=frame_rate or 30)
             self._stream.width, self._stream.height, self._stream.pix_fmt = *size, "yuyv422"
             self._container.start_encoding()
-        except (av.error.FFmpegError, OSError) as error:
+        except (av.error.FFmpegError, OSError, ValueError) as error:  # ValueError: FFmpeg was built without v4l2
+            if container is not None:
+                container.close()
             reason = getattr(error, "strerror", None) or error
             raise InputError(f"the virtual camera '{device}' cannot be opened ({reason}): {_REMEDY}") from error
         self._count = 0
@@ -53,11 +57,15 @@ class VirtualCamera:
         picture = picture.reformat(format="yuyv422", dst_colorspace="ITU601", dst_color_range="MPEG")
         picture.pts = self._count
         self._count += 1
-        self._container.mux(self._stream.encode(picture))
+        try:
+            self._container.mux(self._stream.encode(picture))
+        except av.error.FFmpegError as error:  # not all of them are OSError
+            raise OSError(error.errno, error.strerror) from error
 
     def close(self) -> None:
         """Release the device."""
-        self._container.close()
+        with suppress(av.error.FFmpegError):  # it may be gone
+            self._container.close()
 
     def __enter__(self) -> Self:
         return self

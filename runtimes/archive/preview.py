@@ -23,9 +23,15 @@ _HEIGHT, _LABEL, _GAP = 180, 18, 4
 
 
 def write_preview(
-    target: Path, source: FrameSource, stylizer: Stylizer, progress: Callable[[int, int | None], None]
+    target: Path,
+    source: FrameSource,
+    stylizer: Stylizer,
+    progress: Callable[[int, int | None], None],
+    start_s: float = 0.0,
 ) -> RunReport:
     """Stylize a frame a second (at most 60, evenly) and write them with their times as one picture.
+
+    `start_s` is where the source begins in its file, in seconds: the times are those of the file.
 
     Raises InputError for a camera and if `target` is not a picture's name, OSError if writing fails.
     """
@@ -41,9 +47,9 @@ def write_preview(
     pictures: list[tuple[float, Image]] = []
     for index, frame in enumerate(source, 1):
         if len(pictures) < _MOST and frame.time_s >= step * len(pictures):
-            picture = stylizer(frame.image)
+            picture = stylizer(frame.on_white)
             size = size_within_height((picture.shape[1], picture.shape[0]), _HEIGHT)
-            pictures.append((frame.time_s, resized(picture, size)))
+            pictures.append((start_s + frame.time_s, resized(picture, size)))
         progress(index, source.info.frames)
     if not pictures:
         raise InputError(f"there is no frame to write to '{target}': check the input")

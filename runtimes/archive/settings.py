@@ -38,7 +38,7 @@ class Settings:
 
     def ending(self, path: Path) -> str:
         """How the output of a video file ends: as the file does, if the codec fits."""
-        return ".jpg" if self.preview else ending_for(path.suffix.lower(), self.encoding)
+        return ending_for(path.suffix.lower(), self.encoding)
 
     def check(self) -> None:
         """Raise InputError if videos cannot be encoded so, whatever their size is."""
@@ -61,7 +61,7 @@ class Settings:
         """
         stylizer.restart()
         if self.preview:
-            return write_preview(target, source, stylizer, progress)
+            return write_preview(target, source, stylizer, progress, self.start_s)
         return stylize_into(target, source, stylizer, progress, self.encoding)
 
     def key(self, metadata: ArtifactMetadata) -> str:

@@ -67,6 +67,8 @@ def find_tasks(inputs: Sequence[str], out: Path, settings: Settings) -> list[Tas
 def _check(tasks: Sequence[Task]) -> None:
     sources: dict[Path, Path] = {}
     for task in tasks:
+        if task.source == sources.get(task.target):
+            raise InputError(f"'{task.source}' is given twice: give it once")
         if task.target in sources:
             raise InputError(
                 f"'{sources[task.target]}' and '{task.source}' would both become '{task.target}': stylize them apart"
@@ -93,5 +95,6 @@ def _found(top: Path) -> Iterator[Path]:
 
 
 def _renamed(path: Path, settings: Settings) -> Path:
-    kept = path.suffix.lower() in IMAGE_SUFFIXES and not settings.preview
-    return path if kept else path.with_name(f"{path.stem}{settings.ending(path)}")
+    if settings.preview:  # beside the stylized files, and no two alike
+        return path.with_name(f"{path.name}-preview.jpg")
+    return path if path.suffix.lower() in IMAGE_SUFFIXES else path.with_suffix(settings.ending(path))

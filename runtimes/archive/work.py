@@ -5,7 +5,8 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
@@ -69,7 +70,7 @@ def stylize_all(
         metadata = stylizer.metadata
     keys = {task: key_of(task.source, settings.key(metadata)) for task in tasks}
     todo = [
-        task for task in tasks if not (journal.is_done(task, keys[task]) or (keep_existing and task.target.exists()))
+        task for task in tasks if not (journal.is_done(task, keys[task]) or (keep_existing and task.target.is_file()))
     ]
     outcomes = {task: Outcome(task.source, task.target, "skipped") for task in set(tasks).difference(todo)}
     if todo:
@@ -163,26 +164,42 @@ def _work(task: Task) -> Outcome:
 def _side_by_side(
     tasks: Sequence[Task], settings: Settings, explain: Explain, show: Show, jobs: int
 ) -> Iterator[tuple[Task, Outcome]]:
+    left = deque(tasks)
+    while left:
+        for task in (yield from _in_a_pool(left, settings, explain, show, jobs)):
+            # A process died while these were under way: whichever kills one alone, too, is to blame.
+            if (yield from _in_a_pool(deque([task]), settings, explain, show, 1)):
+                said = "the process that stylized it died, perhaps for lack of memory: give it to a larger machine"
+                yield task, Outcome(task.source, task.target, "failed", said=(said,))
+
+
+def _in_a_pool(
+    left: deque[Task], settings: Settings, explain: Explain, show: Show, jobs: int
+) -> Generator[tuple[Task, Outcome], None, list[Task]]:
+    """Take tasks from `left` until none is left or a process dies; returns those that were under way then."""
     context = multiprocessing.get_context("spawn")
     shares, stop = context.SimpleQueue(), context.Event()
     pool = ProcessPoolExecutor(jobs, context, _begin, (settings, explain, shares, stop))
+    running: dict[Future[Outcome], Task] = {}
+    broken = False
     try:
-        running: dict[Future[Outcome], Task] = {pool.submit(_work, task): task for task in tasks}
-        while running:
-            done, _ = wait(running, timeout=_LOOK_UP_S, return_when=FIRST_COMPLETED)
+        while (left or running) and not broken:
+            while left and len(running) < jobs and not broken:
+                try:
+                    running[pool.submit(_work, left[0])] = left[0]
+                    left.popleft()
+                except BrokenProcessPool:
+                    broken = True
+            done, _ = wait(running, timeout=None if broken else _LOOK_UP_S, return_when=FIRST_COMPLETED)
+            broken |= any(isinstance(future.exception(), BrokenProcessPool) for future in done)
+            if broken:
+                done, _ = wait(running)  # the pool ends all of them
             while not shares.empty():
                 show(*shares.get())
             for future in done:
-                task = running.pop(future)
-                yield task, _result(future, task)
+                if not isinstance(future.exception(), BrokenProcessPool):
+                    yield running.pop(future), future.result()
     finally:
         stop.set()
         pool.shutdown(cancel_futures=True)
-
-
-def _result(future: Future[Outcome], task: Task) -> Outcome:
-    try:
-        return future.result()
-    except BrokenProcessPool:
-        said = "a process that stylized it or another file died, perhaps for lack of memory: try again with fewer jobs"
-        return Outcome(task.source, task.target, "failed", said=(said,))
+    return list(running.values())

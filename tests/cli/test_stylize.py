@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from steadystyle.tests.cli.conftest import Cli, textured
 from steadystyle.video import frames as frames_module
-from steadystyle.video.frames import Frame, FrameSource, SourceInfo, read_frames, write_video
+from steadystyle.video.frames import Frame, FrameSource, SourceInfo, read_frames, write_image, write_video
 
 
 class EndlessCamera(FrameSource):
@@ -43,8 +43,8 @@ def test_ctrl_c_ends_a_camera_and_keeps_what_was_taken(
     assert 1 <= len(read_frames(written)) < 1000
 
 
-def stylize(run: Cli, source: Path, output: Path, model: Path) -> dict[str, object]:
-    outcome = run("stylize", source, "-o", output, "--model", model, "--json")
+def stylize(run: Cli, source: Path, output: Path, model: Path, *words: str) -> dict[str, object]:
+    outcome = run("stylize", source, "-o", output, "--model", model, "--json", *words)
     assert outcome.code == 0, outcome.err
     report = json.loads(outcome.out)
     assert isinstance(report, dict)
@@ -214,3 +214,29 @@ def test_transparency_is_kept(run: Cli, tmp_path: Path, any_size_artifact: Path)
     stylize(run, tmp_path / "in.png", tmp_path / "out.png", any_size_artifact)
     written = cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED)
     assert written is not None and np.array_equal(written[:, :, 3], alpha)
+    # Strength 0 is the source to the byte, soft edges too; what is wholly transparent has no colour.
+    stylize(run, tmp_path / "in.png", tmp_path / "same.png", any_size_artifact, "--strength", "0")
+    before, after = (cv2.imread(str(tmp_path / name), cv2.IMREAD_UNCHANGED) for name in ("in.png", "same.png"))
+    assert before is not None and after is not None and np.array_equal(after[:, 10:], before[:, 10:])
+
+
+def test_a_part_of_a_folder_keeps_the_names_of_its_pictures(run: Cli, tmp_path: Path, any_size_artifact: Path) -> None:
+    for index in range(5):
+        write_image(tmp_path / "in" / f"pic{index}.png", textured(20, 20))
+    stylize(run, tmp_path / "in", tmp_path / "out", any_size_artifact, "--start", "0.08", "--duration", "0.08")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["pic2.png", "pic3.png"]
+
+
+def test_the_name_of_a_picture_is_no_pattern(run: Cli, tmp_path: Path, any_size_artifact: Path) -> None:
+    write_image(tmp_path / "in.png", textured(20, 20))
+    stylize(run, tmp_path / "in.png", tmp_path / "my%20dog.png", any_size_artifact)
+    assert (tmp_path / "my%20dog.png").is_file()
+
+
+def test_a_preview_that_cannot_be_written_is_refused_at_once(
+    run: Cli, tmp_path: Path, clip: Path, any_size_artifact: Path
+) -> None:
+    for name, sentence in (("out.mp4", "a preview is a picture"), ("out", "a preview is a picture")):
+        outcome = run("stylize", clip, "--preview", "-o", tmp_path / name, "--model", any_size_artifact)
+        assert outcome.code == 2 and sentence in outcome.sentence
+        assert not (tmp_path / name).exists()

@@ -1,6 +1,7 @@
 """`stylize` with many files: mirrored, skipped when done, listed when they fail, whole whatever happens."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import numpy as np
 import pytest
 
 from steadystyle.runtimes.archive.journal import NAME, Journal
+from steadystyle.runtimes.archive.settings import Settings
 from steadystyle.runtimes.archive.tasks import Task
+from steadystyle.runtimes.archive.work import stylize_all
 from steadystyle.tests.cli.conftest import Cli, textured
 from steadystyle.tests.video.material import make_clip
 from steadystyle.video.frames import open_part, open_source
@@ -68,12 +71,20 @@ def test_folders_are_mirrored_and_what_is_done_is_skipped(
     (tmp_path / "out" / "deep" / "b.mp4").unlink()
     assert states(run, *words) == {**skipped, "a.mp4": "done", "b.avi": "done"}
     assert frames_of(tmp_path / "out" / "a.mp4") == 7
+    # Previews stand beside the files, and a picture's is not that of a video of its name.
+    write_image(archive / "a.png", textured(30, 20))
+    done = {**done, "a.png": "done"}
     assert states(run, *words, "--preview") == done
-    assert states(run, *words, "--no-clobber") == skipped
+    previews = [f"{name}-preview.jpg" for name in ("a.mp4", "a.png", "deep/b.avi", "deep/deeper/c.jpg")]
+    assert set(files(tmp_path / "out")) == {NAME, *previews, "a.mp4", "deep/b.mp4", "deep/deeper/c.jpg"}
+    skipped = dict.fromkeys(done, "skipped")
+    assert states(run, *words, "--no-clobber") == {**skipped, "a.png": "done"}
+    assert states(run, *words) == skipped
+    (archive / "deep" / "deeper" / "c.jpg").touch()
+    assert states(run, *words) == {**skipped, "c.jpg": "done"}
     # A journal that breaks off, or that is no journal, loses nothing but time.
     journal = tmp_path / "out" / NAME
     journal.write_bytes(journal.read_bytes()[:-9] + b"\xff" + b"[" * 9999)
-    assert states(run, *words) == {**skipped, "c.jpg": "done"}
     assert states(run, *words) == skipped
 
 
@@ -144,6 +155,54 @@ def test_an_output_whose_writer_died_before_it_said_so_is_done(tmp_path: Path) -
         assert not Journal(tmp_path).is_done(task, "another key")
 
 
+def deadly(error: Exception) -> str:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return str(error)
+
+
+@pytest.mark.parametrize("jobs", [2, 3])
+def test_a_file_that_kills_its_process_fails_alone(tmp_path: Path, any_size_artifact: Path, jobs: int) -> None:
+    tasks = []
+    for name in ("0.mp4", "broken1.mp4", "2.mp4", "3.mp4", "broken2.mp4", "5.mp4"):
+        tasks.append(Task(tmp_path / name, tmp_path / "out" / name))
+        if "broken" in name:
+            tasks[-1].source.write_bytes(b"no video")
+        else:
+            make_clip(tasks[-1].source, 5)
+    settings = Settings(str(any_size_artifact))
+
+    def progress(text: str, done: int, total: int | None) -> None:
+        return
+
+    outcomes = stylize_all(
+        tasks, tmp_path / "out", settings, jobs=jobs, keep_existing=False, explain=deadly, progress=progress
+    )
+    assert [outcome.state for outcome in outcomes] == ["done", "failed", "done", "done", "failed", "done"]
+    assert all("died" in outcome.said[0] for outcome in outcomes if outcome.state == "failed")
+    assert files(tmp_path / "out") == [NAME, "0.mp4", "2.mp4", "3.mp4", "5.mp4"]
+
+
+def test_a_worker_that_is_killed_costs_no_file(tmp_path: Path, any_size_artifact: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for index in range(4):
+        make_clip(tmp_path / "in" / f"{index}.mp4", 400, size=(90, 160))
+    out = tmp_path / "out"
+    running = process(tmp_path / "in", "-o", out, "--model", any_size_artifact, "--jobs", 2)
+    deadline = time.monotonic() + 60
+    while running.poll() is None and not list(out.rglob(".*.part*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    workers = [number for number in children(running.pid) if "spawn_main" in commands(number)]
+    os.kill(workers[-1], signal.SIGKILL)
+    _, err = running.communicate(timeout=120)
+    assert running.returncode == 0, err
+    assert files(out) == [NAME, *(f"{index}.mp4" for index in range(4))]
+    assert {frames_of(path) for path in out.glob("*.mp4")} == {400}
+
+
+def commands(process: int) -> str:
+    return Path(f"/proc/{process}/cmdline").read_text()
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_ctrl_c_leaves_nothing_half(tmp_path: Path, any_size_artifact: Path, jobs: int) -> None:
     (tmp_path / "in").mkdir()
@@ -163,11 +222,11 @@ def test_ctrl_c_leaves_nothing_half(tmp_path: Path, any_size_artifact: Path, job
     [
         (("in", "-o", "out.mp4", "in/a.mp4"), "many files need a folder as output, not 'out.mp4'"),
         (("in", "-o", "in/out"), "the output 'in/out' lies in the input 'in'"),
-        (("in", "in/a.mp4", "-o", "out"), "'in/a.mp4' and 'in/a.mp4' would both become 'out/a.mp4'"),
+        (("in", "in/a.mp4", "-o", "out"), "'in/a.mp4' is given twice: give it once"),
         (("in/a.mp4", "twin/a.avi", "-o", "out"), "'in/a.mp4' and 'twin/a.avi' would both become 'out/a.mp4'"),
         (("in", "missing", "-o", "out"), "there is no file or folder 'missing'"),
         (("in", "empty", "-o", "out"), "there is no video and no image in the folder 'empty' or below"),
-        (("in/deep", "-o", ".", "in/deep/b.avi"), "would both become"),
+        (("in/deep", "-o", ".", "in/deep/b.avi"), "'in/deep/b.avi' is given twice"),
         (("twin", "empty", "-o", "twin"), "the output 'twin' lies in the input 'twin'"),
         (("in/a.mp4", "in/deep/b.avi", "-o", "in"), "the output 'in/a.mp4' is an input"),
         (("in/a.mp4", "--start", "soon"), "--start is 'soon': give seconds"),
@@ -283,3 +342,41 @@ def test_pictures_in_subfolders_and_parts_of_videos_beside_them(
     write_image(tmp_path / "top" / "sub" / "my%20dog.png", textured(20, 20))
     assert run("stylize", "top", "-o", "only", "--model", any_size_artifact).code == 0
     assert files(tmp_path / "only") == [NAME, "sub/my%20dog.png"]
+
+
+def test_folders_with_a_dot_in_their_names(run: Cli, tmp_path: Path, clip: Path, any_size_artifact: Path) -> None:
+    write_image(tmp_path / "pictures" / "a.png", textured(20, 20))
+    for name in ("one.v2", "two.v2", "three.v2"):
+        (tmp_path / name).mkdir()
+    words = ("--model", any_size_artifact)
+    assert run("stylize", clip, "-o", "one.v2", *words).code == 0
+    assert run("stylize", "pictures", "-o", "two.v2", *words).code == 0
+    assert run("stylize", clip, "pictures", "-o", "three.v2", *words).code == 0
+    assert files(tmp_path / "one.v2") == [f"{clip.stem}-tiny.mp4"]
+    assert files(tmp_path / "two.v2") == ["a.png"]
+    assert files(tmp_path / "three.v2") == sorted([NAME, "a.png", clip.name])
+
+
+def test_a_pattern_into_the_folder_of_the_pictures_is_refused(
+    refused: Cli, tmp_path: Path, any_size_artifact: Path
+) -> None:
+    write_image(tmp_path / "pictures" / "a.png", textured(20, 20))
+    words = ("stylize", "pictures", "-o", "pictures/%04d.png", "--model", any_size_artifact)
+    assert "lies in the input 'pictures'" in refused(*words).sentence
+    assert files(tmp_path / "pictures") == ["a.png"]
+
+
+def test_many_files_have_a_default_folder_for_each_model(
+    run: Cli, tmp_path: Path, archive: Path, any_size_artifact: Path
+) -> None:
+    assert run("stylize", archive, "--model", any_size_artifact).code == 0
+    assert files(tmp_path / "stylized" / any_size_artifact.stem) == [NAME, "a.mp4", "deep/b.mp4", "deep/deeper/c.jpg"]
+
+
+def test_no_clobber_takes_no_folder_for_an_output(
+    run: Cli, tmp_path: Path, archive: Path, any_size_artifact: Path
+) -> None:
+    (tmp_path / "out" / "a.mp4").mkdir(parents=True)
+    outcome = run("stylize", archive, "-o", "out", "--model", any_size_artifact, "--no-clobber")
+    assert outcome.code == 1 and "2 done, 1 failed" in outcome.out
+    assert "out/a.mp4" in outcome.err

@@ -84,3 +84,19 @@ def test_what_is_no_virtual_camera_is_refused_with_the_way_to_one(
     (tmp_path / "video10").mkdir()
     (tmp_path / "video9").mkdir()
     assert find_device() == Path("/dev/video9")
+
+
+def test_an_ffmpeg_without_virtual_cameras_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(virtual, "_FORMAT", "a format that no FFmpeg has")
+    with pytest.raises(InputError, match=r"the virtual camera .* cannot be opened"):
+        VirtualCamera(tmp_path / "device", (64, 48), None)
+
+
+def test_a_camera_that_goes_away_ends_no_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    monkeypatch.setattr(virtual, "_FORMAT", "rawvideo")
+    write_video(tmp_path / "film.mp4", [np.zeros((480, 640, 3), np.uint8)] * 6)
+    request = CameraRequest(source=str(tmp_path / "film.mp4"), virtual="/dev/full", frames=4, output=tmp_path)
+    result = run_camera(request, threads=1)
+    assert result.shown == 4
+    assert any(note.startswith("the virtual camera is gone") for note in result.notes)

@@ -146,11 +146,32 @@ def test_alpha_of_pictures_is_kept(tmp_path: Path, ending: str) -> None:
     with open_source(tmp_path / f"in{ending}") as source, open_sink(tmp_path / f"out{ending}", source) as sink:
         for frame in source:
             assert frame.alpha is not None and np.array_equal(frame.alpha, alpha)
-            assert (frame.image[0, 0] == 255).all()  # the network sees it on white
+            assert (frame.image[alpha == 0] == 255).all()  # the network sees white where nothing is
+            assert np.array_equal(frame.image[alpha > 0], image[alpha > 0])  # and no white in soft edges
             sink.write(frame)
     with open_source(tmp_path / f"out{ending}") as source:
         (frame,) = source
     assert frame.alpha is not None and np.array_equal(frame.alpha, alpha)
+    assert np.array_equal(frame.image[alpha > 0], image[alpha > 0])
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.png.jpg", "out/%02d.bmp"])
+def test_what_is_transparent_is_white_where_alpha_cannot_be_held(tmp_path: Path, name: str) -> None:
+    image, alpha = np.full((64, 64, 3), (200, 40, 40), np.uint8), np.zeros((64, 64), np.uint8)
+    alpha[:, 16:32], alpha[:, 32:] = 128, 255
+    (note,) = write(tmp_path / name, [Frame(image, 0, alpha)], Encoding())
+    assert "became white" in note and "cannot hold it" in note
+    written = tmp_path / (name % 1 if "%" in name else name)
+    with open_source(written) as source:
+        (frame,) = source
+    for column, colour in ((8, (255, 255, 255)), (24, (227, 147, 147)), (48, (200, 40, 40))):
+        assert np.abs(frame.image[32, column].astype(int) - colour).max() <= 4
+
+
+def test_transparency_that_begins_later_is_said(tmp_path: Path) -> None:
+    opaque, (image, alpha) = np.zeros((48, 66, 3), np.uint8), logo(0)
+    (note,) = write(tmp_path / "out.webm", [Frame(opaque, 0), Frame(image, 1, alpha)], Encoding())
+    assert "its first frame is opaque" in note
 
 
 def test_an_opaque_alpha_is_none(tmp_path: Path) -> None:
@@ -162,7 +183,7 @@ def test_an_opaque_alpha_is_none(tmp_path: Path) -> None:
 
 def test_alpha_that_cannot_be_held_is_said_or_refused(tmp_path: Path) -> None:
     (note,) = write(tmp_path / "out.mp4", logos(), Encoding())
-    assert note.startswith("the transparency is left out")
+    assert note.startswith("what is transparent became white")
     image, alpha = logo(0)
     assert len(write(tmp_path / "out.jpg", [Frame(image, 0, alpha)], Encoding())) == 1
     write(tmp_path / "clip.mov", logos(), Encoding("prores"))

@@ -1,20 +1,12 @@
-"""Frames from video files, images, folders of images, and cameras, one at a time.
-
-Over 400 lines because every kind of source is here, behind one `open_source`.
-"""
+"""Frames of video files."""
 
 import itertools
-import os
 import re
-import sys
-import time
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import TypeVar
 
 import av
 import av.error
@@ -26,116 +18,22 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from ..common.arrays import Image, resized
-from ..common.files import InputError
-from .codecs import Vp9Alpha
-from .hdr import TRANSFERS, ToneMapper
-from .images import IMAGE_SUFFIXES, natural_key, read_picture
-from .limits import check_size, most_pixels, open_container
+from ...common.arrays import Image, resized
+from ...common.files import InputError
+from ..codecs import Vp9Alpha
+from ..hdr import TRANSFERS, ToneMapper
+from ..limits import check_size, most_pixels, open_container
+from .base import DEFAULT_RATE, Chapter, Frame, FrameSource, SourceInfo
 
 Pixel = TypeVar("Pixel", bound=np.generic)
-
-DEFAULT_RATE = Fraction(25)  # frames per second of a source without a rate
 
 # FFmpeg's numbers for colour matrices (AVColorSpace, as in ITU-T H.273).
 _BT709, _UNSPECIFIED, _BT601 = 1, 2, 6
 
 
-@dataclass(frozen=True)
-class Frame:
-    """One frame: (H, W, 3) uint8 RGB, upright, and its time in seconds from the start of the source.
+class VideoSource(FrameSource):
+    """A video file; InputError if there is no picture in it that can be decoded."""
 
-    `alpha` is (H, W) uint8, 0 transparent, of a frame that is not opaque everywhere; stylizers do not see it.
-    """
-
-    image: Image
-    time_s: float
-    alpha: Image | None = None
-
-
-@dataclass(frozen=True)
-class SourceInfo:
-    """What is known of a source before it is read.
-
-    Attributes:
-        name: file or folder name, or "camera 0".
-        width, height: in pixels, upright.
-        frame_rate: mean frames per second; None for a single image and some cameras.
-        frames, duration_s: estimates; None if unknown.
-        has_alpha: whether the first frame has alpha.
-    """
-
-    name: str
-    kind: Literal["video", "image", "folder", "camera"]
-    width: int
-    height: int
-    frame_rate: Fraction | None
-    frames: int | None
-    duration_s: float | None
-    has_audio: bool
-    has_alpha: bool = False
-
-
-@dataclass(frozen=True)
-class Chapter:
-    """A named part of a video, in seconds from its time 0."""
-
-    start_s: Fraction
-    end_s: Fraction
-    title: str
-
-
-class FrameSource(ABC):
-    """Frames from somewhere, to be iterated once: `with open_source(path) as source: for frame in source: ...`.
-
-    Attributes:
-        note: empty, or after the iteration one sentence on what could not be decoded.
-        exhausted: whether the iteration reached the end.
-        file_names: of single images; empty for a video or camera.
-        streams_path: file with sound or subtitles; None without.
-        chapters: of the file.
-        created: date and time of creation, ISO 8601; empty if unknown.
-        origin: time stamp in that file, in seconds, that counts as time 0.
-        time_base: tick of the source's clock in seconds; None without a clock.
-        pixel_aspect: width of a pixel divided by its height.
-        end_s: where its sound ends, in seconds; None: with the file's.
-    """
-
-    info: SourceInfo
-    note: str = ""
-    exhausted: bool = False
-    file_names: tuple[str, ...] = ()
-    streams_path: Path | None = None
-    chapters: tuple[Chapter, ...] = ()
-    created: str = ""
-    origin: Fraction = Fraction(0)
-    time_base: Fraction | None = None
-    pixel_aspect: Fraction = Fraction(1)
-    end_s: float | None = None
-
-    @abstractmethod
-    def _frames(self) -> Iterator[Frame]: ...
-
-    def seek(self, time_s: float) -> None:
-        """Before the iteration: frames well before this time, in seconds, need not come. A source may ignore it."""
-        return
-
-    def close(self) -> None:
-        """Release the file or camera."""
-        return
-
-    def __iter__(self) -> Iterator[Frame]:
-        yield from self._frames()
-        self.exhausted = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-
-class _VideoSource(FrameSource):
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
@@ -160,6 +58,7 @@ class _VideoSource(FrameSource):
             raise
 
     def seek(self, time_s: float) -> None:
+        """As `FrameSource`."""
         if time_s <= 0:
             return
         # Many containers seek by decoding times, and MPEG-TS to any packet: look what comes, and go further back.
@@ -175,7 +74,7 @@ class _VideoSource(FrameSource):
                 if self._moment(first.pts, first.time_base) <= time_s:
                     return
         self._container.close()
-        _VideoSource.__init__(self, self._path)  # from the beginning
+        VideoSource.__init__(self, self._path)  # from the beginning
 
     def _video_stream(self) -> VideoStream:
         # FFmpeg takes the cover picture of a song for a video.
@@ -305,6 +204,7 @@ class _VideoSource(FrameSource):
         return np.ascontiguousarray(image)
 
     def close(self) -> None:
+        """As `FrameSource`."""
         self._container.close()
 
 
@@ -323,92 +223,3 @@ def _turn(image: NDArray[Pixel], matrix: tuple[int, int, int, int]) -> NDArray[P
     if a == 0:  # quarter turns
         return image.swapaxes(0, 1)[::b, ::c]
     return image[::d, ::a]
-
-
-class _PictureSource(FrameSource):
-    def __init__(self, name: str, kind: Literal["image", "folder"], paths: list[Path]) -> None:
-        self._paths = paths
-        self.file_names = tuple(path.name for path in paths)
-        image, alpha = read_picture(paths[0])
-        height, width = image.shape[:2]
-        rate = DEFAULT_RATE if kind == "folder" else None
-        duration_s = float(len(paths) / DEFAULT_RATE)
-        self.info = SourceInfo(name, kind, width, height, rate, len(paths), duration_s, False, alpha is not None)
-
-    def _frames(self) -> Iterator[Frame]:
-        for index, path in enumerate(self._paths):
-            image, alpha = read_picture(path)
-            yield Frame(image, float(index / DEFAULT_RATE), alpha)
-
-
-class _CameraSource(FrameSource):
-    def __init__(self, index: int) -> None:
-        # OpenCV would print a line for each backend that it tries; the error below suffices.
-        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-        try:
-            self._camera = cv2.VideoCapture(index)
-            opened, first = self._camera.read()
-        finally:
-            cv2.utils.logging.setLogLevel(level)
-        if not opened:
-            self._camera.release()
-            raise InputError(f"camera {index} gives no picture: {_remedy(index)}")
-        self._first = first
-        rate = self._camera.get(cv2.CAP_PROP_FPS)
-        known = Fraction(rate).limit_denominator(1001) if 1 <= rate <= 240 else None
-        height, width = first.shape[:2]
-        self.info = SourceInfo(f"camera {index}", "camera", width, height, known, None, None, has_audio=False)
-
-    def _frames(self) -> Iterator[Frame]:
-        start = time.monotonic()
-        opened, picture = True, self._first
-        while opened:
-            image = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
-            yield Frame(image, time.monotonic() - start)
-            opened, picture = self._camera.read()
-        self.note = "the camera stopped giving pictures"
-
-    def close(self) -> None:
-        self._camera.release()
-
-
-def _remedy(index: int) -> str:
-    """Advice for a camera that cannot be opened; on Linux, its device file shows the cause."""
-    device = Path(f"/dev/video{index}")
-    if sys.platform == "linux" and not device.exists():
-        return f"there is no {device}, so connect the camera or give another number"
-    if sys.platform == "linux":
-        try:
-            os.close(os.open(device, os.O_RDWR | os.O_NONBLOCK))
-        except PermissionError:
-            return f"{device} may not be opened, so `sudo usermod -aG video $USER` and log in again"
-        except OSError:
-            pass  # in use, or broken
-    return "connect it, allow its use, close what uses it, or give another number"
-
-
-def open_source(spec: str | Path) -> FrameSource:
-    """Open a video, an image, a folder of images, or a camera ("0", "camera:0" or "/dev/video0").
-
-    The result is a context manager that is iterated once. Folders are read in natural order (2 before 10). Rotation
-    metadata of videos and images is applied. HLG and PQ become BT.709. InputError if it is missing, empty, not a
-    video or image, or without picture.
-    """
-    path = Path(spec)
-    camera = re.fullmatch(r"(?:camera:|/dev/video)?(\d{1,9})", str(spec))
-    if camera is not None and not path.is_file() and not path.is_dir():
-        return _CameraSource(int(camera[1]))
-    if path.is_dir():
-        images = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
-        if not images:
-            raise InputError(f"there are no images in the folder '{path}': give one with PNG or JPEG files, or a video")
-        return _PictureSource(path.name, "folder", sorted(images, key=lambda p: natural_key(p.name)))
-    if not path.is_file():
-        raise InputError(f"the input '{path}' does not exist: check the path")
-    if not os.access(path, os.R_OK):
-        raise InputError(f"the input '{path}' cannot be opened: make it readable")
-    if path.stat().st_size == 0:
-        raise InputError(f"the input '{path}' is empty: get the file again")
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        return _PictureSource(path.name, "image", [path])
-    return _VideoSource(path)
