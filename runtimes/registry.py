@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,8 +90,8 @@ def open_stylizer(
     Args:
         model: name of a bundled model, artifact file, or checkpoint for PyTorch; ``@PROVIDER`` may follow.
         threads: of the engine; None: the engine's choice.
-        provider: for example ``cpu``, ``cuda`` or ``openvino``; None: the file's first engine, on the CPU
-            (a checkpoint: on CUDA if there is one).
+        provider: for example ``cpu``, ``cuda`` or ``openvino``; None: the file's first engine that is installed, on
+            the CPU (a checkpoint: on CUDA if there is one).
         engine_cache: folder for TensorRT's engines; None: they are not kept.
         look: what is made of the painting; None: the network's own output. A look that the artifact itself contains
             comes first.
@@ -134,6 +135,8 @@ def open_stylizer(
             from .pytorch import PytorchStylizer
 
             return PytorchStylizer(path, threads=threads, provider=provider)
+    if provider is None and find_spec("onnxruntime") is None and find_spec("openvino") is not None:
+        provider = "openvino"
     if provider == "openvino":
         with _needing(path, "openvino", "openvino"):
             from .openvino import OpenVinoStylizer

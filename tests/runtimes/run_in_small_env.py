@@ -1,21 +1,19 @@
-"""What an edge device does with artifacts, run by `test_tflite_small_envs.py` in an environment with one engine.
+"""What an edge device does with artifacts, run by `test_small_envs.py` in an environment with one engine.
 
-Arguments: artifacts; beside each lies what is expected of it, NAME.npz with ``frame`` and ``stylized``.
+Arguments: artifacts; beside each lies what is expected of it, FILE.npz with ``frame`` and ``stylized``.
 """
 
 import sys
-from pathlib import Path
 
 import numpy as np
 
-from steadystyle.runtimes.tflite import TfliteStylizer, read_metadata
+from steadystyle.runtimes.registry import open_stylizer
 
 for name in sys.argv[1:]:
-    path = Path(name)
-    with np.load(path.with_suffix(".npz")) as arrays:
+    with np.load(f"{name}.npz") as arrays:
         frame, expected = arrays["frame"], arrays["stylized"]
-    with TfliteStylizer(path, threads=1) as stylizer:
+    with open_stylizer(name, threads=1) as stylizer:
         difference = np.abs(stylizer(frame).astype(int) - expected)
-        print(f"{read_metadata(path).precision}|{stylizer.engine}|{difference.max()}|{difference.mean()}")
-heavy = {"torch", "tensorflow", "onnxruntime", "onnx", "ai_edge_quantizer"} & set(sys.modules)
+        print(f"{stylizer.metadata.precision}|{stylizer.engine}|{difference.max()}|{difference.mean()}")
+heavy = {"torch", "tensorflow", "onnx", "ai_edge_quantizer"} & set(sys.modules)
 assert not heavy, heavy

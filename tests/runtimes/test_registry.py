@@ -83,6 +83,9 @@ def test_a_checkpoint_is_found_or_not(tiny_checkpoint: Path, any_size_artifact: 
 def test_a_missing_engine_is_named_with_its_extra(any_size_artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "steadystyle.runtimes.onnx", raising=False)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with open_stylizer(any_size_artifact) as stylizer:
+        assert stylizer.engine.startswith("openvino ")
+    monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(InputError, match=r"steadystyle\[onnx\]"):
         open_stylizer(any_size_artifact)
 

@@ -1,10 +1,11 @@
-"""The TensorFlow Lite runtime where it is meant to run: with one engine and no training stack, converter or TensorFlow.
+"""Engines where they are meant to run: one alone, at the oldest version of its range, and no training stack.
 
 Each environment is made here, which takes pip and a package index: where pip reaches none, the tests are skipped.
 """
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import tomllib
@@ -14,20 +15,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from steadystyle.export.onnx import OnnxWriter
 from steadystyle.export.tflite import TfliteWriter
 from steadystyle.export.verify import load_test_frames
 from steadystyle.runtimes.artifact import ArtifactMetadata
-from steadystyle.runtimes.tflite import TfliteStylizer
+from steadystyle.runtimes.registry import open_stylizer
 from steadystyle.train.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (64, 48)
 
-ENVIRONMENTS = {
-    "litert": ["ai-edge-litert==2.3.0"],
+ENVIRONMENTS = {  # the newest versions run in all other tests
+    "litert": ["ai-edge-litert==1.4.0"],
     # Built against numpy 1, which its metadata does not say, and the last OpenCV that works with that.
     "tflite-runtime": ["tflite-runtime==2.14.0", "numpy==1.26.4", "opencv-python-headless==4.11.0.86"],
+    "onnxruntime": ["onnxruntime==1.20.0"],
+    "openvino": ["openvino==2024.6.0"],
 }
+EXTRAS = {"litert": "tflite", "onnxruntime": "onnx", "openvino": "openvino"}
 UNREACHABLE = (
     "ConnectionError",
     "ConnectTimeout",
@@ -41,19 +46,22 @@ UNREACHABLE = (
 
 
 @pytest.fixture(scope="module")
-def artifacts(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """One of each precision, and beside it what it gives here."""
-    network, writer = load_checkpoint(tiny_checkpoint).network, TfliteWriter()
+def artifacts(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
+    """By its ending, an artifact of each precision, and beside it what it gives here."""
+    network = load_checkpoint(tiny_checkpoint).network
     frames = load_test_frames(None, SIZE).frames
     folder = tmp_path_factory.mktemp("small")
-    paths = []
-    for precision in writer.precisions:
-        path = folder / f"{precision}.tflite"
-        versions = writer.write(network, path, SIZE, precision, None)
-        writer.embed(path, ArtifactMetadata("tiny", "none", "huang2017", {}, precision, *SIZE, "", None, 0, versions))
-        with TfliteStylizer(path, threads=1) as stylizer:
-            np.savez(path.with_suffix(".npz"), frame=frames[3], stylized=stylizer(frames[3]))
-        paths.append(path)
+    paths: dict[str, list[Path]] = {}
+    for writer, ending in ((OnnxWriter(), "onnx"), (TfliteWriter(), "tflite")):
+        for precision in writer.precisions:
+            path = folder / f"{precision}.{ending}"
+            versions = writer.write(network, path, SIZE, precision, None)
+            writer.embed(
+                path, ArtifactMetadata("tiny", "none", "huang2017", {}, precision, *SIZE, "", None, 0, versions)
+            )
+            with open_stylizer(path, threads=1) as stylizer:
+                np.savez(f"{path}.npz", frame=frames[3], stylized=stylizer(frames[3]))
+            paths.setdefault(ending, []).append(path)
     return paths
 
 
@@ -66,9 +74,11 @@ def link(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="neither engine is published for Windows")
+@pytest.mark.skipif(sys.platform == "win32", reason="not every engine is published for Windows")
 @pytest.mark.parametrize("engine", ENVIRONMENTS)
-def test_in_an_environment_of_its_own(engine: str, artifacts: list[Path], link: Path, tmp_path: Path) -> None:
+def test_in_an_environment_of_its_own(
+    engine: str, artifacts: dict[str, list[Path]], link: Path, tmp_path: Path
+) -> None:
     if engine == "tflite-runtime" and (sys.version_info >= (3, 12) or platform.system() != "Linux"):
         pytest.skip("tflite-runtime 2.14.0 is published for Python up to 3.11 on Linux only")
     folder = tmp_path / "venv"
@@ -82,8 +92,9 @@ def test_in_an_environment_of_its_own(engine: str, artifacts: list[Path], link: 
     if done.returncode != 0 and any(sign in done.stderr for sign in UNREACHABLE):
         pytest.skip(f"pip reaches no package index: {done.stderr.strip().splitlines()[-1]}")
     assert done.returncode == 0, done.stderr
+    given = artifacts["onnx" if engine in ("onnxruntime", "openvino") else "tflite"]
     done = subprocess.run(
-        [python, Path(__file__).with_name("run_in_small_env.py"), *artifacts],
+        [python, Path(__file__).with_name("run_in_small_env.py"), *given],
         capture_output=True,
         text=True,
         timeout=300,
@@ -92,10 +103,20 @@ def test_in_an_environment_of_its_own(engine: str, artifacts: list[Path], link: 
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     rows = [line.split("|") for line in done.stdout.splitlines()]
-    assert [precision for precision, *_ in rows] == [path.stem for path in artifacts]
+    assert [precision for precision, *_ in rows] == [path.stem for path in given]
     for precision, name, largest, mean in rows:
         assert name.startswith(f"{engine} ")
-        assert name.endswith(" XNNPACK, 1 thread")
+        assert name.endswith(", 1 thread")
         # The same integers are rounded elsewhere in another kernel.
         assert int(largest) <= (1 if precision == "fp32" else 8), rows
         assert float(mean) <= (0.01 if precision == "fp32" else 0.5), rows
+
+
+@pytest.mark.parametrize("engine", EXTRAS)
+def test_the_oldest_version_of_a_range_is_the_one_that_is_tested(engine: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (asked,) = project["optional-dependencies"][EXTRAS[engine]]
+    (tested,) = ENVIRONMENTS[engine]
+    least = re.fullmatch(r"([\w-]+)>=([\d.]+),<\d+", asked)
+    assert least is not None
+    assert tested == f"{least[1]}=={least[2]}.0"
