@@ -174,6 +174,13 @@ def export(
         str | None, typer.Option(help="fp32, fp16, int8, or all; without it onnx fp32, tflite int8, coreml fp16.")
     ] = None,
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the frames, or any (onnx fp32 and fp16).")] = "640x360",
+    io: Annotated[
+        str,
+        typer.Option(
+            help="What it takes and gives: frame, (height, width, 3) uint8; nhwc or nchw, one float32 picture in 0..1 "
+            "with that order of axes (onnx, tflite)."
+        ),
+    ] = "frame",
     *,
     look: Look,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the artifacts.")] = Path("exports"),
@@ -214,6 +221,7 @@ def export(
             precision,
             parse_size(size),
             output,
+            io=io,
             look=look,
             calibration_clips=calibrate or [],
             proof=proof,
@@ -235,6 +243,9 @@ def export(
             )
         heads = ["PSNR dB", "flicker delta", *(["style change"] if style else [])]
         print_table(["target", "precision", "artifact", "size", *heads, "ms a frame", "verdict"], rows)
+        for result in results:
+            if result.remark:
+                say(f"{result.path}: {result.remark}")
     for result in results:
         if result.verdict == "degraded":
             note(f"{result.path} is {'kept, but' if allow_degraded else 'not kept:'} {', '.join(result.shortfalls)}")

@@ -46,6 +46,7 @@ class CoremlWriter(Writer):
         precision: str,
         quantization: Quantization | None,
         look: Look = PLAIN,
+        layout: str = "HWC",
     ) -> str:
         """Write a model from RGB image ``frame`` to RGB image ``stylized``; InputError if the size is too small."""
         if size is None:

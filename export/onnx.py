@@ -4,6 +4,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -42,6 +43,7 @@ class OnnxWriter(Writer):
     default_precision = "fp32"
     any_size = True
     calibrated = frozenset({"int8"})
+    layouts = ("HWC", "NHWC", "NCHW")
     bakes_looks = True
     rounds_results = True
 
@@ -53,11 +55,13 @@ class OnnxWriter(Writer):
         precision: str,
         quantization: Quantization | None,
         look: Look = PLAIN,
+        layout: str = "HWC",
     ) -> str:
-        """Write a graph with input ``frame`` and output ``stylized``, each (height, width, 3) uint8.
+        """Write a graph with input ``frame`` and output ``stylized``, each (height, width, 3) uint8 or of `layout`.
 
         fp16 computes the convolutions in float16. int8 is quantize-dequantize (QDQ) form around the convolutions: uint8
-        activations, int8 weights with one scale per output channel. A look takes the frame's and the painting's bytes.
+        activations, int8 weights with one scale per output channel. A look takes the frame's and the painting's bytes,
+        and a layout of floats becomes bytes and comes from bytes: the picture is the same in every layout.
         """
         graph = quantization.graph if quantization else deployable_graph(network)
         if precision == "fp16":
@@ -69,6 +73,8 @@ class OnnxWriter(Writer):
                 _on_bytes(model)
         if look != PLAIN:
             model = _with_look(model, look, size)
+        if layout != "HWC":
+            _take_floats(model, layout)
         _strip(model)
         onnx.checker.check_model(model, full_check=True)
         onnx.save_model(model, path)
@@ -142,6 +148,59 @@ def _with_look(network: Any, look: Look, size: Size | None) -> Any:
     graph = onnx.helper.make_graph(nodes, "main_graph", inputs, after.graph.output, weights)
     opsets = {entry.domain: entry for part in parts.values() for entry in part.opset_import}
     return onnx.helper.make_model(graph, opset_imports=opsets.values(), ir_version=network.ir_version)
+
+
+_Step = tuple[str, list[str], dict[str, Any]]
+"""An operator, its constants, its attributes."""
+
+
+def _take_floats(model: Any, layout: str) -> None:
+    """Change what a model takes and gives from (H, W, 3) uint8 to float32 in [0, 1] of this layout."""
+    graph, channels_first = model.graph, layout == "NCHW"
+    for node in graph.node:
+        node.input[:] = ["frame_bytes" if name == "frame" else name for name in node.input]
+        node.output[:] = ["stylized_bytes" if name == "stylized" else name for name in node.output]
+    constants = {"floats_zero": np.float32(0), "floats_255": np.float32(255), "floats_axis": np.array([0], np.int64)}
+    graph.initializer.extend(onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items())
+    before: list[_Step] = [
+        ("Mul", ["floats_255"], {}),
+        ("Round", [], {}),
+        ("Clip", ["floats_zero", "floats_255"], {}),
+        ("Cast", [], {"to": onnx.TensorProto.UINT8}),
+        ("Squeeze", ["floats_axis"], {}),
+        *([("Transpose", [], {"perm": (1, 2, 0)})] if channels_first else []),
+    ]
+    after: list[_Step] = [
+        *([("Transpose", [], {"perm": (2, 0, 1)})] if channels_first else []),
+        ("Unsqueeze", ["floats_axis"], {}),
+        ("Cast", [], {"to": onnx.TensorProto.FLOAT}),
+        ("Div", ["floats_255"], {}),
+    ]
+    nodes = [
+        _chain(steps, *ends)
+        for steps, *ends in ((before, "frame", "frame_bytes"), (after, "stylized_bytes", "stylized"))
+    ]
+    kept = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*nodes[0], *kept, *nodes[1]])
+    for end in (graph.input[0], graph.output[0]):
+        kind = end.type.tensor_type
+        height, width, channels = (deepcopy(side) for side in kind.shape.dim)
+        kind.elem_type = onnx.TensorProto.FLOAT
+        del kind.shape.dim[:]
+        one = onnx.TensorShapeProto.Dimension(dim_value=1)
+        kind.shape.dim.extend([one, channels, height, width] if channels_first else [one, height, width, channels])
+
+
+def _chain(steps: Sequence[_Step], first: str, last: str) -> list[Any]:
+    """Nodes, each of which takes the result of the one before."""
+    names = [first, *(f"{last}_{number}" for number in range(1, len(steps))), last]
+    return [
+        onnx.helper.make_node(
+            operator, [names[i], *constants], [names[i + 1]], name=f"{names[i + 1]}_made", **attributes
+        )
+        for i, (operator, constants, attributes) in enumerate(steps)
+    ]
 
 
 def _merge_slices(model: Any) -> None:

@@ -13,7 +13,7 @@ from .. import __version__
 from ..common.arrays import Image, Size
 from ..common.files import InputError, atomic_path, sha256_of, size_on_disk
 from ..common.progress import Notify, Progress, no_notify, no_progress
-from ..runtimes.artifact import ArtifactMetadata, look_numbers
+from ..runtimes.artifact import LAYOUTS, ArtifactMetadata, look_numbers
 from ..runtimes.look import PLAIN, Look
 from ..runtimes.look.painted import painted
 from ..runtimes.registry import find_checkpoint
@@ -62,6 +62,7 @@ class ExportResult:
     median_ms: float | None  # rough time per frame on this machine; None if no engine ran the proof
     shortfalls: list[str]  # limits that the artifact misses, a few words each
     verdict: Literal["ok", "degraded"]
+    remark: str = ""  # of the target, for instance which operators a phone's GPU takes
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def export(
     size: Size | None = None,
     out_dir: Path = Path("exports"),
     *,
+    io: str = "frame",
     look: Look = PLAIN,
     calibration_clips: Sequence[str] = (),
     proof: Proof | None = None,
@@ -110,21 +112,25 @@ def export(
         precision: one of `PRECISIONS`, or ``all`` that the target can write; None: the target's default.
         size: of the frames; None: any.
         out_dir: folder for the artifacts, created if missing.
+        io: what the artifacts take and give, a key of `LAYOUTS`.
         look: becomes part of the artifacts; nothing for `Look.only`, which is no part of a picture alone.
         calibration_clips: videos to calibrate 8-bit artifacts on; none: the bundled scene.
         proof: None: the bundled scene, no style score.
         notify: called with a warning about the calibration.
 
     Raises:
-        InputError: unknown model, target, precision or size, a look that a target cannot contain, damaged checkpoint or
-            clip, or no place to write to.
+        InputError: unknown model, target, precision, size or io, a look that a target cannot contain, damaged
+            checkpoint or clip, or no place to write to.
     """
-    plan = _plan(target, precision, size, look)
+    if io not in LAYOUTS:
+        raise InputError(f"unknown io '{io}': choose one of {', '.join(LAYOUTS)}")
+    layout = LAYOUTS[io]
+    plan = _plan(target, precision, size, look, layout)
     path, proof = find_checkpoint(model), proof or Proof()
     checkpoint = load_checkpoint(path)
     judge, test = proof.judge(), load_test_frames(proof.clip, size)
     references = [painted(frame, look, partial(reference, checkpoint.network)) for frame in test.frames]
-    source = _Source(checkpoint, sha256_of(path), size, look, test, references, judge, proof.allow_degraded)
+    source = _Source(checkpoint, sha256_of(path), size, look, layout, test, references, judge, proof.allow_degraded)
     seen = look.network_size(*size) if size is not None else None
     calibration = None
     if seen is not None and any(chosen in writer.calibrated for _, writer, chosen in plan):
@@ -142,17 +148,21 @@ def export(
     return results
 
 
-def _plan(target: str, precision: str | None, size: Size | None, look: Look) -> list[tuple[str, Writer, str]]:
+def _plan(
+    target: str, precision: str | None, size: Size | None, look: Look, layout: str
+) -> list[tuple[str, Writer, str]]:
     if target not in (*TARGETS, "all"):
         raise InputError(f"unknown target '{target}': choose one of {', '.join(TARGETS)}, or all")
     writers = {name: make() for name, make in TARGETS.items() if target in (name, "all")}
     plan = []
     for name, writer in writers.items():
+        if target == "all" and layout not in writer.layouts:
+            continue
         chosen = writer.precisions if precision == "all" else (precision or writer.default_precision,)
         for one in chosen:
             if size is None and precision == "all" and one in writer.calibrated:
                 continue
-            check_offer(name, writer, one, size, look)
+            check_offer(name, writer, one, size, look, layout)
             plan.append((name, writer, one))
     return plan
 
@@ -165,6 +175,7 @@ class _Source:
     sha256: str  # of the checkpoint's file
     size: Size | None
     look: Look
+    layout: str
     test: TestFrames  # frames of the proof
     references: Sequence[Image]  # the checkpoint's results for the test frames, with the look
     judge: StyleJudge | None
@@ -186,6 +197,7 @@ def _export_one(
         width=source.size[0] if source.size else None,
         height=source.size[1] if source.size else None,
         look=look_numbers(source.look),
+        layout=source.layout,
         checkpoint_sha256=source.sha256,
         calibration_sha256=quantization.calibration.sha256 if quantization else None,
         steps=header.steps,
@@ -195,11 +207,10 @@ def _export_one(
         sensitivity={layer: {key: round(value, 4) for key, value in row.items()} for layer, row in sensitivity.items()},
     )
     path = folder / metadata.file_name(writer.ending)
-    size_bytes = 0
+    size_bytes, remark = 0, ""
     with suppress(_DegradedError), atomic_path(path) as partial_file:
-        versions = writer.write(
-            source.checkpoint.network, partial_file, source.size, precision, quantization, source.look
-        )
+        network = source.checkpoint.network
+        versions = writer.write(network, partial_file, source.size, precision, quantization, source.look, source.layout)
         metadata = replace(metadata, producer=f"{metadata.producer}, {versions}")
         # A runtime needs metadata, so it is embedded twice: first without figures, then with them.
         writer.embed(partial_file, metadata)
@@ -214,8 +225,9 @@ def _export_one(
         if found and not source.allow_degraded:
             raise _DegradedError
         metadata = writer.embed(partial_file, metadata)
-        size_bytes = size_on_disk(partial_file)
-    return ExportResult(target, path, metadata, size_bytes, median_ms, found, "degraded" if found else "ok")
+        size_bytes, remark = size_on_disk(partial_file), writer.remark(partial_file)
+    verdict: Literal["ok", "degraded"] = "degraded" if found else "ok"
+    return ExportResult(target, path, metadata, size_bytes, median_ms, found, verdict, remark)
 
 
 def _median_ms(stylizer: Stylizer, frames: Sequence[Image]) -> float:

@@ -8,7 +8,7 @@ from torch import nn
 
 from ..common.arrays import Size
 from ..common.files import InputError
-from ..runtimes.artifact import ArtifactMetadata
+from ..runtimes.artifact import LAYOUTS, ArtifactMetadata
 from ..runtimes.look import PLAIN, Look
 from ..runtimes.stylizer import Stylizer
 from .quantization import Quantization
@@ -26,6 +26,7 @@ class Writer(Protocol):
     precisions: tuple[str, ...] = PRECISIONS
     any_size: bool = False  # whether it can write artifacts for frames of any size
     calibrated: frozenset[str] = frozenset()  # precisions that need a `Quantization`
+    layouts: tuple[str, ...] = ("HWC",)  # values of `LAYOUTS` that it can write
     bakes_looks: bool = False  # whether a look can be part of the artifact
     rounds_results: bool = False  # whether 8-bit engines round a convolution's result, or only its input
 
@@ -37,8 +38,9 @@ class Writer(Protocol):
         precision: str,
         quantization: Quantization | None,
         look: Look = PLAIN,
+        layout: str = "HWC",
     ) -> str:
-        """Write the network and a look to a new file; return the tools' names and versions.
+        """Write the network and a look to a new file, with ends of this layout; return the tools' names and versions.
 
         `size` is that of the frames; a `quantization` was found at the size that the network sees.
         """
@@ -48,12 +50,18 @@ class Writer(Protocol):
         """Replace the metadata of a written file; return it with the hash of the content."""
         ...
 
+    def remark(self, path: Path) -> str:
+        """What a user should know of a written file, such as the operators that a GPU takes; empty for nothing."""
+        return ""
+
     def run(self, path: Path) -> Stylizer:
         """Open a written file that has metadata, with the runtime that proves it best on this machine."""
         ...
 
 
-def check_offer(target: str, writer: Writer, precision: str, size: Size | None, look: Look) -> None:
+def check_offer(
+    target: str, writer: Writer, precision: str, size: Size | None, look: Look = PLAIN, layout: str = "HWC"
+) -> None:
     """Raise InputError, which names the valid choices, if a target cannot write what is asked for."""
     if precision not in writer.precisions:
         what = "has no precision" if precision in PRECISIONS else "knows no precision"
@@ -66,6 +74,9 @@ def check_offer(target: str, writer: Writer, precision: str, size: Size | None, 
         raise InputError(
             f"the target {target} cannot contain a look: leave --strength, --keep-colors and --stroke away"
         )
+    if layout not in writer.layouts:
+        named = [name for name, axes in LAYOUTS.items() if axes in writer.layouts]
+        raise InputError(f"the target {target} takes images, not arrays: give --io {' or '.join(named)}")
     if size is None and look.stroke != 1:
         raise InputError("another stroke needs a fixed size: give WIDTHxHEIGHT, for example 640x360")
     if size is None and (not writer.any_size or precision in writer.calibrated):

@@ -5,6 +5,8 @@ were measured (CPU time of LiteRT with XNNPACK, 640x360):
 
 * Concatenation replicates borders, of frames as bytes: XNNPACK lacks MIRROR_PAD, which took nearly half of the time.
 * A 2x2 convolution and DEPTH_TO_SPACE enlarge; a transposed convolution took a fifth longer.
+* Floats at the ends: a stem of 12x12 pixels and DEPTH_TO_SPACE in place of patches, for rank 4 throughout, which a
+  phone's GPU needs (`delegates.py`).
 * Variances use centred values. Mean of squares less squared mean saves 5 %, but loses all digits in half precision.
 
 int8 is *dynamic*: a convolution's weights are rounded once, its input to the input's range in each frame, its result
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from ai_edge_quantizer import algorithm_manager, qtyping, quantizer
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -32,8 +35,9 @@ from ..runtimes.look import PLAIN, Look
 from ..runtimes.stylizer import Stylizer
 from ..runtimes.tflite import TfliteStylizer, flatbuffer_of, quiet_engine, sealed, with_metadata
 from ..train.networks import TANH_GAIN
+from .delegates import gpu_text
 from .graphs.base import DeployableGraph
-from .graphs.edge import PatchGraph, SmoothPatchGraph
+from .graphs.edge import PatchGraph, SmoothPatchGraph, in_words
 from .graphs.look import LUMA, Taps, rounds_up, taps
 from .graphs.registry import deployable_graph
 from .quantization import Quantization
@@ -52,6 +56,7 @@ class TfliteWriter(Writer):
     default_precision = "int8"
     calibrated = frozenset({"int8"})
 
+    layouts = ("HWC", "NHWC", "NCHW")
     bakes_looks = True
 
     def write(
@@ -62,8 +67,9 @@ class TfliteWriter(Writer):
         precision: str,
         quantization: Quantization | None,
         look: Look = PLAIN,
+        layout: str = "HWC",
     ) -> str:
-        """Write a model with input ``frame`` and output ``stylized``, each (height, width, 3) uint8; it needs a size.
+        """Write a model with input ``frame`` and output ``stylized``, each (height, width, 3) uint8 or of `layout`.
 
         fp16 stores the convolutions' weights in float16. int8 computes the convolutions in 8 bits, with one weight
         scale per output channel, except the float layers; normalizations, sums and the last tanh stay in float.
@@ -73,7 +79,7 @@ class TfliteWriter(Writer):
         graph = quantization.graph if quantization else deployable_graph(network)
         in_float = quantization.float_layers if quantization else frozenset()
         with quiet_engine(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            model = _converted(graph, size, look)
+            model = _converted(graph, size, look, layout)
             if precision == "fp16":
                 model = _in_half_precision(model)
             elif precision == "int8":
@@ -89,20 +95,30 @@ class TfliteWriter(Writer):
         path.write_bytes(with_metadata(model, metadata))
         return metadata
 
+    def remark(self, path: Path) -> str:
+        """How much of it a phone's GPU takes."""
+        return gpu_text(path)
+
     def run(self, path: Path) -> Stylizer:
         """Open with LiteRT."""
         return TfliteStylizer(path, provider="litert")
 
 
-def _converted(graph: DeployableGraph, size: Size, look: Look) -> bytes:
+def _converted(graph: DeployableGraph, size: Size, look: Look, layout: str) -> bytes:
     """The graph in float32, with a look, as a flatbuffer."""
-    width, height = size
+    sides = {"H": size[1], "W": size[0], "C": 3, "N": 1}
     module = tf.Module()
-    frame = tf.TensorSpec([height, width, 3], tf.uint8, name="frame")
-    stylized = _patches_stylized if isinstance(graph, PatchGraph) else _stylized
-    module.stylize = tf.function(
-        lambda frame: {"stylized": _looked(frame, look, lambda seen: stylized(graph, seen))}, input_signature=[frame]
-    )
+    kind = tf.uint8 if layout == "HWC" else tf.float32
+    spec = tf.TensorSpec([sides[axis] for axis in layout], kind, name="frame")
+    network = _patches_stylized if isinstance(graph, PatchGraph) else _stylized
+
+    def stylize(frame: Any) -> dict[str, Any]:
+        x = tf.transpose(frame, [0, 2, 3, 1]) if layout == "NCHW" else frame
+        x = _looked(x if kind == tf.uint8 else x * 255.0, look, lambda seen: network(graph, seen))
+        x = x if kind == tf.uint8 else x * np.float32(1 / 255)
+        return {"stylized": tf.transpose(x, [0, 3, 1, 2]) if layout == "NCHW" else x}
+
+    module.stylize = tf.function(stylize, input_signature=[spec])
     # Only a saved model has a signature, by which the quantizer and users name inputs and outputs.
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures={_SIGNATURE: module.stylize.get_concrete_function()})
@@ -110,27 +126,27 @@ def _converted(graph: DeployableGraph, size: Size, look: Look) -> bytes:
 
 
 def _looked(frame: Any, look: Look, stylized: Callable[[Any], Any]) -> Any:
-    """`BeforeNetwork`, the network and `AfterNetwork` in TensorFlow."""
+    """`BeforeNetwork`, the network and `AfterNetwork` in TensorFlow, on (H, W, 3) uint8 or (1, H, W, 3) 0..255."""
     if look == PLAIN:
         return stylized(frame)
-    size, source, seen = (frame.shape[1], frame.shape[0]), tf.cast(frame, tf.float32), frame
+    size, source, seen = (frame.shape[-2], frame.shape[-3]), tf.cast(frame, tf.float32), frame
     columns, rows = zip(size, look.network_size(*size), strict=True)
     if look.stroke != 1:
-        seen = tf.cast(_resampled(source, taps(*columns), taps(*rows)), tf.uint8)
-    painted = tf.cast(stylized(seen), tf.float32)
+        seen = tf.cast(_resampled(source, taps(*columns), taps(*rows)), frame.dtype)
+    painted = tf.round(tf.cast(stylized(seen), tf.float32))  # a painting in bytes is whole already
     if look.stroke != 1:
         painted = _resampled(painted, taps(*columns[::-1]), taps(*rows[::-1]))
     if look.keep_colors:
-        levels, own = (tf.round(tf.reduce_sum(image * LUMA, 2, keepdims=True)) for image in (painted, source))
-        darkest, lightest = tf.reduce_min(source, 2, keepdims=True), tf.reduce_max(source, 2, keepdims=True)
+        levels, own = (tf.round(tf.reduce_sum(image * LUMA, -1, keepdims=True)) for image in (painted, source))
+        darkest, lightest = tf.reduce_min(source, -1, keepdims=True), tf.reduce_max(source, -1, keepdims=True)
         painted = source + tf.minimum(tf.maximum(levels - own, -darkest), 255.0 - lightest)
     if look.strength < 1:
         painted = look.strength * painted + (1 - look.strength) * source
-    return tf.cast(tf.round(painted), tf.uint8)
+    return tf.cast(tf.round(painted), frame.dtype)
 
 
 def _resampled(image: Any, columns: Taps, rows: Taps) -> Any:
-    for axis, (places, weights), shape in ((1, columns, [1, -1, 1]), (0, rows, [-1, 1, 1])):
+    for axis, (places, weights), shape in ((-2, columns, [1, -1, 1]), (-3, rows, [-1, 1, 1])):
         parts = [
             tf.gather(image, place.astype(np.int32), axis=axis) * weight.reshape(shape)
             for place, weight in zip(places.T, weights.T, strict=True)
@@ -141,9 +157,10 @@ def _resampled(image: Any, columns: Taps, rows: Taps) -> Any:
 
 
 def _stylized(graph: Any, frame: Any) -> Any:
-    """`EncoderDecoderGraph.forward` in TensorFlow: (H, W, 3) uint8 RGB to the same."""
-    height, width, margin = frame.shape[0], frame.shape[1], graph.margin
-    x = tf.expand_dims(_framed(frame, (graph.padding, graph.padding), (graph.padding, graph.padding)), 0)
+    """`EncoderDecoderGraph.forward` in TensorFlow: (H, W, 3) uint8 RGB or (1, H, W, 3) in 0..255 to the same."""
+    height, width, margin, bytes_in = frame.shape[-3], frame.shape[-2], graph.margin, frame.dtype == tf.uint8
+    border = (graph.padding, graph.padding)
+    x = tf.expand_dims(_framed(frame, border, border), 0) if bytes_in else _framed(frame, border, border, axis=1)
     x = tf.cast(x, tf.float32)  # (1, H + 2 padding, W + 2 padding, 3) in 0..255
     for i, layer in enumerate(graph.down):
         x = _convolution_and_norm(x, layer, _scope(f"down.{i}"))
@@ -156,19 +173,48 @@ def _stylized(graph: Any, frame: Any) -> Any:
         x = _normalized(x, _moments(x), layer.norm.weight, layer.norm.bias, layer.norm.eps, relu=True)
     x = _tail(x, graph.tail)  # (1, h, w, 12), a 2x2 block of RGB pixels in each pixel
     x = tf.nn.relu(tf.tanh(x) * (255.0 * TANH_GAIN) + 127.5)
-    x = tf.cast(tf.round(tf.minimum(x, 255.0)), tf.uint8)
-    return tf.nn.depth_to_space(x, 2)[0, margin : margin + height, margin : margin + width]
+    x = tf.minimum(x, 255.0)
+    x = tf.nn.depth_to_space(tf.cast(tf.round(x), tf.uint8) if bytes_in else x, 2)
+    rows, columns = slice(margin, margin + height), slice(margin, margin + width)
+    return x[0, rows, columns] if bytes_in else x[:, rows, columns]
 
 
 def _patches_stylized(graph: Any, frame: Any) -> Any:
-    """`PatchGraph.forward` in TensorFlow: (H, W, 3) uint8 RGB to the same."""
-    height, width, crop = frame.shape[0], frame.shape[1], graph.crop
-    x = _framed(frame, (graph.before, graph.after + -height % 8), (graph.before, graph.after + -width % 8))
+    """`PatchGraph.forward` in TensorFlow: (H, W, 3) uint8 RGB or (1, H, W, 3) in 0..255 to the same."""
+    height, width, crop = frame.shape[-3], frame.shape[-2], graph.crop
+    borders = (graph.before, graph.after + -height % 8), (graph.before, graph.after + -width % 8)
+    if frame.dtype != tf.uint8:
+        x = _in_pixels(graph, _framed(frame, *borders, axis=1))
+        return x[:, crop : crop + height, crop : crop + width]
+    x = _framed(frame, *borders)
     # As in `PatchGraph`, patches are columns of words; here row of patches by row.
     rows, columns = x.shape[0] // 4, x.shape[1] // 4
     x = tf.transpose(tf.reshape(x, [rows, 4, 3 * columns, 4]), [0, 2, 1, 3])
     x = tf.cast(tf.reshape(x, [1, rows, columns, 48]), tf.float32)  # in 0..255
-    quarter = tf.nn.relu(_convolution(x, graph.stem, "stem"))
+    x = _between(graph, tf.nn.relu(_convolution(x, graph.stem, "stem")))
+    x = _convolution(x, graph.head, "head")
+    # Whole and within 0..255, so that the cast is the same in every engine.
+    x = tf.cast(tf.round(tf.minimum(tf.nn.relu(x), 255.0)), tf.uint8)
+    rows, columns = x.shape[1], x.shape[2]
+    x = tf.transpose(tf.reshape(x, [rows, 3 * columns, 4, 4]), [0, 2, 1, 3])
+    return tf.reshape(x, [4 * rows, 4 * columns, 3])[crop : crop + height, crop : crop + width]
+
+
+def _in_pixels(graph: Any, x: Any) -> Any:
+    """The network on pixels in place of patches: a stem of 12x12 pixels, and the head's channels become pixels."""
+    order = torch.argsort(in_words())  # channels as rows, columns and colours of a patch
+    stem = graph.stem.weight[:, order].reshape(-1, 4, 4, 3, 3, 3).permute(0, 3, 4, 1, 5, 2).reshape(-1, 3, 12, 12)
+    with tf.name_scope("stem"):
+        quarter = tf.nn.relu(tf.nn.conv2d(x, _kernel(stem), 4, "VALID") + graph.stem.bias.numpy())
+    x = _between(graph, quarter)
+    with tf.name_scope("head"):
+        border = "SAME" if graph.head.padding[0] else "VALID"
+        x = tf.nn.conv2d(x, _kernel(graph.head.weight[order]), 1, border) + graph.head.bias[order].numpy()
+    return tf.nn.depth_to_space(tf.minimum(tf.nn.relu(x), 255.0), 4)
+
+
+def _between(graph: Any, quarter: Any) -> Any:
+    """What `PatchGraph.forward` computes between stem and head."""
     eighth = _convolution_and_norm(quarter, graph.down, "down")
     for i, block in enumerate(graph.blocks):
         y = _convolution_and_norm(eighth, block.first, _scope(f"blocks.{i}.first"))
@@ -181,12 +227,7 @@ def _patches_stylized(graph: Any, frame: Any) -> Any:
     x = tf.nn.relu(x)
     for i, stroke in enumerate(graph.strokes):
         x = tf.nn.relu(_convolution(x, stroke, _scope(f"strokes.{i}")))
-    x = _convolution(x, graph.head, "head")
-    # Whole and within 0..255, so that the cast is the same in every engine.
-    x = tf.cast(tf.round(tf.minimum(tf.nn.relu(x), 255.0)), tf.uint8)
-    rows, columns = x.shape[1], x.shape[2]
-    x = tf.transpose(tf.reshape(x, [rows, 3 * columns, 4, 4]), [0, 2, 1, 3])
-    return tf.reshape(x, [4 * rows, 4 * columns, 3])[crop : crop + height, crop : crop + width]
+    return x
 
 
 def _convolution(x: Any, layer: Any, name: str) -> Any:

@@ -22,6 +22,9 @@ FORMAT_VERSION = 1
 STYLE_SIZE = 384
 """Shorter side of the style image in training, in pixels, for files that do not state it."""
 
+LAYOUTS = {"frame": "HWC", "nhwc": "NHWC", "nchw": "NCHW"}
+"""Name of what an artifact takes and gives -> axes: HWC is uint8, the others are float32 in [0, 1], N is 1."""
+
 NO_HASH = "0" * 64
 """Placeholder for the content's hash while the hash is computed."""
 
@@ -47,7 +50,7 @@ class ArtifactMetadata:
     verification: dict[str, float | str] = field(default_factory=dict)  # figures of ``export/verify.py``
     look: dict[str, float] = field(default_factory=dict)  # what it contains of a look (see `look_numbers`)
     style_size: int = STYLE_SIZE  # shorter side of the style image in training, in pixels
-    layout: str = "HWC"
+    layout: str = "HWC"  # of what it takes and gives, a value of `LAYOUTS`
     colour_order: str = "RGB"
     format_version: int = FORMAT_VERSION
 
@@ -58,8 +61,8 @@ class ArtifactMetadata:
 
     def file_name(self, ending: str = "") -> str:
         """The name of an artifact's file, such as ``great-wave-stroke2-640x360-fp32.onnx``; `ending` has its dot."""
-        look = _look_of(self.look).text
-        return "-".join(filter(None, (self.name, look, self.size_text, self.precision))) + ending
+        look, layout = _look_of(self.look).text, self.layout.lower() if self.layout != "HWC" else ""
+        return "-".join(filter(None, (self.name, look, self.size_text, layout, self.precision))) + ending
 
     def to_json(self) -> str:
         """JSON text with sorted keys, so that equal artifacts have equal bytes."""
@@ -88,10 +91,10 @@ class ArtifactMetadata:
             if not isinstance(values[name], kinds) or isinstance(values[name], bool):
                 raise InputError(f"its metadata has a '{name}' that does not fit: export it again")
         metadata = ArtifactMetadata(**{name: values[name] for name in _KINDS})
-        if (metadata.layout, metadata.colour_order) != ("HWC", "RGB"):
+        if metadata.layout not in LAYOUTS.values() or metadata.colour_order != "RGB":
             raise InputError(
                 f"its metadata says that frames are {metadata.layout} {metadata.colour_order} "
-                "and this steadystyle knows HWC RGB only: export it again"
+                f"and this steadystyle knows {', '.join(LAYOUTS.values())} in RGB only: export it again"
             )
         for part in (metadata.name, metadata.precision):  # file names are made of both
             checked_name(part)
@@ -157,10 +160,15 @@ ArrayType = tuple[tuple[int | None, ...], str]
 
 
 def check_ends(
-    path: Path, metadata: ArtifactMetadata, inputs: Sequence[ArrayType], outputs: Sequence[ArrayType], kind: str
+    path: Path,
+    metadata: ArtifactMetadata,
+    inputs: Sequence[ArrayType],
+    outputs: Sequence[ArrayType],
+    kinds: tuple[str, str],
 ) -> None:
-    """Raise InputError unless a model takes and gives one frame of its metadata's size; `kind` names uint8."""
-    wanted = ((metadata.height, metadata.width, 3), kind)
+    """Raise InputError unless a model takes and gives a frame as its metadata says; `kinds` name uint8 and float32."""
+    sides = {"H": metadata.height, "W": metadata.width, "C": 3, "N": 1}
+    wanted = (tuple(sides[axis] for axis in metadata.layout), kinds[metadata.layout != "HWC"])
     for what, ends in (("takes", inputs), ("gives", outputs)):
         if list(ends) != [wanted]:
             raise InputError(

@@ -13,7 +13,7 @@ from ..common.arrays import Image
 from ..common.files import InputError, sha256_of
 from .artifact import check_ends
 from .onnx_file import check_artifact
-from .stylizer import Stylizer
+from .stylizer import Stylizer, as_frame, laid_out
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -49,10 +49,13 @@ class OnnxStylizer(Stylizer):
             [(tuple(side if isinstance(side, int) else None for side in end.shape), end.type) for end in ends]
             for ends in (taken, given)
         )
-        check_ends(path, self.metadata, inputs, outputs, "tensor(uint8)")
+        check_ends(path, self.metadata, inputs, outputs, ("tensor(uint8)", "tensor(float)"))
         self._input, self._output = taken[0].name, given[0].name
 
     def _stylize(self, frame: Image) -> Image:
+        layout = self.metadata.layout
+        if layout != "HWC":
+            return as_frame(self._session.run([self._output], {self._input: laid_out(frame, layout)})[0], layout)
         # Bound: the engine reads the frame in place and writes into the caller's array.
         stylized = np.empty_like(frame)
         binding = self._session.io_binding()

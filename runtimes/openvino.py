@@ -10,7 +10,7 @@ from ..common.arrays import Image
 from ..common.files import InputError
 from .artifact import ArrayType, check_ends
 from .onnx_file import check_artifact
-from .stylizer import Stylizer
+from .stylizer import Stylizer, as_frame, laid_out
 
 
 class OpenVinoStylizer(Stylizer):
@@ -29,7 +29,7 @@ class OpenVinoStylizer(Stylizer):
         try:
             model = core.read_model(path)
             inputs, outputs = ([_array_type(end) for end in ends] for ends in (model.inputs, model.outputs))
-            check_ends(path, self.metadata, inputs, outputs, "u8")
+            check_ends(path, self.metadata, inputs, outputs, ("u8", "f32"))
             self._request: Any = core.compile_model(model, "CPU", options).create_infer_request()
         except RuntimeError as error:
             reason = str(error).strip().split("\n")[0]
@@ -39,8 +39,9 @@ class OpenVinoStylizer(Stylizer):
 
     def _stylize(self, frame: Image) -> Image:
         # Shared: the engine reads the frame in place; its result is its own memory and is copied once.
-        results = self._request.infer([frame], share_inputs=True, share_outputs=True)
-        return np.array(results[0], np.uint8)
+        layout = self.metadata.layout
+        results = self._request.infer([laid_out(frame, layout)], share_inputs=True, share_outputs=True)
+        return as_frame(np.array(results[0]), layout)
 
     def close(self) -> None:
         """Release the compiled network."""

@@ -1,10 +1,11 @@
 """The interface of every runtime: a frame in, a stylized frame of the same size out."""
 
 from abc import ABC, abstractmethod
-from typing import Self
+from typing import Any, Self
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from ..common.arrays import Image, resized
 from ..common.files import InputError
@@ -73,3 +74,19 @@ def check_frame(frame: Image) -> None:
     """Raise ValueError for what is no (H, W, 3) uint8 with H and W of at least 1."""
     if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or 0 in frame.shape:
         raise ValueError(f"a frame must be (H, W, 3) uint8 with H, W >= 1, but is {frame.shape} {frame.dtype}")
+
+
+def laid_out(frame: Image, layout: str) -> NDArray[Any]:
+    """A frame, (H, W, 3) uint8 RGB, as an artifact of this layout takes it; the frame itself for HWC."""
+    if layout == "HWC":
+        return frame
+    values = frame.astype(np.float32)[np.newaxis] / np.float32(255)
+    return values if layout == "NHWC" else np.ascontiguousarray(values.transpose(0, 3, 1, 2))
+
+
+def as_frame(result: NDArray[Any], layout: str) -> Image:
+    """What an artifact of this layout gives, as (H, W, 3) uint8 RGB."""
+    if layout == "HWC":
+        return np.asarray(result, np.uint8)
+    picture = result[0] if layout == "NHWC" else result[0].transpose(1, 2, 0)
+    return np.ascontiguousarray(np.rint(np.clip(picture * np.float32(255), 0, 255)).astype(np.uint8))

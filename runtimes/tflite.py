@@ -24,7 +24,7 @@ from ..common.files import InputError
 from ..common.quiet import quiet
 from ..common.untrusted import MOST_JSON_BYTES
 from .artifact import METADATA_KEY, ArtifactMetadata, check_ends, parse_metadata
-from .stylizer import Stylizer
+from .stylizer import Stylizer, as_frame, laid_out
 
 METADATA_FILE = f"{METADATA_KEY}.json"
 """Name of the file in the archive."""
@@ -72,16 +72,17 @@ class TfliteStylizer(Stylizer):
             [(tuple(int(side) for side in end["shape"]), np.dtype(end["dtype"]).name) for end in ends]
             for ends in (given, taken)
         )
-        check_ends(path, self.metadata, inputs, outputs, "uint8")
+        check_ends(path, self.metadata, inputs, outputs, ("uint8", "float32"))
         self._input, self._output = given[0]["index"], taken[0]["index"]
         delegate = " XNNPACK" if _is_delegated(self._interpreter) else ""
         self.engine = f"{engine}{delegate}, {count} thread{'s' if count != 1 else ''}"
 
     def _stylize(self, frame: Image) -> Image:
         # The interpreter owns its tensors and the caller owns the result: one copy in, one copy out.
-        self._interpreter.set_tensor(self._input, frame)
+        layout = self.metadata.layout
+        self._interpreter.set_tensor(self._input, laid_out(frame, layout))
         self._interpreter.invoke()
-        return np.asarray(self._interpreter.get_tensor(self._output), np.uint8)
+        return as_frame(self._interpreter.get_tensor(self._output), layout)
 
     def close(self) -> None:
         """Release the interpreter and its threads."""

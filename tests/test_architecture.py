@@ -69,7 +69,7 @@ OWNERS: dict[str, list[str]] = {
     "onnx": ["export/onnx.py", "studies/segmenter.py"],
     "onnxscript": ["export/onnx.py"],
     "openvino": ["runtimes/openvino.py"],
-    "ai_edge_litert": ["runtimes/tflite.py", "studies/segmenter.py"],
+    "ai_edge_litert": ["runtimes/tflite.py", "export/delegates.py", "studies/segmenter.py"],
     "tflite_runtime": ["runtimes/tflite.py"],
     "tensorflow": ["runtimes/tflite.py", "export/tflite.py"],
     "ai_edge_quantizer": ["export/tflite.py"],

@@ -227,6 +227,7 @@ class Copies:
     default_precision = "fp32"
     any_size = False
     calibrated: frozenset[str] = frozenset()
+    layouts: tuple[str, ...] = ("HWC",)
     bakes_looks = False
     rounds_results = False
 
@@ -241,6 +242,7 @@ class Copies:
         precision: str,
         quantization: Quantization | None,
         look: Look = PLAIN,
+        layout: str = "HWC",
     ) -> str:
         assert size == (64, 48)
         shutil.copy(self.artifact, path)
@@ -248,6 +250,9 @@ class Copies:
 
     def embed(self, path: Path, metadata: ArtifactMetadata) -> ArtifactMetadata:
         return OnnxWriter().embed(path, metadata)
+
+    def remark(self, path: Path) -> str:
+        return ""
 
     def run(self, path: Path) -> Stylizer:
         return OnnxWriter().run(path)
