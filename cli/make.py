@@ -173,7 +173,7 @@ def export(
     precision: Annotated[
         str | None, typer.Option(help="fp32, fp16, int8, or all; without it onnx fp32, tflite int8, coreml fp16.")
     ] = None,
-    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the frames, or any (onnx fp32 and fp16).")] = "640x360",
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the frames, or any (onnx).")] = "640x360",
     io: Annotated[
         str,
         typer.Option(

@@ -18,6 +18,8 @@ PLAIN_SHARES = (0.5, 0.65)
 """Shares of the scene that are painted plain; each adds half as many frames. In filmed clips with little detail,
 normalization raised the edge network's activations to 1.5 to 4 times the scene's; clipping there cost contrast."""
 SCENE_FRAMES = 400
+CALIBRATED_SIZE = (427, 241)
+"""Size of the frames on which an artifact for any size is calibrated, and proven: odd, where halves are not whole."""
 
 
 @dataclass(frozen=True)

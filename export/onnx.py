@@ -2,7 +2,7 @@
 
 import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import redirect_stdout
 from copy import deepcopy
 from dataclasses import replace
@@ -25,7 +25,7 @@ from ..runtimes.registry import open_stylizer
 from ..runtimes.stylizer import Stylizer
 from .graphs.look import AfterNetwork, BeforeNetwork
 from .graphs.registry import deployable_graph
-from .quantization import Quantization
+from .quantization import Quantization, peaks_of_sums
 from .target import Writer
 
 OPSET = 18
@@ -256,7 +256,7 @@ def _in_eight_bits(model: Any, quantization: Quantization) -> Any:
     """The model with its layers in 8 bits, except those that stay in float; with `on_bytes`, the sums too."""
     graph, frames = quantization.graph, quantization.calibration.frames
     layers = graph.layers()
-    weights = {entry.name for entry in model.graph.initializer}
+    weights = {entry.name: onnx.numpy_helper.to_array(entry).copy() for entry in model.graph.initializer}
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     # A convolution without weights is a normalization, whose factors depend on the frame.
     own = [node for node in convolutions if node.input[1] in weights]
@@ -267,6 +267,8 @@ def _in_eight_bits(model: Any, quantization: Quantization) -> Any:
     for node, layer in zip(own, layers, strict=True):
         if layer in quantization.float_layers:
             in_float.add(node.name)
+        peaks = peaks_of_sums(torch.from_numpy(weights[node.input[1]])).numpy()
+        given[node.input[1]] = [{"axis": 0, "rmin": -peak, "rmax": peak} for peak in peaks]
         if layer in quantization.ranges:  # layers in float, too: the sum after them is in 8 bits
             low, high = (np.float32(end) for end in quantization.ranges[layer])
             for tensor in _laid_out(model, node.output[0]):
@@ -296,7 +298,30 @@ def _in_eight_bits(model: Any, quantization: Quantization) -> Any:
             calibrate_method=CalibrationMethod.Percentile if graph.on_bytes else CalibrationMethod.MinMax,
             extra_options=options,
         )
-        return onnx.load_model(written)
+        eight = onnx.load_model(written)
+    _keep_in_float(eight, in_float)
+    return eight
+
+
+def _keep_in_float(model: Any, layers: Collection[str]) -> None:
+    """Part the convolutions of these names from dequantized inputs by an operator that changes nothing.
+
+    Between bytes on both sides, ONNX Runtime gives float weights one scale a tensor in 8 bits: a picture fell to 19 dB.
+    """
+    graph, lowest = model.graph, "lowest"
+    makers = {name: node for node in graph.node for name in node.output}
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array(np.finfo(np.float32).min), lowest))
+    nodes = []
+    for node in graph.node:
+        maker = makers.get(node.input[0]) if node.op_type == "Conv" and node.name in layers else None
+        if maker is not None and maker.op_type == "DequantizeLinear":
+            parted = f"{node.output[0]}_in_float"
+            nodes.append(onnx.helper.make_node("Clip", [node.input[0], lowest], [parted], name=parted))
+            node.input[0] = parted
+        nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    _drop_unused_weights(graph)
 
 
 def _laid_out(model: Any, tensor: str) -> Iterator[str]:

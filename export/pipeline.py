@@ -21,7 +21,7 @@ from ..runtimes.stylizer import Stylizer
 from ..train.checkpoint import Checkpoint, load_checkpoint
 from ..train.loss.style_score import StyleJudge
 from ..video.images import read_image
-from .calibration import load_calibration
+from .calibration import CALIBRATED_SIZE, load_calibration
 from .quantization import Quantization, plan_quantization
 from .target import Writer, check_offer
 from .verify import TestFrames, load_test_frames, reference, shortfalls, verify
@@ -131,16 +131,16 @@ def export(
     judge, test = proof.judge(), load_test_frames(proof.clip, size)
     references = [painted(frame, look, partial(reference, checkpoint.network)) for frame in test.frames]
     source = _Source(checkpoint, sha256_of(path), size, look, layout, test, references, judge, proof.allow_degraded)
-    seen = look.network_size(*size) if size is not None else None
+    seen = look.network_size(*(size or CALIBRATED_SIZE))
     calibration = None
-    if seen is not None and any(chosen in writer.calibrated for _, writer, chosen in plan):
+    if any(chosen in writer.calibrated for _, writer, chosen in plan):
         calibration = load_calibration(calibration_clips, seen)
         if calibration.note:
             notify(calibration.note)
     results = []
     for done, (name, writer, chosen) in enumerate(plan):
         quantization = None
-        if seen is not None and calibration is not None and chosen in writer.calibrated:
+        if calibration is not None and chosen in writer.calibrated:
             progress(f"{name} {chosen}: how each layer bears it", done, len(plan))
             quantization = plan_quantization(checkpoint.network, calibration, seen, results=writer.rounds_results)
         progress(f"{name} {chosen}", done, len(plan))
@@ -160,8 +160,6 @@ def _plan(
             continue
         chosen = writer.precisions if precision == "all" else (precision or writer.default_precision,)
         for one in chosen:
-            if size is None and precision == "all" and one in writer.calibrated:
-                continue
             check_offer(name, writer, one, size, look, layout)
             plan.append((name, writer, one))
     return plan

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from ..common.arrays import Image, Size
@@ -117,7 +118,8 @@ class _EightBits(_Convolutions):
     def convolve(self, name: str, func: Any, x: Tensor, weight: Tensor, *rest: Any, **kwargs: Any) -> Tensor:
         if name not in self.layers:
             return super().convolve(name, func, x, weight, *rest, **kwargs)
-        scale = (weight.abs().amax((1, 2, 3), keepdim=True) / 127).clamp(min=1e-12)
+        peaks = peaks_of_sums(weight) if self.results else weight.abs().amax((1, 2, 3))
+        scale = (peaks / 127).clamp(min=1e-12)[:, None, None, None]
         y = func(_rounded(x, *self.ranges.inputs[name]), (weight / scale).round() * scale, *rest, **kwargs)
         return _rounded(y, *self.ranges.outputs[name]) if self.results else torch.as_tensor(y)
 
@@ -126,6 +128,18 @@ def _rounded(x: Tensor, low: float, high: float) -> Tensor:
     scale = max(high - low, 1e-12) / 255
     zero = round(-low / scale)
     return ((x / scale).round() + zero).clamp(0, 255).sub(zero) * scale
+
+
+def peaks_of_sums(weight: Tensor) -> Tensor:
+    """What 127 steps must reach for 16 bits to bear the sums, (outputs,), of a convolution (outputs, inputs, k, k).
+
+    Processors with AVX2 or SSE4.1 and without VNNI add two products of unsigned and signed bytes in 16 bits, which
+    saturate: 255 (a + b) keeps below 32,768 where a + b is at most 128. Opposite signs cancel. Neighbours are those of
+    channels last, in which engines compute; to the 127 steps, rounding two weights adds one at most.
+    """
+    flat = weight.permute(0, 2, 3, 1).flatten(1)
+    pairs = functional.pad(flat, (0, flat.shape[1] % 2)).reshape(len(flat), -1, 2)
+    return torch.maximum(pairs.clamp(min=0).sum(2), -pairs.clamp(max=0).sum(2)).amax(1)
 
 
 def _observed(graph: DeployableGraph, frames: Sequence[Image]) -> _Ranges:

@@ -79,9 +79,8 @@ def check_offer(
         raise InputError(f"the target {target} takes images, not arrays: give --io {' or '.join(named)}")
     if size is None and look.stroke != 1:
         raise InputError("another stroke needs a fixed size: give WIDTHxHEIGHT, for example 640x360")
-    if size is None and (not writer.any_size or precision in writer.calibrated):
-        what = f"{target} in {precision}" if writer.any_size else target
-        raise InputError(f"the target {what} needs a fixed size: give WIDTHxHEIGHT, for example 640x360")
+    if size is None and not writer.any_size:
+        raise InputError(f"the target {target} needs a fixed size: give WIDTHxHEIGHT, for example 640x360")
     if size is not None and not all(1 <= side <= MAX_SIDE for side in size):
         raise InputError(f"size {size[0]}x{size[1]} cannot be exported: both sides must be from 1 to {MAX_SIDE} pixels")
     if size is None or precision not in writer.calibrated:

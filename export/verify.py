@@ -17,6 +17,7 @@ from ..video.flow import FlowPair
 from ..video.frames import read_frames
 from ..video.synthetic.harbour import harbour
 from ..video.temporal import FlowSource, flow_pairs, temporal_error
+from .calibration import CALIBRATED_SIZE
 
 FLOORS_DB: Mapping[str, float] = {"fp32": 60.0, "fp16": 45.0, "int8": 30.0}
 """Precision -> least PSNR against the checkpoint, in dB. An artifact below is *degraded*."""
@@ -28,7 +29,6 @@ IDENTICAL_DB = 99.0
 """PSNR in dB for identical pictures, where the formula has no finite value."""
 
 FRAMES = 4
-_ANY_SIZE = (427, 241)  # odd, to test an artifact for any size where halves are not whole
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class TestFrames:
 def load_test_frames(clip: str | None, size: Size | None) -> TestFrames:
     """The first frames of a clip, or of the bundled scene; raises InputError if the clip cannot be read."""
     if clip is None:
-        width, height = size or _ANY_SIZE
+        width, height = size or CALIBRATED_SIZE
         scene = harbour(width, height, FRAMES)
         pairs = {t: scene.pair(t, 1) for t in range(FRAMES - 1)}
         return TestFrames(scene.name, [scene.frame(t) for t in range(FRAMES)], pairs, "ground truth")

@@ -105,7 +105,6 @@ def test_sizes_may_change_from_frame_to_frame(any_size_artifact: Path) -> None:
 @pytest.mark.parametrize(
     ("size", "precision", "complaint"),
     [
-        (None, "int8", "onnx in int8 needs a fixed size"),
         ((64, 48), "fp8", "knows no precision 'fp8'"),
         ((0, 48), "fp32", "size 0x48"),
         ((64, 100000), "fp32", "size 64x100000"),
