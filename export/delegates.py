@@ -1,8 +1,8 @@
 """Which operators of a TensorFlow Lite file a delegate takes: a phone's GPU is fast only when it takes all of them.
 
 The GPU's list is that of TensorFlow's and LiteRT's delegate (`NewOperationParser` in
-tensorflow/lite/delegates/gpu/common/model_builder.cc), for values in float; XNNPACK's is that of its README. Only names
-and types are compared: a driver may still refuse a size.
+tensorflow/lite/delegates/gpu/common/model_builder.cc), for values in float. Only names, types and axes are compared: an
+older delegate knows fewer names, and a driver may refuse a size.
 """
 
 from collections import Counter

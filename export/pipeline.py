@@ -116,7 +116,7 @@ def export(
         look: becomes part of the artifacts; nothing for `Look.only`, which is no part of a picture alone.
         calibration_clips: videos to calibrate 8-bit artifacts on; none: the bundled scene.
         proof: None: the bundled scene, no style score.
-        notify: called with a warning about the calibration.
+        notify: called with a warning about the calibration, and with the targets that ``all`` leaves out.
 
     Raises:
         InputError: unknown model, target, precision, size or io, a look that a target cannot contain, damaged
@@ -126,6 +126,9 @@ def export(
         raise InputError(f"unknown io '{io}': choose one of {', '.join(LAYOUTS)}")
     layout = LAYOUTS[io]
     plan = _plan(target, precision, size, look, layout)
+    for name in TARGETS if target == "all" else ():
+        if name not in {planned for planned, *_ in plan}:
+            notify(f"{name} is left out: it takes images, not arrays")
     path, proof = find_checkpoint(model), proof or Proof()
     checkpoint = load_checkpoint(path)
     judge, test = proof.judge(), load_test_frames(proof.clip, size)

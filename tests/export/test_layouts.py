@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 from steadystyle.common.files import InputError
+from steadystyle.export import pipeline
 from steadystyle.export.onnx import OnnxWriter
 from steadystyle.export.pipeline import ExportResult, export
 from steadystyle.export.verify import psnr_db
@@ -112,6 +113,16 @@ def test_what_a_gpu_does_not_take_is_named(make: Make) -> None:
     assert "CAST x 2" in text and "ROUND" in text and "CONV_2D" not in text
     assert "CONV_2D" in make("tflite", "nhwc", "int8").remark  # with weights in 8 bits
     assert make("onnx", "nhwc").remark == ""
+
+
+def test_all_targets_say_which_one_takes_no_floats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    plan = pipeline._plan("all", "fp32", SIZE, PLAIN, "NHWC")
+    assert [name for name, *_ in plan] == ["onnx", "tflite"]
+    monkeypatch.setattr(pipeline, "find_checkpoint", lambda model: tmp_path / "missing.safetensors")
+    with pytest.raises(InputError):
+        export("udnie", "all", "fp32", SIZE, tmp_path, io="nhwc", notify=said.append)
+    assert said == ["coreml is left out: it takes images, not arrays"]
 
 
 def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
