@@ -84,7 +84,7 @@ def stylize(
     limit, in all commands.
     """
     from ..runtimes.archive.settings import Settings
-    from ..runtimes.archive.tasks import is_archive
+    from ..runtimes.archive.tasks import is_archive, names_a_file
     from ..video.codecs import Encoding
 
     settings = Settings(
@@ -99,8 +99,7 @@ def stylize(
     )
     settings.check()
     keep_inputs(*inputs, model)
-    single_file = output is not None and output.suffix != "" and not output.is_dir()
-    if is_archive(inputs) and not (len(inputs) == 1 and single_file):
+    if is_archive(inputs) and not (len(inputs) == 1 and output is not None and names_a_file(output)):
         _many(inputs, output or Path("stylized", Path(model).stem), settings, jobs, no_clobber, as_json)
     else:
         _one(inputs[0], output, settings, no_clobber, as_json)

@@ -46,7 +46,8 @@ class VirtualCamera:
             self._container.start_encoding()
         except (av.error.FFmpegError, OSError, ValueError) as error:  # ValueError: FFmpeg was built without v4l2
             if container is not None:
-                container.close()
+                with suppress(av.error.FFmpegError):
+                    container.close()
             reason = getattr(error, "strerror", None) or error
             raise InputError(f"the virtual camera '{device}' cannot be opened ({reason}): {_REMEDY}") from error
         self._count = 0

@@ -34,6 +34,11 @@ def is_archive(inputs: Sequence[str]) -> bool:
     )
 
 
+def names_a_file(out: Path) -> bool:
+    """Whether an output is meant as a file, by its ending: a folder may have a dot in its name."""
+    return out.suffix.lower() in SEARCHED and not out.is_dir()
+
+
 def find_tasks(inputs: Sequence[str], out: Path, settings: Settings) -> list[Task]:
     """The files of all inputs, each with its output in `out`: by its name, or by its place in an input folder.
 
@@ -43,7 +48,7 @@ def find_tasks(inputs: Sequence[str], out: Path, settings: Settings) -> list[Tas
         InputError: an input does not exist or holds no file to stylize, `out` lies in an input or cannot be written
             to, or two files would become one output.
     """
-    if out.suffix and not out.is_dir():
+    if names_a_file(out):
         raise InputError(f"many files need a folder as output, not '{out}': give -o FOLDER")
     check_folder_writable(out)
     tasks = []

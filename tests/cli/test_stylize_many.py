@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -370,7 +371,14 @@ def test_many_files_have_a_default_folder_for_each_model(
     run: Cli, tmp_path: Path, archive: Path, any_size_artifact: Path
 ) -> None:
     assert run("stylize", archive, "--model", any_size_artifact).code == 0
-    assert files(tmp_path / "stylized" / any_size_artifact.stem) == [NAME, "a.mp4", "deep/b.mp4", "deep/deeper/c.jpg"]
+    names = [NAME, "a.mp4", "deep/b.mp4", "deep/deeper/c.jpg"]
+    assert files(tmp_path / "stylized" / any_size_artifact.stem) == names
+    # A model with a look has a dot in its name, and so may a folder that is not there yet.
+    dotted = shutil.copy(any_size_artifact, tmp_path / "tiny-strength0.8-any-fp32.onnx")
+    assert run("stylize", archive, "--model", dotted).code == 0
+    assert files(tmp_path / "stylized" / "tiny-strength0.8-any-fp32") == names
+    assert run("stylize", archive, "-o", "new.v2", "--model", any_size_artifact).code == 0
+    assert files(tmp_path / "new.v2") == names
 
 
 def test_no_clobber_takes_no_folder_for_an_output(
